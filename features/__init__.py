@@ -1,0 +1,1 @@
+"""What a patient row means: dictionary, cohorts, index date, endpoints, encoding."""

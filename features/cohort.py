@@ -1,0 +1,287 @@
+"""The cohort: a validated table of patients; one patient is a cohort of one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.dictionary import Column, Dictionary, Field, FloatArray, load_dictionary
+from features.eligibility import Attrition
+from features.errors import InvalidCohort, InvalidRequest, Problem
+from features.fingerprint import canonical_json, sha256
+
+PATIENT = "patient"
+SITE = "salvage"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a cohort came from: what an auditor asks first."""
+
+    recipe: str
+    evidence: str
+    source: str
+    terms: str
+    index_event: str
+    selection: tuple[str, ...]
+    attrition: Attrition
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the provenance as plain JSON values."""
+        stated = {
+            name: getattr(self, name) for name in ("recipe", "evidence", "source", "terms", "index_event")
+        }
+        return stated | {"selection": list(self.selection), "attrition": self.attrition.as_dict()}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Provenance":
+        """Read what :meth:`as_dict` wrote."""
+        rest = {**stored, "selection": tuple(stored["selection"])}
+        return cls(**{**rest, "attrition": Attrition.from_dict(stored["attrition"])})
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Patients by row, dictionary fields by name, every value already within its declared rule.
+
+    ``values`` holds one float64 array of shape (patients,) per field: numbers in the field's unit, flags as
+    0/1, categories as their position in the dictionary, NaN where missing.
+    """
+
+    dictionary: Dictionary
+    patients: tuple[str, ...]
+    values: Mapping[str, FloatArray]
+    provenance: tuple[Provenance, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.patients)
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, *, dictionary: Dictionary, provenance: tuple[Provenance, ...] = ()
+    ) -> "Cohort":
+        """Validate a table whose columns are dictionary names plus ``patient``.
+
+        Raises:
+            InvalidCohort: naming every problem in every column at once.
+
+        """
+        problems = [
+            Problem(name, "is missing from the table", "add the column or map it in the recipe")
+            for name in (PATIENT, *dictionary.names)
+            if name not in frame.columns
+        ]
+        columns = {f.name: f.read_series(frame[f.name]) for f in dictionary.fields if f.name in frame.columns}
+        for name, column in columns.items():
+            problems += _table_problems(dictionary[name], column)
+        problems += _applicability_problems(
+            dictionary, {name: c.numbers for name, c in columns.items()}, rows=True
+        )
+        if PATIENT in frame.columns:
+            problems += _patient_problems(frame[PATIENT])
+        if problems:
+            raise InvalidCohort("cohort", problems)
+        patients = tuple(str(patient) for patient in frame[PATIENT])
+        return cls(dictionary, patients, {n: c.numbers for n, c in columns.items()}, provenance)
+
+    @classmethod
+    def from_patient(cls, patient: Mapping[str, object], *, dictionary: Dictionary) -> "Cohort":
+        """Validate one patient given as dictionary fields; fields left out are missing.
+
+        Raises:
+            InvalidRequest: naming every unknown field and every value outside its rule.
+
+        """
+        problems = [
+            Problem(str(name), "unknown field", "use one of: " + ", ".join(dictionary.names))
+            for name in patient
+            if name not in dictionary
+        ]
+        columns = {f.name: f.read([patient.get(f.name)]) for f in dictionary.fields}
+        for name, column in columns.items():
+            problems += [_value_problem(dictionary[name], fault) for fault in column.faults]
+        values = {name: column.numbers for name, column in columns.items()}
+        problems += _applicability_problems(dictionary, values, rows=False)
+        if problems:
+            raise InvalidRequest("patient", problems)
+        return cls(dictionary, ("patient",), values)
+
+    def take(self, rows: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> "Cohort":
+        """Return the cohort of these rows."""
+        index = np.arange(len(self))[rows]
+        patients = tuple(self.patients[i] for i in index)
+        return replace(self, patients=patients, values={name: v[index] for name, v in self.values.items()})
+
+    def text(self, name: str) -> list[str | None]:
+        """Return a category field as names."""
+        declared = self.dictionary[name]
+        return [None if np.isnan(v) else declared.category_names[int(v)] for v in self.values[name]]
+
+    def patient(self, row: int) -> dict[str, float | int | bool | str | None]:
+        """Return one row as dictionary fields."""
+        return {f.name: f.value(float(self.values[f.name][row])) for f in self.dictionary.fields}
+
+    @property
+    def evidence(self) -> str:
+        """Return ``real`` only when every part of the cohort is real."""
+        return "real" if all(p.evidence == "real" for p in self.provenance) else "synthetic"
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over patients, fields and values: equal cohorts, equal fingerprints."""
+        head = canonical_json([list(self.patients), list(self.dictionary.names)])
+        body = b"".join(
+            np.ascontiguousarray(self.values[name], dtype="<f8").tobytes() for name in self.dictionary.names
+        )
+        return sha256(head + body)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the cohort as a table with readable values, one row a patient."""
+        columns: dict[str, Any] = {PATIENT: list(self.patients)}
+        for declared in self.dictionary.fields:
+            columns[declared.name] = [declared.value(float(v)) for v in self.values[declared.name]]
+        return pd.DataFrame(columns, columns=[PATIENT, *self.dictionary.names])
+
+    def write(self, path: Path) -> None:
+        """Write the cohort as Parquet, with its provenance in the file's metadata."""
+        schema = pa.schema(
+            [(PATIENT, pa.string()), *((f.name, _arrow_type(f)) for f in self.dictionary.fields)]
+        )
+        stated = json.dumps([p.as_dict() for p in self.provenance])
+        table = pa.Table.from_pydict(
+            {
+                name: self.to_frame()[name].astype(object).where(lambda s: s.notna(), None).tolist()
+                for name in schema.names
+            },
+            schema=schema.with_metadata({SITE: stated}),
+        )
+        pq.write_table(table, path)
+
+    @classmethod
+    def read(cls, path: Path) -> "Cohort":
+        """Read a cohort file and validate it again.
+
+        Raises:
+            InvalidCohort: when the file was not written by :meth:`write` or breaks the dictionary.
+
+        """
+        table = _read_table(path)
+        metadata = (table.schema.metadata or {}).get(SITE.encode())
+        if metadata is None:
+            remedy = "build it first: salvage cohort build --recipe RECIPE --input FILE --out COHORT.parquet"
+            raise InvalidCohort(str(path), [Problem("file", "is not a cohort file", remedy)])
+        known = load_dictionary()
+        names = [name for name in table.column_names if name in known]
+        unknown = [name for name in table.column_names if name not in known and name != PATIENT]
+        if unknown:
+            problems = [Problem(name, "is not in the dictionary", "remove the column") for name in unknown]
+            raise InvalidCohort(str(path), problems)
+        provenance = tuple(Provenance.from_dict(p) for p in json.loads(metadata))
+        return cls.from_frame(table.to_pandas(), dictionary=known.slice(names), provenance=provenance)
+
+
+def concatenate(cohorts: Sequence[Cohort]) -> Cohort:
+    """Join cohorts of different sources; a field that one of them lacks is missing there.
+
+    Patients keep the name of their recipe in front, so that two sources never share an identifier.
+
+    Raises:
+        InvalidCohort: when two cohorts of the same source hold the same patient.
+
+    """
+    names = [n for n in load_dictionary().names if any(n in c.dictionary for c in cohorts)]
+    dictionary = load_dictionary().slice(names)
+    values = {n: np.concatenate([c.values.get(n, np.full(len(c), np.nan)) for c in cohorts]) for n in names}
+    patients = tuple(
+        f"{'+'.join(p.recipe for p in c.provenance)}:{patient}" if len(cohorts) > 1 else patient
+        for c in cohorts
+        for patient in c.patients
+    )
+    problems = _patient_problems(pd.Series(patients, dtype=object))
+    if problems:
+        raise InvalidCohort("joined cohorts", problems)
+    return Cohort(dictionary, patients, values, tuple(p for c in cohorts for p in c.provenance))
+
+
+def _read_table(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError as error:
+        raise InvalidCohort(str(path), [Problem("file", "does not exist", "check the path")]) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InvalidCohort(
+            str(path), [Problem("file", "is not Parquet", "build it with salvage cohort build")]
+        ) from error
+
+
+def _arrow_type(declared: Field) -> pa.DataType:
+    return {"category": pa.string(), "flag": pa.bool_(), "integer": pa.int64(), "number": pa.float64()}[
+        declared.type
+    ]
+
+
+def _table_problems(declared: Field, column: Column) -> list[Problem]:
+    return [
+        Problem(
+            declared.name, fault, f"expected {declared.expected}", len(rows), tuple(r + 1 for r in rows[:5])
+        )
+        for fault, rows in column.faults.items()
+    ]
+
+
+def _value_problem(declared: Field, fault: str) -> Problem:
+    return Problem(declared.name, fault, f"expected {declared.expected}")
+
+
+def _applicability_problems(
+    dictionary: Dictionary, values: Mapping[str, FloatArray], *, rows: bool
+) -> list[Problem]:
+    """Report values given for a disease in which their field has no meaning."""
+    if "disease" not in values:
+        return []
+    names = dictionary["disease"].category_names
+    problems = []
+    for declared in dictionary.fields:
+        if declared.applies_to is None or declared.name not in values:
+            continue
+        allowed = [float(names.index(d)) for d in declared.applies_to if d in names]
+        wrong = ~np.isnan(values[declared.name]) & ~np.isin(values["disease"], allowed)
+        found = np.flatnonzero(wrong & ~np.isnan(values["disease"]))
+        if found.size:
+            remedy = "leave it out; it has a meaning only in " + ", ".join(declared.applies_to)
+            numbered = (int(found.size), tuple((found[:5] + 1).tolist())) if rows else (None, ())
+            problems.append(Problem(declared.name, "does not apply to this disease", remedy, *numbered))
+    return problems
+
+
+def _patient_problems(patients: pd.Series) -> list[Problem]:
+    problems = []
+    missing = np.flatnonzero(patients.isna())
+    if missing.size:
+        problems.append(
+            Problem(
+                PATIENT,
+                "is missing",
+                "give every row an identifier",
+                int(missing.size),
+                tuple((missing[:5] + 1).tolist()),
+            )
+        )
+    repeated = np.flatnonzero(patients.duplicated(keep=False) & patients.notna())
+    if repeated.size:
+        problems.append(
+            Problem(
+                PATIENT,
+                "stands in several rows",
+                "keep one row a patient",
+                int(repeated.size),
+                tuple((repeated[:5] + 1).tolist()),
+            )
+        )
+    return problems

@@ -1,0 +1,259 @@
+"""The data dictionary: what each field means, declared once in ``dictionary.yaml``."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import resources
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import yaml
+
+from features.errors import InvalidDictionary, Problem
+
+FloatArray = npt.NDArray[np.float64]
+FieldType = Literal["number", "integer", "flag", "category"]
+
+TYPES = ("number", "integer", "flag", "category")
+KNOWN = ("diagnosis", "relapse", "after")
+
+
+@dataclass(frozen=True)
+class Category:
+    """One value that a category field may take."""
+
+    name: str
+    label: str
+    codes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One predictor or outcome: its meaning, unit, range and when it becomes known."""
+
+    name: str
+    label: str
+    group: str
+    type: FieldType
+    known: str
+    unit: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[Category, ...] = ()
+    ordered: bool = False
+    applies_to: tuple[str, ...] | None = None
+    scale: Literal["linear", "log"] = "linear"
+    codes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """Return the allowed category names in their declared order."""
+        return tuple(category.name for category in self.categories)
+
+    @property
+    def expected(self) -> str:
+        """Say in words, with unit, what values are allowed."""
+        if self.type == "flag":
+            return "true or false"
+        if self.type == "category":
+            return "one of " + ", ".join(self.category_names)
+        noun = "a whole number" if self.type == "integer" else "a number"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{noun} from {_plain(self.minimum)} to {_plain(self.maximum)}{unit}"
+
+    def applies(self, disease: str) -> bool:
+        """Tell whether the field has a meaning in this disease."""
+        return self.applies_to is None or disease in self.applies_to
+
+    def read(self, values: Sequence[object]) -> "Column":
+        """Turn raw values into numbers: flags 0/1, categories their position, missing (None) NaN.
+
+        The same reading serves a table's column and a single patient's value. A value that is not allowed
+        becomes NaN and its position is reported, so nothing is clipped or guessed.
+        """
+        numbers = np.full(len(values), np.nan)
+        faults: dict[str, list[int]] = {}
+        for row, value in enumerate(values):
+            if value is None:
+                continue
+            number = self._number(value)
+            fault = _fault(number, self)
+            if fault is not None:
+                faults.setdefault(fault, []).append(row)
+            elif number is not None:
+                numbers[row] = number
+        return Column(numbers, {fault: tuple(rows) for fault, rows in faults.items()})
+
+    def read_series(self, series: pd.Series) -> "Column":
+        """Read a table's column, in which NaN and NA mean missing; each distinct value is judged once."""
+        if series.dtype == object:
+            return self.read(
+                [None if missing else value for value, missing in zip(series, series.isna(), strict=True)]
+            )
+        codes, distinct = pd.factorize(series, use_na_sentinel=True)
+        column = self.read(distinct.tolist())
+        numbers = np.append(column.numbers, np.nan)[codes]
+        faults = {
+            fault: tuple(np.flatnonzero(np.isin(codes, rows)).tolist())
+            for fault, rows in column.faults.items()
+        }
+        return Column(numbers, faults)
+
+    def value(self, number: float) -> float | int | bool | str | None:
+        """Return the value that a number stands for; the reverse of :meth:`read` for one row."""
+        if math.isnan(number):
+            return None
+        if self.type == "category":
+            return self.category_names[int(number)]
+        if self.type == "flag":
+            return bool(number)
+        return int(number) if self.type == "integer" else float(number)
+
+    def _number(self, value: object) -> float | None:
+        """Return the number a raw value stands for, or None where its type is wrong."""
+        if self.type == "category":
+            names = self.category_names
+            return float(names.index(value)) if isinstance(value, str) and value in names else None
+        if isinstance(value, bool | np.bool_):
+            return float(value) if self.type == "flag" else None
+        if self.type == "flag" or not isinstance(value, int | float | np.integer | np.floating):
+            return None
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the field as plain JSON values, as a bundle stores it."""
+        plain: dict[str, Any] = {
+            "label": self.label, "group": self.group, "type": self.type, "known": self.known,
+            "unit": self.unit, "minimum": self.minimum, "maximum": self.maximum,
+            "ordered": self.ordered, "scale": self.scale, "codes": dict(self.codes),
+            "applies_to": None if self.applies_to is None else list(self.applies_to),
+            "categories": {c.name: {"label": c.label, "codes": dict(c.codes)} for c in self.categories},
+        }  # fmt: skip
+        return {name: value for name, value in plain.items() if value not in (None, {}, False, "linear")}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A field's values as numbers, and the rows that broke the field's rule, by fault."""
+
+    numbers: FloatArray
+    faults: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """An ordered set of fields, looked up by name."""
+
+    fields: tuple[Field, ...]
+
+    def __getitem__(self, name: str) -> Field:
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the field names in their declared order."""
+        return tuple(f.name for f in self.fields)
+
+    def slice(self, names: Iterable[str]) -> "Dictionary":
+        """Return the dictionary of these fields only, in this order."""
+        return Dictionary(tuple(self[name] for name in names))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the dictionary as plain JSON values."""
+        return {f.name: f.as_dict() for f in self.fields}
+
+    @cached_property
+    def _by_name(self) -> dict[str, Field]:
+        return {f.name: f for f in self.fields}
+
+    @classmethod
+    def from_dict(cls, declared: Mapping[str, Any]) -> "Dictionary":
+        """Read declared fields.
+
+        Raises:
+            InvalidDictionary: naming every declaration that is incomplete or contradicts itself.
+
+        """
+        problems = [p for name, entry in declared.items() for p in _declaration_problems(name, entry)]
+        if problems:
+            raise InvalidDictionary("data dictionary", problems)
+        return cls(tuple(_field(name, entry) for name, entry in declared.items()))
+
+
+@cache
+def load_dictionary() -> Dictionary:
+    """Return the project's dictionary.
+
+    >>> load_dictionary()["age"].expected
+    'a number from 0 to 120 years'
+    """
+    text = resources.files("features").joinpath("dictionary.yaml").read_text(encoding="utf-8")
+    return Dictionary.from_dict(yaml.safe_load(text)["fields"])
+
+
+def _field(name: str, entry: Mapping[str, Any]) -> Field:
+    options = dict(entry)
+    categories = tuple(
+        Category(key, value["label"], dict(value.get("codes", {})))
+        for key, value in options.pop("categories", {}).items()
+    )
+    applies_to = options.pop("applies_to", None)
+    return Field(
+        name=name,
+        categories=categories,
+        applies_to=None if applies_to is None else tuple(applies_to),
+        codes=options.pop("codes", {}),
+        **options,
+    )
+
+
+def _declaration_problems(name: str, entry: Mapping[str, Any]) -> list[Problem]:
+    problems = [
+        Problem(name, f"has no {key}", f"declare {key}")
+        for key in ("label", "group", "type", "known")
+        if key not in entry
+    ]
+    allowed = set(Field.__dataclass_fields__) - {"name"}
+    problems += [
+        Problem(name, f"has the unknown key {key}", "use " + ", ".join(sorted(allowed)))
+        for key in entry
+        if key not in allowed
+    ]
+    kind = entry.get("type")
+    if kind not in TYPES:
+        problems.append(Problem(name, "has no usable type", "use one of " + ", ".join(TYPES)))
+    if entry.get("known") not in KNOWN:
+        problems.append(Problem(name, "does not say when it is known", "use one of " + ", ".join(KNOWN)))
+    if (kind == "category") != bool(entry.get("categories")):
+        problems.append(Problem(name, "categories and type disagree", "list categories for type category"))
+    if kind in ("number", "integer") and not {"minimum", "maximum"} <= set(entry):
+        problems.append(Problem(name, "has no range", "declare minimum and maximum"))
+    return problems
+
+
+def _fault(number: float | None, field: Field) -> str | None:
+    """Say what is wrong with a number, or None when it is allowed."""
+    if number is None:
+        return "unknown category" if field.type == "category" else "wrong type"
+    if not math.isfinite(number):
+        return "not a finite number"
+    if field.type == "integer" and number != int(number):
+        return "not a whole number"
+    if field.minimum is not None and number < field.minimum:
+        return "out of range"
+    if field.maximum is not None and number > field.maximum:
+        return "out of range"
+    return None
+
+
+def _plain(bound: float | None) -> str:
+    return "" if bound is None else f"{bound:g}"
