@@ -1,0 +1,112 @@
+"""The encoder: a cohort becomes a float matrix with stable column names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from features.cohort import Cohort
+from features.dictionary import Dictionary, Field, FloatArray
+
+
+@dataclass(frozen=True)
+class EncodedColumn:
+    """One column of the matrix: the predictor it shows and, for a nominal category, which one."""
+
+    predictor: str
+    category: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the column's name, stable across fits on the same vocabulary."""
+        return self.predictor if self.category is None else f"{self.predictor}={self.category}"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Encodes a protocol's predictors as training saw them.
+
+    Numbers on a log scale become log(1 + value); flags 0/1; ordered categories their position; a nominal
+    category one 0/1 column per category seen in training but the first. Missing values and categories that
+    training never saw become NaN; the latter are named by :meth:`unseen`.
+    """
+
+    dictionary: Dictionary
+    vocabulary: Mapping[str, tuple[str, ...]]
+    columns: tuple[EncodedColumn, ...]
+
+    @classmethod
+    def fit(cls, cohort: Cohort, *, predictors: tuple[str, ...]) -> "Encoder":
+        """Learn the vocabulary from a training cohort; a predictor that never varies gets no column."""
+        dictionary = cohort.dictionary.slice(predictors)
+        vocabulary = {f.name: _seen(f, cohort.values[f.name]) for f in dictionary.fields if f.type == "category"}
+        columns: list[EncodedColumn] = []
+        for field in dictionary.fields:
+            values = cohort.values[field.name]
+            if np.unique(values[~np.isnan(values)]).size < 2:
+                continue
+            nominal = field.type == "category" and not field.ordered
+            shown = vocabulary[field.name][1:] if nominal else (None,)
+            columns += [EncodedColumn(field.name, category) for category in shown]
+        return cls(dictionary, vocabulary, tuple(columns))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the matrix's column names."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Return every predictor of the protocol, those without a column included."""
+        return self.dictionary.names
+
+    def encode(self, cohort: Cohort) -> FloatArray:
+        """Return the matrix of shape (patients, columns)."""
+        matrix = np.empty((len(cohort), len(self.columns)))
+        for at, column in enumerate(self.columns):
+            matrix[:, at] = self._column(column, cohort.values[column.predictor])
+        return matrix
+
+    def unseen(self, cohort: Cohort) -> dict[str, list[bool]]:
+        """Tell, for each category predictor, which patients have a category that training never saw."""
+        found = {}
+        for name, seen in self.vocabulary.items():
+            known = [self.dictionary[name].category_names.index(c) for c in seen]
+            values = cohort.values[name]
+            found[name] = (~np.isnan(values) & ~np.isin(values, known)).tolist()
+        return found
+
+    def owners(self) -> FloatArray:
+        """Return the 0/1 matrix (columns, predictors) that sums columns into predictors."""
+        owned = np.zeros((len(self.columns), len(self.predictors)))
+        for at, column in enumerate(self.columns):
+            owned[at, self.predictors.index(column.predictor)] = 1.0
+        return owned
+
+    def _column(self, column: EncodedColumn, values: FloatArray) -> FloatArray:
+        field = self.dictionary[column.predictor]
+        if field.type == "category":
+            names = field.category_names
+            known = [names.index(c) for c in self.vocabulary[field.name]]
+            values = np.where(np.isin(values, known), values, np.nan)
+            if column.category is None:
+                return values
+            return np.where(np.isnan(values), np.nan, values == names.index(column.category))
+        return np.log1p(values) if field.scale == "log" else values
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return vocabulary and columns as plain JSON values."""
+        columns = [[c.predictor, c.category] for c in self.columns]
+        return {"vocabulary": {n: list(v) for n, v in self.vocabulary.items()}, "columns": columns}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any], *, dictionary: Dictionary) -> "Encoder":
+        """Read what :meth:`as_dict` wrote, for the predictors in this dictionary."""
+        vocabulary = {name: tuple(seen) for name, seen in stored["vocabulary"].items()}
+        return cls(dictionary, vocabulary, tuple(EncodedColumn(*c) for c in stored["columns"]))
+
+
+def _seen(field: Field, values: FloatArray) -> tuple[str, ...]:
+    present = np.unique(values[~np.isnan(values)]).astype(int)
+    return tuple(field.category_names[i] for i in present)
