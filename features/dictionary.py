@@ -135,7 +135,11 @@ class Field:
             "applies_to": None if self.applies_to is None else list(self.applies_to),
             "categories": {c.name: {"label": c.label, "codes": dict(c.codes)} for c in self.categories},
         }  # fmt: skip
-        return {name: value for name, value in plain.items() if value not in (None, {}, False, "linear")}
+        return {
+            name: value
+            for name, value in plain.items()
+            if value not in (None, {}, "linear") and value is not False
+        }
 
 
 @dataclass(frozen=True)

@@ -44,4 +44,5 @@ class Attrition:
 
 def has_follow_up(months_followed: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Tell which patients were followed beyond the index date; the others carry no information."""
-    return ~(months_followed == 0)
+    followed: npt.NDArray[np.bool_] = months_followed != 0
+    return followed

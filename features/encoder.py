@@ -40,7 +40,9 @@ class Encoder:
     def fit(cls, cohort: Cohort, *, predictors: tuple[str, ...]) -> "Encoder":
         """Learn the vocabulary from a training cohort; a predictor that never varies gets no column."""
         dictionary = cohort.dictionary.slice(predictors)
-        vocabulary = {f.name: _seen(f, cohort.values[f.name]) for f in dictionary.fields if f.type == "category"}
+        vocabulary = {
+            f.name: _seen(f, cohort.values[f.name]) for f in dictionary.fields if f.type == "category"
+        }
         columns: list[EncodedColumn] = []
         for field in dictionary.fields:
             values = cohort.values[field.name]

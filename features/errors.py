@@ -91,6 +91,10 @@ class BundleRefused(SalvageError):
     """A model bundle differs from its manifest or cannot be read."""
 
 
+class NotExplained(SalvageError):
+    """An explanation missed its prediction, so neither is shown."""
+
+
 class NoChampion(SalvageError):
     """No model is promoted for serving."""
 

@@ -21,7 +21,7 @@ from features.errors import NotFittable
 from models.survival import IntArray, step, stratified_folds
 
 PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 3000.0, 16))
-LARGEST_LOG_HAZARD = 20.0
+SMALLEST_HAZARD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,19 @@ class CoxModel:
     def terms(self, X: FloatArray, strata: IntArray) -> FloatArray:
         """Return each column's share of the log hazard ratio, shape (patients, columns)."""
         centred = X - self.means[strata]
-        return np.where(np.isnan(centred), 0.0, centred) * self.coefficients[strata]
+        terms: FloatArray = np.where(np.isnan(centred), 0.0, centred) * self.coefficients[strata]
+        return terms
 
     def log_baseline(self, strata: IntArray, times: FloatArray) -> FloatArray:
-        """Return the log cumulative baseline hazard, shape (patients, times); -inf before the first event."""
+        """Return the log cumulative baseline hazard, shape (patients, times), finite from the start."""
         steps = np.stack([step(t, hazard, times, before=0.0) for t, hazard in self.baselines])
-        with np.errstate(divide="ignore"):
-            return np.log(steps)[strata]
+        logged: FloatArray = np.log(np.maximum(steps, SMALLEST_HAZARD))[strata]
+        return logged
 
     def log_cumulative_hazard(self, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
         """Return the log cumulative hazard, shape (patients, times)."""
-        score = np.clip(self.terms(X, strata).sum(axis=1), -LARGEST_LOG_HAZARD, LARGEST_LOG_HAZARD)
-        return self.log_baseline(strata, times) + score[:, None]
+        score: FloatArray = self.terms(X, strata).sum(axis=1, keepdims=True)
+        return self.log_baseline(strata, times) + score
 
     def survival(self, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
         """Return survival probabilities, shape (patients, times)."""
@@ -104,7 +105,9 @@ class RidgeCox:
             for at, penalty in reversed(list(enumerate(self.penalties))):
                 beta = _newton(Z[train], strata[train], outcome.take(train), penalty=penalty, start=beta)
                 everyone = _Risk(Z, strata, outcome).log_likelihood(beta)
-                gained[at] += everyone - _Risk(Z[train], strata[train], outcome.take(train)).log_likelihood(beta)
+                gained[at] += everyone - _Risk(Z[train], strata[train], outcome.take(train)).log_likelihood(
+                    beta
+                )
         return self.penalties[int(np.argmax(gained))]
 
 
@@ -231,4 +234,6 @@ def _require_events(strata: IntArray, outcome: Outcome) -> None:
     events = np.bincount(strata, weights=outcome.event)
     empty = np.flatnonzero(events == 0)
     if empty.size:
-        raise NotFittable(f"no event in {empty.size} of {len(events)} disease strata; drop them from the protocol")
+        raise NotFittable(
+            f"no event in {empty.size} of {len(events)} disease strata; drop them from the protocol"
+        )

@@ -33,9 +33,11 @@ def kaplan_meier(outcome: Outcome) -> tuple[FloatArray, FloatArray]:
     (array([1., 2., 3.]), array([0.75, 0.5 , 0.5 ]))
     """
     times, first = np.unique(np.sort(outcome.duration), return_index=True)
-    deaths = np.bincount(np.searchsorted(times, outcome.duration), weights=outcome.event, minlength=len(times))
+    deaths = np.bincount(
+        np.searchsorted(times, outcome.duration), weights=outcome.event, minlength=len(times)
+    )
     at_risk = len(outcome) - first
-    return times, np.cumprod(1.0 - deaths / at_risk)
+    return times, np.asarray(np.cumprod(1.0 - deaths / at_risk), dtype=np.float64)
 
 
 def step(times: FloatArray, values: FloatArray, at: FloatArray, *, before: float) -> FloatArray:

@@ -31,7 +31,7 @@ ROWS_AT_ONCE = 128
 
 @dataclass(frozen=True)
 class _Path:
-    """The way to one leaf: per feature the admitted interval, whether missing is admitted, the cover share."""
+    """The way to one leaf: per feature its interval, whether missing is admitted, its cover share."""
 
     lower: dict[int, float]
     upper: dict[int, float]
@@ -39,7 +39,12 @@ class _Path:
     share: dict[int, float]
 
     def split(self, feature: int, threshold: float, *, left: bool, missing: bool, share: float) -> "_Path":
-        lower, upper, admits, shares = dict(self.lower), dict(self.upper), dict(self.missing), dict(self.share)
+        lower, upper, admits, shares = (
+            dict(self.lower),
+            dict(self.upper),
+            dict(self.missing),
+            dict(self.share),
+        )
         if left:
             upper[feature] = min(upper.get(feature, np.inf), threshold)
         else:
@@ -81,7 +86,7 @@ class _Leaves:
     @property
     def full(self) -> int:
         """Return the pattern of a row that reaches the leaf."""
-        return (1 << self.feature.shape[1]) - 1
+        return int((1 << self.feature.shape[1]) - 1)
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class Trees:
             ends = (leaves.end[:, None] * self.columns + leaves.feature).ravel()
             leaf = np.arange(len(leaves.value))
             for part in _chunks(len(rows)):
-                shares = leaves.table[leaf, leaves.pattern(rows[part])].reshape(-1, starts.size)
+                shares = leaves.table[leaf, leaves.pattern(rows[part])].reshape(len(rows[part]), starts.size)
                 for row, share in zip(steps[part], shares, strict=True):
                     row += np.bincount(starts, share, row.size) - np.bincount(ends, share, row.size)
         return np.cumsum(steps.reshape(len(rows), self.intervals + 1, self.columns), axis=1)[:, :-1]
@@ -176,14 +181,22 @@ def _group(d: int, members: list[tuple[float, _Path]], *, intervals: int) -> _Le
     features = [sorted(set(path.share) - {0}) for _, path in members]
     share = _stack([[p.share[f] for f in fs] for (_, p), fs in zip(members, features, strict=True)], d)
     first = [max(0, int(np.ceil(path.lower.get(0, 0.0)))) for _, path in members]
-    end = [min(intervals, int(np.ceil(path.upper.get(0, np.inf)))) if 0 in path.upper else intervals for _, path in members]
+    end = [
+        min(intervals, int(np.ceil(path.upper.get(0, np.inf)))) if 0 in path.upper else intervals
+        for _, path in members
+    ]
     return _Leaves(
         value=value,
         share=share,
         feature=_stack(features, d).astype(np.int64) - 1,
-        lower=_stack([[p.lower.get(f, -np.inf) for f in fs] for (_, p), fs in zip(members, features, strict=True)], d),
-        upper=_stack([[p.upper.get(f, np.inf) for f in fs] for (_, p), fs in zip(members, features, strict=True)], d),
-        missing=_stack([[p.missing[f] for f in fs] for (_, p), fs in zip(members, features, strict=True)], d) == 1,
+        lower=_stack(
+            [[p.lower.get(f, -np.inf) for f in fs] for (_, p), fs in zip(members, features, strict=True)], d
+        ),
+        upper=_stack(
+            [[p.upper.get(f, np.inf) for f in fs] for (_, p), fs in zip(members, features, strict=True)], d
+        ),
+        missing=_stack([[p.missing[f] for f in fs] for (_, p), fs in zip(members, features, strict=True)], d)
+        == 1,
         table=_shap_tables(value, share),
         first=np.array(first, dtype=np.int64),
         end=np.maximum(np.array(end, dtype=np.int64), first),

@@ -1,0 +1,323 @@
+"""The model bundle: everything needed to answer, in files without pickle under a SHA-256 manifest.
+
+manifest.json        the other files' SHA-256; its own SHA-256 is the bundle's hash
+protocol.json        scope, index event, predictors, endpoint, horizons
+dictionary.json      the predictors' declarations, as training read them
+encoder.json         vocabulary and columns
+cox.json             coefficients and baselines
+hazard.json          intervals and life-table log odds
+booster.json         xgboost's own model
+mixture.json         weight, supported follow-up, provenance
+applicability.json   ranges and categories seen in training
+background.npz       the background patients that explanations start from
+card.json            the model card
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from features.cohort import Cohort
+from features.dictionary import Dictionary, FloatArray
+from features.encoder import Encoder
+from features.errors import BundleRefused, InvalidRequest, NotExplained, Problem
+from features.fingerprint import canonical_json, sha256
+from features.protocol import StudyProtocol
+from models.applicability import Applicability
+from models.card import ModelCard
+from models.cox import CoxModel
+from models.ensemble import Mixture
+from models.explanation import METHOD, Attribution, Explainer
+from models.hazard import HazardModel
+from models.prediction import (
+    Contribution,
+    ExplainedScale,
+    Explanation,
+    HorizonSurvival,
+    MedianSurvival,
+    Prediction,
+    SurvivalCurve,
+)
+from models.survival import IntArray, median_time
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SURVIVAL, LOG_HAZARD = "survival_probability", "log_cumulative_hazard"
+ADDITIVITY = 1e-6
+NOTICE = (
+    "Describes patients of the training cohorts who were like this one. It is an association, not the effect "
+    "of any treatment, and informs a clinician's decision without making it."
+)
+
+
+@dataclass(frozen=True)
+class ModelBundle:
+    """A fitted model with all it needs to answer.
+
+    ``supported`` holds, per disease, the last month it answers for.
+    """
+
+    protocol: StudyProtocol
+    dictionary: Dictionary
+    encoder: Encoder
+    mixture: Mixture
+    supported: Mapping[str, float]
+    applicability: Applicability
+    background: FloatArray
+    background_strata: IntArray
+    evidence: str
+    cohort_fingerprint: str
+    card: ModelCard
+
+    def validate(self, patient: Mapping[str, object]) -> Cohort:
+        """Validate one patient by the dictionary training used, and refuse one outside the protocol's scope.
+
+        Raises:
+            InvalidRequest: naming every field at fault.
+
+        """
+        problems: tuple[Problem, ...] = ()
+        try:
+            cohort = Cohort.from_patient(patient, dictionary=self.dictionary)
+        except InvalidRequest as error:
+            problems = error.problems
+        scope = self._scope_problems(patient, problems)
+        if problems or scope:
+            raise InvalidRequest("patient", (*problems, *scope))
+        return cohort
+
+    def _scope_problems(
+        self, patient: Mapping[str, object], found: tuple[Problem, ...]
+    ) -> tuple[Problem, ...]:
+        diseases = ", ".join(self.protocol.diseases)
+        if patient.get("disease") is None:
+            return (Problem("disease", "is missing", f"expected one of {diseases}"),)
+        if (
+            any(problem.field == "disease" for problem in found)
+            or patient["disease"] in self.protocol.diseases
+        ):
+            return ()
+        return (Problem("disease", "is outside this model's scope", f"expected one of {diseases}"),)
+
+    def predict(self, patient: Cohort, *, horizon: float | None = None) -> Prediction:
+        """Answer for a validated cohort of one, explained at a horizon of the protocol.
+
+        Raises:
+            InvalidRequest: when the explained horizon is none of the protocol's, or beyond follow-up.
+
+        """
+        disease = str(patient.text("disease")[0])
+        limit = self.supported[disease]
+        explained = self.protocol.explained_horizon if horizon is None else horizon
+        self._require_explainable(explained, limit)
+        x, stratum = self.encoder.encode(patient), self.strata(patient)
+        months = np.concatenate([[0.0], curve_months(limit)])
+        survival = np.clip(self.mixture.survival(x, stratum, months)[0], 0.0, 1.0)
+        horizons = np.array(self.protocol.horizons)
+        at_horizons = self.mixture.survival(x, stratum, horizons)[0]
+        return Prediction(
+            endpoint=self.protocol.endpoint,
+            index_event=self.protocol.index_event,
+            survival=tuple(
+                _at_horizon(h, s, limit) for h, s in zip(horizons.tolist(), at_horizons.tolist(), strict=True)
+            ),
+            median=_median(months[1:], survival[1:], limit),
+            curve=SurvivalCurve(tuple(months.tolist()), tuple(survival.tolist())),
+            explanation=self._explain(patient, x, stratum, explained),
+            warnings=self.applicability.warnings(patient, disease=disease, dictionary=self.dictionary),
+            notice=NOTICE,
+        )
+
+    def _require_explainable(self, horizon: float, limit: float) -> None:
+        explainable = [h for h in self.protocol.horizons if h <= limit]
+        if horizon not in explainable:
+            expected = "expected one of " + ", ".join(f"{h:g}" for h in explainable) + " months"
+            raise InvalidRequest(
+                "request", [Problem("horizon", "cannot be explained for this patient", expected)]
+            )
+
+    def _explain(self, patient: Cohort, x: FloatArray, stratum: IntArray, horizon: float) -> Explanation:
+        on_survival, on_log_hazard = self.explainers[horizon].explain(x, stratum)
+        return Explanation(
+            horizon=horizon,
+            method=METHOD,
+            scales=(
+                self._scale(patient, on_survival, SURVIVAL, f"probability of living {horizon:g} months"),
+                self._scale(
+                    patient, on_log_hazard, LOG_HAZARD, f"log of the cumulative hazard at {horizon:g} months"
+                ),
+            ),
+        )
+
+    def _scale(self, patient: Cohort, attribution: Attribution, scale: str, unit: str) -> ExplainedScale:
+        total = attribution.reference + float(attribution.contributions.sum())
+        if not abs(total - attribution.prediction) < ADDITIVITY:
+            raise NotExplained(
+                f"contributions on {scale} miss the prediction by {total - attribution.prediction:.2g}"
+            )
+        reference_name = (
+            f"mean prediction of {len(self.background)} patients spread evenly over the training cohort"
+        )
+        values = patient.patient(0)
+        contributions = tuple(
+            Contribution(field.name, field.label, field.group, values[field.name], field.unit, float(share))
+            for field, share in zip(self.dictionary.fields, attribution.contributions, strict=True)
+        )
+        return ExplainedScale(
+            scale, unit, attribution.prediction, attribution.reference, reference_name, contributions
+        )
+
+    @cached_property
+    def explainers(self) -> Mapping[float, Explainer]:
+        """Return one explainer per horizon of the protocol, its background scored."""
+        return {
+            horizon: Explainer.prepare(
+                self.mixture,
+                horizon=horizon,
+                owners=self.encoder.owners(),
+                disease=self.dictionary.names.index("disease"),
+                X=self.background,
+                strata=self.background_strata,
+            )
+            for horizon in self.protocol.horizons
+        }
+
+    def survival(self, cohort: Cohort, times: FloatArray) -> FloatArray:
+        """Return survival probabilities of a whole cohort, shape (patients, times)."""
+        return self.mixture.survival(self.encoder.encode(cohort), self.strata(cohort), times)
+
+    def strata(self, cohort: Cohort) -> IntArray:
+        """Return each patient's disease as its position in the protocol."""
+        return strata(cohort, self.protocol.diseases)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the bundle's files; the same model gives the same bytes."""
+        mixture = {
+            "cox_weight": self.mixture.cox_weight.tolist(),
+            "supported": dict(self.supported),
+            "evidence": self.evidence,
+            "cohort_fingerprint": self.cohort_fingerprint,
+        }
+        arrays = io.BytesIO()
+        np.savez(arrays, matrix=self.background, strata=self.background_strata)
+        documents = {
+            "protocol.json": self.protocol.as_dict(),
+            "dictionary.json": self.dictionary.as_dict(),
+            "encoder.json": self.encoder.as_dict(),
+            "cox.json": self.mixture.cox.as_dict(),
+            "hazard.json": self.mixture.hazard.as_dict(),
+            "mixture.json": mixture,
+            "applicability.json": self.applicability.as_dict(),
+            "card.json": self.card.as_dict(),
+        }
+        files = {
+            name: json.dumps(document, indent=1, allow_nan=False).encode()
+            for name, document in documents.items()
+        }
+        return files | {"booster.json": self.mixture.hazard.booster, "background.npz": arrays.getvalue()}
+
+    def write(self, folder: Path) -> str:
+        """Write the bundle into an empty folder and return its hash."""
+        folder.mkdir(parents=True, exist_ok=False)
+        files = self.files()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        manifest = canonical_json(
+            {"format": FORMAT, "files": {n: sha256(c) for n, c in sorted(files.items())}}
+        )
+        (folder / MANIFEST).write_bytes(manifest)
+        return sha256(manifest)
+
+
+def read_bundle(folder: Path, *, expected_hash: str | None = None) -> ModelBundle:
+    """Read a bundle, verifying every file against the manifest first.
+
+    Raises:
+        BundleRefused: naming each file that is missing, added or changed.
+
+    """
+    files = _verified(folder, expected_hash)
+    documents = {name: json.loads(content) for name, content in files.items() if name.endswith(".json")}
+    dictionary = Dictionary.from_dict(documents["dictionary.json"])
+    cox = CoxModel.from_dict(documents["cox.json"])
+    hazard = HazardModel.from_dict(documents["hazard.json"], booster=files["booster.json"], start=cox)
+    mixture = documents["mixture.json"]
+    with np.load(io.BytesIO(files["background.npz"]), allow_pickle=False) as arrays:
+        background, background_strata = arrays["matrix"], arrays["strata"]
+    return ModelBundle(
+        protocol=StudyProtocol.from_dict(documents["protocol.json"], dictionary=dictionary),
+        dictionary=dictionary,
+        encoder=Encoder.from_dict(documents["encoder.json"], dictionary=dictionary),
+        mixture=Mixture(cox, hazard, np.array(mixture["cox_weight"])),
+        supported=mixture["supported"],
+        applicability=Applicability.from_dict(documents["applicability.json"]),
+        background=background,
+        background_strata=background_strata,
+        evidence=mixture["evidence"],
+        cohort_fingerprint=mixture["cohort_fingerprint"],
+        card=ModelCard.from_dict(documents["card.json"]),
+    )
+
+
+def bundle_hash(folder: Path) -> str:
+    """Return a bundle's hash: the SHA-256 of its manifest."""
+    return sha256((folder / MANIFEST).read_bytes())
+
+
+def strata(cohort: Cohort, diseases: tuple[str, ...]) -> IntArray:
+    """Return each patient's disease as its position among the protocol's diseases."""
+    return np.array([diseases.index(str(disease)) for disease in cohort.text("disease")], dtype=np.int64)
+
+
+def curve_months(limit: float) -> FloatArray:
+    """Return the months at which a curve is drawn: every second one, and the last supported one."""
+    return np.unique(np.append(np.arange(2.0, limit, 2.0), limit))
+
+
+def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
+    """Read each file once; what is verified is what is used."""
+    try:
+        manifest = (folder / MANIFEST).read_bytes()
+        stated = json.loads(manifest)
+        declared: dict[str, str] = stated["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleRefused(
+            f"{folder.name}: {MANIFEST} is missing or unreadable; restore the bundle"
+        ) from error
+    if expected_hash is not None and sha256(manifest) != expected_hash:
+        raise BundleRefused(
+            f"{folder.name}: {MANIFEST} is not the one that was registered; restore the bundle"
+        )
+    if stated.get("format") != FORMAT:
+        raise BundleRefused(
+            f"{folder.name}: format {stated.get('format')} is not {FORMAT}; train the model again"
+        )
+    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    files = {name: (folder / name).read_bytes() for name in present & set(declared)}
+    faults = [f"{name} is missing" for name in sorted(set(declared) - present)]
+    faults += [f"{name} does not belong to it" for name in sorted(present - set(declared))]
+    faults += [f"{name} was changed" for name in sorted(files) if sha256(files[name]) != declared[name]]
+    if faults:
+        raise BundleRefused(f"{folder.name}: {', '.join(faults)}; restore the bundle")
+    return files
+
+
+def _at_horizon(horizon: float, survival: float, limit: float) -> HorizonSurvival:
+    if horizon > limit:
+        return HorizonSurvival(horizon, None, f"follow-up in this disease supports {limit:.0f} months")
+    return HorizonSurvival(horizon, min(max(survival, 0.0), 1.0))
+
+
+def _median(months: FloatArray, survival: FloatArray, limit: float) -> MedianSurvival:
+    median = median_time(months, survival)
+    reason = (
+        None
+        if median is not None
+        else f"more than half are predicted to live beyond {limit:.0f} months, where follow-up ends"
+    )
+    return MedianSurvival(median, reason)

@@ -1,0 +1,20 @@
+"""The training plan: every setting of one fit, fixed before it starts."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Settings of a fit. The same cohort and plan give the same bundle, byte for byte."""
+
+    seed: int = 20240
+    evaluation_folds: int = 5
+    inner_folds: int = 5
+    bootstrap: int = 200
+    background: int = 256
+    smallest_at_risk: int = 10
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as parameters to log."""
+        return asdict(self)
