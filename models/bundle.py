@@ -191,6 +191,14 @@ class ModelBundle:
         """Return survival probabilities of a whole cohort, shape (patients, times)."""
         return self.mixture.survival(self.encoder.encode(cohort), self.strata(cohort), times)
 
+    def answered(self, cohort: Cohort, times: tuple[float, ...]) -> FloatArray:
+        """Return survival of a whole cohort, shape (patients, times), NaN beyond each disease's follow-up."""
+        limits = np.array([self.supported[disease] for disease in self.protocol.diseases])[
+            self.strata(cohort)
+        ]
+        at = np.array(times)
+        return np.where(at <= limits[:, None], self.survival(cohort, at), np.nan)
+
     def strata(self, cohort: Cohort) -> IntArray:
         """Return each patient's disease as its position in the protocol."""
         return strata(cohort, self.protocol.diseases)

@@ -78,7 +78,7 @@ def predict_held_out(
     advance: Callable[[], None] = lambda: None,
 ) -> HeldOut:
     """Fit the whole procedure and the baselines without each fold in turn, and predict that fold."""
-    times = np.arange(STEP, max(protocol.horizons) + STEP / 2, STEP)
+    times = grid(protocol)
     stratum = strata(cohort, protocol.diseases)
     curves = {name: np.empty((len(cohort), len(times))) for name in (MODEL, KAPLAN_MEIER, COX)}
     for train, test in split.parts():
@@ -94,6 +94,11 @@ def predict_held_out(
             curves[name][test] = model.survival(X_test, stratum[test], times)
         advance()
     return HeldOut(times, curves, stratum, outcome)
+
+
+def grid(protocol: StudyProtocol) -> FloatArray:
+    """Return the months at which curves are scored: every second one and every horizon."""
+    return np.unique(np.append(np.arange(STEP, max(protocol.horizons), STEP), protocol.horizons))
 
 
 def evaluate(held_out: HeldOut, *, protocol: StudyProtocol, plan: TrainingPlan) -> Evaluation:

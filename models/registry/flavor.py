@@ -1,0 +1,49 @@
+"""How MLflow loads a registered bundle: a plain function over the bundle's files, without pickle."""
+
+from pathlib import Path
+
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from features.cohort import PATIENT, Cohort
+from features.dictionary import Dictionary
+from models.bundle import ModelBundle, read_bundle
+
+TYPES = {
+    "number": DataType.double,
+    "integer": DataType.double,  # an integer column cannot hold a missing value
+    "flag": DataType.boolean,
+    "category": DataType.string,
+}
+
+
+class SurvivalAtHorizons:
+    """Answers a table of patients with survival at the protocol's horizons, for batch use in MLflow."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        self.bundle = bundle
+
+    def predict(self, patients: pd.DataFrame) -> pd.DataFrame:
+        """Return one column a horizon; the table is validated as every cohort is."""
+        table = patients.reindex(columns=list(self.bundle.dictionary.names))
+        table[PATIENT] = [str(row) for row in range(len(table))]
+        cohort = Cohort.from_frame(table, dictionary=self.bundle.dictionary)
+        horizons = self.bundle.protocol.horizons
+        answered = self.bundle.answered(cohort, horizons)
+        return pd.DataFrame(answered, columns=[f"survival_{horizon:g}_months" for horizon in horizons])
+
+
+def _load_pyfunc(path: str) -> SurvivalAtHorizons:
+    return SurvivalAtHorizons(read_bundle(Path(path)))
+
+
+def signature(dictionary: Dictionary, horizons: tuple[float, ...]) -> ModelSignature:
+    """Return the model's signature, made from the dictionary."""
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(TYPES[f.type], f.name, required=f.name == "disease") for f in dictionary.fields
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.double, f"survival_{horizon:g}_months") for horizon in horizons
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))

@@ -1,0 +1,1 @@
+"""Predictions with explanations, on record."""

@@ -1,0 +1,222 @@
+"""The contract: what a request may say and what an answer says, made from the dictionary."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from features.dictionary import Dictionary, Field, load_dictionary
+from features.errors import InvalidRequest, Problem
+from models.prediction import Prediction
+
+REQUEST_FIELDS = ("model", "patient", "horizon")
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """A parsed request; the patient's values are judged by the model's own dictionary."""
+
+    patient: Mapping[str, object]
+    model: str | None = None
+    horizon: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelStamp:
+    """Which model answered, down to its files: ``bundle`` is the SHA-256 of the bundle's manifest."""
+
+    name: str
+    version: str
+    bundle: str
+    title: str
+    protocol: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class AuditReceipt:
+    """Where the answer stands on record; ``leaf_hash`` is the RFC 6962 leaf hash of the record."""
+
+    id: str
+    seq: int
+    recorded_at: str
+    leaf_hash: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answered prediction."""
+
+    model: ModelStamp
+    prediction: Prediction
+    audit: AuditReceipt
+
+
+@dataclass(frozen=True)
+class RecordedAnswer:
+    """A prediction as it was answered, with the request that asked for it."""
+
+    model: ModelStamp
+    request: dict[str, Any]
+    prediction: Prediction
+    audit: AuditReceipt
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One served model."""
+
+    name: str
+    version: str
+    bundle: str
+    title: str
+    evidence: str
+    index_event: str
+    endpoint: str
+    horizons: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ModelList:
+    """Every served model."""
+
+    models: tuple[ModelSummary, ...]
+
+
+@dataclass(frozen=True)
+class ModelDetail:
+    """One served model: its protocol, predictors as a JSON Schema, and card."""
+
+    model: ModelStamp
+    protocol: dict[str, Any]
+    predictors: dict[str, Any]
+    horizons: tuple[float, ...]
+    supported_months: dict[str, float]
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Health:
+    """The server's state, and the models it answers for."""
+
+    status: str
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One field of a request that cannot be accepted, and what is expected instead."""
+
+    field: str
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class ProblemDetails:
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    problems: tuple[FieldProblem, ...] = ()
+
+
+def parse_request(body: bytes) -> PredictionRequest:
+    """Parse a request's bytes.
+
+    Raises:
+        InvalidRequest: when they are not one JSON object, a name stands twice in an object, or a member of
+            the request is unknown, missing or of the wrong type.
+
+    """
+    document = _parse_json(body)
+    problems = [
+        Problem(name, "unknown field", "use " + ", ".join(REQUEST_FIELDS))
+        for name in document
+        if name not in REQUEST_FIELDS
+    ]
+    model, patient, horizon = (document.get(name) for name in REQUEST_FIELDS)
+    if not isinstance(patient, dict):
+        problems.append(Problem("patient", "is missing or not an object", "give dictionary fields by name"))
+    if model is not None and not isinstance(model, str):
+        problems.append(Problem("model", "wrong type", "expected a model's name"))
+    number = isinstance(horizon, int | float) and not isinstance(horizon, bool) and math.isfinite(horizon)
+    if horizon is not None and not number:
+        problems.append(Problem("horizon", "wrong type", "expected one of the protocol's horizons in months"))
+    if problems or not isinstance(patient, dict):
+        raise InvalidRequest("request", problems)
+    return PredictionRequest(patient, model, None if horizon is None else float(horizon))
+
+
+def patient_schema(dictionary: Dictionary) -> dict[str, Any]:
+    """Return the JSON Schema of a patient; every field but the disease may be left out or null."""
+    properties = {field.name: _field_schema(field) for field in dictionary.fields}
+    return {
+        "type": "object",
+        "title": "Patient",
+        "properties": properties,
+        "required": ["disease"],
+        "additionalProperties": False,
+    }
+
+
+def request_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a request, over every predictor in the dictionary."""
+    dictionary = load_dictionary()
+    predictors = dictionary.slice(f.name for f in dictionary.fields if f.known != "after")
+    return {
+        "type": "object",
+        "title": "PredictionRequest",
+        "properties": {
+            "model": {
+                "type": ["string", "null"],
+                "description": "a served model; needed when there are several",
+            },
+            "patient": patient_schema(predictors),
+            "horizon": {
+                "type": ["number", "null"],
+                "description": "the horizon to explain, in months; one of the protocol's",
+            },
+        },
+        "required": ["patient"],
+        "additionalProperties": False,
+    }
+
+
+def _field_schema(field: Field) -> dict[str, Any]:
+    about = {"title": field.label, "description": _describe(field)}
+    if field.type == "category":
+        return about | {"enum": [*field.category_names, None]}
+    if field.type == "flag":
+        return about | {"type": ["boolean", "null"]}
+    return about | {"type": [field.type, "null"], "minimum": field.minimum, "maximum": field.maximum}
+
+
+def _describe(field: Field) -> str:
+    scope = "" if field.applies_to is None else f"; only in {', '.join(field.applies_to)}"
+    known = "at the index date" if field.known == "relapse" else "at diagnosis"
+    return f"expected {field.expected}; known {known}{scope}"
+
+
+def _parse_json(body: bytes) -> dict[str, Any]:
+    repeated: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        repeated.extend(sorted({name for name in names if names.count(name) > 1}))
+        return dict(pairs)
+
+    try:
+        document = json.loads(body, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            "request", [Problem("body", "is not JSON", "send one JSON object in UTF-8")]
+        ) from error
+    if repeated:
+        raise InvalidRequest("request", [Problem(name, "stands twice", "give it once") for name in repeated])
+    if not isinstance(document, dict):
+        raise InvalidRequest("request", [Problem("body", "is not an object", "send one JSON object")])
+    return document

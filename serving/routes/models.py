@@ -1,0 +1,55 @@
+"""The served models: what they predict, from what, and their cards."""
+
+from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
+
+from serving.champions import Champions
+from serving.contract import ModelDetail, ModelList, ModelSummary, patient_schema
+from serving.routes.responses import problems
+
+
+def models_router(champions: Champions) -> APIRouter:
+    """Return the routes under ``/v1/models``."""
+    router = APIRouter(prefix="/v1/models", tags=["models"])
+
+    @router.get("", responses=problems(503), summary="List the served models")
+    async def list_models() -> ModelList:
+        return await run_in_threadpool(
+            lambda: ModelList(tuple(_summary(champions, n) for n in champions.names()))
+        )
+
+    @router.get(
+        "/{name}", responses=problems(404, 503), summary="Show a model's protocol, predictors and card"
+    )
+    async def show_model(name: str) -> ModelDetail:
+        return await run_in_threadpool(_detail, champions, name)
+
+    return router
+
+
+def _summary(champions: Champions, name: str) -> ModelSummary:
+    champion = champions.get(name)
+    stamp, protocol = champion.stamp, champion.bundle.protocol
+    return ModelSummary(
+        stamp.name,
+        stamp.version,
+        stamp.bundle,
+        stamp.title,
+        stamp.evidence,
+        protocol.index_event,
+        protocol.endpoint,
+        protocol.horizons,
+    )
+
+
+def _detail(champions: Champions, name: str) -> ModelDetail:
+    champion = champions.get(name)
+    bundle = champion.bundle
+    return ModelDetail(
+        champion.stamp,
+        bundle.protocol.as_dict(),
+        patient_schema(bundle.dictionary),
+        bundle.protocol.horizons,
+        dict(bundle.supported),
+        bundle.card.as_dict(),
+    )

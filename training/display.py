@@ -1,0 +1,82 @@
+"""What the commands print: plain summaries as tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from features.cohort import Cohort
+
+METRICS = {
+    "harrell_c": "Harrell's C",
+    "uno_c": "Uno's C",
+    "integrated_brier": "integrated Brier",
+    "ici": "ICI",
+    "observed_to_expected": "O/E",
+}
+LABELS = {"model": "model", "cox": "Cox baseline", "kaplan_meier": "Kaplan-Meier"}
+
+
+def cohort_summary(cohort: Cohort) -> dict[str, Any]:
+    """Return who was read, excluded and kept, source by source, with the events."""
+    events = cohort.values.get("died")
+    return {
+        "kept": len(cohort),
+        "events": {} if events is None else {"overall_survival": int((events == 1.0).sum())},
+        "evidence": cohort.evidence,
+        "fingerprint": cohort.fingerprint(),
+        "sources": [source.as_dict() for source in cohort.provenance],
+    }
+
+
+def attrition(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print the way from the patients read to the patients kept."""
+    for source in summary["sources"]:
+        table = Table("step", "patients", title=f"{source['recipe']} ({source['evidence']})")
+        table.columns[1].justify = "right"
+        table.add_row("read", f"{source['attrition']['read']:,}")
+        for step in source["attrition"]["exclusions"]:
+            table.add_row(f"excluded: {step['reason']}", f"{step['excluded']:,}")
+        table.add_row("kept", f"{source['attrition']['kept']:,}", style="bold")
+        console.print(table)
+    for endpoint, count in summary["events"].items():
+        console.print(f"{summary['kept']:,} kept, {count:,} events ({endpoint.replace('_', ' ')})")
+
+
+def registered(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print the held-out metrics beside the baselines, and what was registered."""
+    for group, by_model in summary["performance"].items():
+        console.print(_metrics(f"{group.replace('_', ' ')}: held-out patients", by_model))
+    console.print(
+        f"registered {summary['name']} version {summary['version']}, bundle {summary['bundle'][:12]}"
+    )
+    if summary["champion"]:
+        console.print("gate passed: this version is champion")
+    for failure in summary["gate"]:
+        console.print(f"gate failed, not promoted: {failure}")
+
+
+def external(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print a registered model's metrics on a cohort."""
+    if summary["seen_in_training"]:
+        console.print("this cohort trained the model: these figures flatter it", style="bold")
+    for group, metrics in summary["groups"].items():
+        console.print(_metrics(f"{group.replace('_', ' ')}: {summary['model']}", {"model": metrics}))
+
+
+def _metrics(title: str, by_model: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> Table:
+    table = Table("metric", *(LABELS[name] for name in by_model), title=title)
+    for metric in next(iter(by_model.values())):
+        table.add_row(_metric(metric), *(_estimate(metrics[metric]) for metrics in by_model.values()))
+    return table
+
+
+def _metric(name: str) -> str:
+    stem, _, horizon = name.rpartition("_")
+    return f"{METRICS.get(stem, stem)}, {horizon} months" if horizon.isdigit() else METRICS.get(name, name)
+
+
+def _estimate(estimate: Mapping[str, float | None]) -> str:
+    interval = "" if estimate["low"] is None else f" ({estimate['low']:.3f} to {estimate['high']:.3f})"
+    return f"{estimate['value']:.4f}{interval}"
