@@ -74,50 +74,44 @@ class ModelBundle:
     cohort_fingerprint: str
     card: ModelCard
 
-    def validate(self, patient: Mapping[str, object]) -> Cohort:
-        """Validate one patient by the dictionary training used, and refuse one outside the protocol's scope.
+    def validate(self, patient: Mapping[str, object], *, horizon: float | None = None) -> Cohort:
+        """Validate one patient by the dictionary training used, and the horizon to be explained.
 
         Raises:
-            InvalidRequest: naming every field at fault.
+            InvalidRequest: naming every field at fault; a disease outside the protocol's scope is refused.
 
         """
-        problems: tuple[Problem, ...] = ()
+        problems: list[Problem] = []
         try:
             cohort = Cohort.from_patient(patient, dictionary=self.dictionary)
         except InvalidRequest as error:
-            problems = error.problems
-        scope = self._scope_problems(patient, problems)
-        if problems or scope:
-            raise InvalidRequest("patient", (*problems, *scope))
+            problems += error.problems
+        if not any(problem.field == "disease" for problem in problems):
+            problems += self._scope_problems(patient.get("disease"), horizon)
+        if problems:
+            raise InvalidRequest("patient", problems)
         return cohort
 
-    def _scope_problems(
-        self, patient: Mapping[str, object], found: tuple[Problem, ...]
-    ) -> tuple[Problem, ...]:
-        diseases = ", ".join(self.protocol.diseases)
-        if patient.get("disease") is None:
-            return (Problem("disease", "is missing", f"expected one of {diseases}"),)
-        if (
-            any(problem.field == "disease" for problem in found)
-            or patient["disease"] in self.protocol.diseases
-        ):
-            return ()
-        return (Problem("disease", "is outside this model's scope", f"expected one of {diseases}"),)
+    def _scope_problems(self, disease: object, horizon: float | None) -> list[Problem]:
+        diseases = "expected one of " + ", ".join(self.protocol.diseases)
+        if disease is None:
+            return [Problem("disease", "is missing", diseases)]
+        if disease not in self.protocol.diseases:
+            return [Problem("disease", "is outside this model's scope", diseases)]
+        explainable = [h for h in self.protocol.horizons if h <= self.supported[str(disease)]]
+        if horizon is None or horizon in explainable:
+            return []
+        expected = "expected one of " + ", ".join(f"{h:g}" for h in explainable) + " months"
+        return [Problem("horizon", "cannot be explained in this disease", expected)]
 
     def predict(self, patient: Cohort, *, horizon: float | None = None) -> Prediction:
-        """Answer for a validated cohort of one, explained at a horizon of the protocol.
-
-        Raises:
-            InvalidRequest: when the explained horizon is none of the protocol's, or beyond follow-up.
-
-        """
+        """Answer for a cohort of one, explained at a horizon; :meth:`validate` has passed both."""
         disease = str(patient.text("disease")[0])
         limit = self.supported[disease]
         explained = self.protocol.explained_horizon if horizon is None else horizon
-        self._require_explainable(explained, limit)
         x, stratum = self.encoder.encode(patient), self.strata(patient)
-        months = np.concatenate([[0.0], curve_months(limit)])
-        survival = np.clip(self.mixture.survival(x, stratum, months)[0], 0.0, 1.0)
+        months = curve_months(limit)
+        survival = np.minimum.accumulate(np.clip(self.mixture.survival(x, stratum, months)[0], 0.0, 1.0))
         horizons = np.array(self.protocol.horizons)
         at_horizons = self.mixture.survival(x, stratum, horizons)[0]
         return Prediction(
@@ -126,20 +120,12 @@ class ModelBundle:
             survival=tuple(
                 _at_horizon(h, s, limit) for h, s in zip(horizons.tolist(), at_horizons.tolist(), strict=True)
             ),
-            median=_median(months[1:], survival[1:], limit),
-            curve=SurvivalCurve(tuple(months.tolist()), tuple(survival.tolist())),
+            median=_median(months, survival, limit),
+            curve=SurvivalCurve((0.0, *months.tolist()), (1.0, *survival.tolist())),
             explanation=self._explain(patient, x, stratum, explained),
             warnings=self.applicability.warnings(patient, disease=disease, dictionary=self.dictionary),
             notice=NOTICE,
         )
-
-    def _require_explainable(self, horizon: float, limit: float) -> None:
-        explainable = [h for h in self.protocol.horizons if h <= limit]
-        if horizon not in explainable:
-            expected = "expected one of " + ", ".join(f"{h:g}" for h in explainable) + " months"
-            raise InvalidRequest(
-                "request", [Problem("horizon", "cannot be explained for this patient", expected)]
-            )
 
     def _explain(self, patient: Cohort, x: FloatArray, stratum: IntArray, horizon: float) -> Explanation:
         on_survival, on_log_hazard = self.explainers[horizon].explain(x, stratum)

@@ -15,11 +15,16 @@ REQUEST_FIELDS = ("model", "patient", "horizon")
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """A parsed request; the patient's values are judged by the model's own dictionary."""
+    """A parsed request.
+
+    ``problems`` holds what is wrong around the patient; the patient's values are judged by the model's own
+    dictionary, so that both can be named at once.
+    """
 
     patient: Mapping[str, object]
     model: str | None = None
     horizon: float | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,8 @@ def parse_request(body: bytes) -> PredictionRequest:
     """Parse a request's bytes.
 
     Raises:
-        InvalidRequest: when they are not one JSON object, a name stands twice in an object, or a member of
-            the request is unknown, missing or of the wrong type.
+        InvalidRequest: when they are not one JSON object, a name stands twice in an object, or there is no
+            patient.
 
     """
     document = _parse_json(body)
@@ -139,16 +144,20 @@ def parse_request(body: bytes) -> PredictionRequest:
         if name not in REQUEST_FIELDS
     ]
     model, patient, horizon = (document.get(name) for name in REQUEST_FIELDS)
-    if not isinstance(patient, dict):
-        problems.append(Problem("patient", "is missing or not an object", "give dictionary fields by name"))
     if model is not None and not isinstance(model, str):
         problems.append(Problem("model", "wrong type", "expected a model's name"))
     number = isinstance(horizon, int | float) and not isinstance(horizon, bool) and math.isfinite(horizon)
     if horizon is not None and not number:
         problems.append(Problem("horizon", "wrong type", "expected one of the protocol's horizons in months"))
-    if problems or not isinstance(patient, dict):
+    if not isinstance(patient, dict):
+        problems.append(Problem("patient", "is missing or not an object", "give dictionary fields by name"))
         raise InvalidRequest("request", problems)
-    return PredictionRequest(patient, model, None if horizon is None else float(horizon))
+    return PredictionRequest(
+        patient,
+        model if isinstance(model, str) else None,
+        float(horizon) if number and horizon is not None else None,
+        tuple(problems),
+    )
 
 
 def patient_schema(dictionary: Dictionary) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from datetime import datetime
 
 import orjson
 
+from features.cohort import Cohort
+from features.errors import InvalidRequest
+from models.bundle import ModelBundle
 from serving.audit.store import AuditStore, Entry
 from serving.champions import Champions
 from serving.contract import AuditReceipt, PredictionRequest
@@ -38,7 +41,7 @@ class Predictor:
 
         """
         champion = self._champions.get(request.model)
-        patient = champion.bundle.validate(request.patient)
+        patient = _validate(champion.bundle, request)
         prediction = champion.bundle.predict(patient, horizon=request.horizon)
         said = {
             "model": champion.stamp,
@@ -61,6 +64,18 @@ class Predictor:
         entry = self._store.get(entry_id)
         audit = orjson.dumps(receipt(entry))
         return entry.body[:-1] + b',"audit":' + audit + b"}"
+
+
+def _validate(bundle: ModelBundle, request: PredictionRequest) -> Cohort:
+    """Judge request and patient together, so that every problem is named at once."""
+    problems = request.problems
+    try:
+        patient = bundle.validate(request.patient, horizon=request.horizon)
+    except InvalidRequest as error:
+        problems += error.problems
+    if problems:
+        raise InvalidRequest("request", problems)
+    return patient
 
 
 def receipt(entry: Entry) -> AuditReceipt:
