@@ -1,0 +1,181 @@
+"""The guided tour: build the real cohorts, fit, register, serve, ask, and show the answer and its record.
+
+Every step is the command or request that anyone can give themselves; each runs in a process of its own.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+HOME = Path("var/demo").absolute()
+RECIPES = ("rotterdam", "colon")
+HOST, PORT = "127.0.0.1", 8000
+PATIENT = {
+    "disease": "breast_cancer",
+    "age": 58.4,
+    "sex": "female",
+    "menopausal_status": "postmenopausal",
+    "months_diagnosis_to_relapse": 26,
+    "positive_lymph_nodes": 4,
+    "tumour_grade": "grade_3",
+    "tumour_size": "over_20_to_50_mm",
+    "oestrogen_receptor": 42,
+    "prior_chemotherapy": False,
+    "prior_endocrine_therapy": True,
+}
+REQUEST = {"model": "salvage-relapse-survival", "patient": PATIENT, "horizon": 24}
+PATIENCE_SECONDS = 60
+
+
+def main() -> int:
+    """Run the tour."""
+    options = _options()
+    notes = Console(stderr=True)
+    environment = os.environ | {"SALVAGE_HOME": str(HOME)}
+    HOME.mkdir(parents=True, exist_ok=True)
+    cohorts = [HOME / f"{recipe}.parquet" for recipe in RECIPES]
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=notes) as progress:
+        for recipe, file in zip(RECIPES, cohorts, strict=True):
+            with _step(progress, f"building the cohort {recipe}"):
+                _salvage("cohort", "build", "--recipe", recipe, "--out", str(file), "--json", env=environment)
+        with _step(progress, "fitting, evaluating on held-out patients, registering"):
+            named = [argument for file in cohorts for argument in ("--cohort", str(file))]
+            registered = json.loads(
+                _salvage("fit", "--protocol", "relapse-survival", *named, "--json", env=environment)
+            )
+        with _step(progress, "starting the server"):
+            server = _serve(options.port, environment)
+    try:
+        address = f"http://{HOST}:{options.port}"
+        answer = _ask(address)
+        if options.json:
+            print(json.dumps(answer, indent=1))
+        else:
+            _show(Console(), registered, answer)
+        if not options.once:
+            notes.print(f"serving at {address} (API page: {address}/docs); stop with Ctrl-C")
+            with contextlib.suppress(KeyboardInterrupt):
+                server.wait()
+    finally:
+        _stop(server)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Build, fit, register, serve, ask.")
+    parser.add_argument("--once", action="store_true", help="stop after the example")
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    parser.add_argument("--port", type=int, help=f"where to serve; {PORT}, or a free port with --once")
+    options = parser.parse_args()
+    if options.port is None:
+        options.port = _free_port() if options.once else PORT
+    return options
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def _step(progress: Progress, name: str) -> Iterator[None]:
+    task = progress.add_task(name, total=1)
+    yield
+    progress.update(task, completed=1)
+
+
+def _salvage(*arguments: str, env: dict[str, str]) -> str:
+    """Run one command of the project; its messages go where ours go."""
+    command = [sys.executable, "-m", "salvage", *arguments]
+    return subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def _serve(port: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "salvage", "serve", "--host", HOST, "--port", str(port)]
+    with (HOME / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"http://{HOST}:{port}/health/ready").status_code == 200 and server.poll() is None:
+                return server
+        time.sleep(0.1)
+    _stop(server)
+    sys.exit(f"the server did not become ready; its log: {HOME / 'server.log'}")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is None:
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=10)
+
+
+def _ask(address: str) -> dict[str, Any]:
+    response = httpx.post(f"{address}/v1/predictions", json=REQUEST)
+    response.raise_for_status()
+    answer = response.json()
+    return {
+        "model": answer["model"],
+        "request": REQUEST,
+        "prediction": answer["prediction"],
+        "audit": answer["audit"],
+    }
+
+
+def _show(console: Console, registered: dict[str, Any], answer: dict[str, Any]) -> None:
+    model, prediction = answer["model"], answer["prediction"]
+    console.rule("The model")
+    console.print(
+        f"{model['title']}\n{model['name']} version {model['version']}, evidence: {model['evidence']}"
+    )
+    for group, by_model in registered["performance"].items():
+        ours, cox = by_model["model"]["uno_c"]["value"], by_model["cox"]["uno_c"]["value"]
+        console.print(f"held-out Uno's C, {group.replace('_', ' ')}: {ours:.3f} (Cox baseline {cox:.3f})")
+    console.rule("The question")
+    asked = Table("at the day of relapse", "")
+    for name, value in answer["request"]["patient"].items():
+        asked.add_row(name.replace("_", " "), str(value))
+    console.print(asked)
+    console.rule("The answer")
+    survival = Table("months from relapse", "probability of being alive")
+    for at in prediction["survival"]:
+        survival.add_row(
+            f"{at['horizon']:g}", "-" if at["probability"] is None else f"{at['probability']:.1%}"
+        )
+    console.print(survival)
+    median = prediction["median"]
+    console.print(f"median: {median['reason'] or format(median['months'], '.1f') + ' months'}")
+    explained = prediction["explanation"]["scales"][0]
+    console.print(f"{explained['reference']:.1%} is the {explained['reference_name']};")
+    console.print(f"the reasons for {explained['prediction']:.1%} ({explained['unit']}):")
+    reasons = Table("predictor", "value", "adds")
+    for reason in sorted(explained["contributions"], key=lambda c: -abs(c["contribution"]))[:8]:
+        value = "missing" if reason["value"] is None else str(reason["value"])
+        reasons.add_row(reason["label"], value, f"{100 * reason['contribution']:+.1f} points")
+    console.print(reasons)
+    for warning in prediction["warnings"]:
+        console.print(f"note: {warning['message']}")
+    console.print(prediction["notice"])
+    audit = answer["audit"]
+    console.print(f"on record as number {audit['seq']}: {audit['id']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
