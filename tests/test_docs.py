@@ -1,0 +1,329 @@
+"""The pages say what the program does: headings, generated pages, shown files and outputs, links."""
+
+import asyncio
+import dataclasses
+import io
+import json
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer.main
+from rich.console import Console
+from starlette.exceptions import HTTPException
+
+import salvage
+from features.cohort import Cohort
+from features.dictionary import load_dictionary
+from features.dictionary_page import REFRESH, dictionary_page
+from features.errors import InvalidInput
+from features.protocol import load_protocol
+from features.sources import recipe
+from features.sources.build import build_cohort
+from models.registry.settings import RegistrySettings
+from serving import contract, errors
+from serving.app import create_app
+from serving.settings import ServingSettings
+from training import display
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "GLOSSARY.md", "CHANGELOG.md", "docs")
+BLOCK = re.compile(r"<!-- (file|builds|breaks):? (.+?) -->\n```\w+\n(.*?)```", re.DOTALL)
+PART_KEYS = ("constant", "column", "codes", "unit", "sum", "subtract")
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def headings(name: str) -> list[str]:
+    unfenced = re.sub(r"^```.*?^```", "", page(name), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"^#+ (.+?)$", unfenced, flags=re.MULTILINE)
+
+
+def section(name: str, heading: str) -> str:
+    """Return the text under a heading, up to the next heading of any level."""
+    found = re.search(rf"^#+ {re.escape(heading)}$(.*?)(?=^#+ |\Z)", page(name), re.DOTALL | re.MULTILINE)
+    assert found, f"{name} has no heading {heading}"
+    return found.group(1)
+
+
+def pages() -> list[Path]:
+    listed = [ROOT / name for name in PAGES]
+    return [p for top in listed for p in (sorted(top.rglob("*.md")) if top.is_dir() else [top])]
+
+
+# settings
+
+
+class Asked(dict[str, str]):
+    """An empty environment that remembers which variables were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return default
+
+
+@pytest.mark.parametrize("settings", [ServingSettings, RegistrySettings])
+def test_every_setting_has_a_heading(settings):
+    environ = Asked()
+    settings.from_environment(environ)
+    assert environ.names
+    assert environ.names <= set(headings("docs/settings.md"))
+
+
+# commands
+
+
+def commands(group: Any, path: str = "salvage") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        yield f"{path} {name}", command
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path} {name}")
+
+
+COMMANDS = dict(commands(typer.main.get_command(salvage.app)))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_section_that_names_its_options_and_an_example(name):
+    text = section("docs/commands.md", name)
+    if hasattr(COMMANDS[name], "commands"):
+        return
+    options = [o for p in COMMANDS[name].params for o in p.opts if o.startswith("--") and o != "--help"]
+    assert [option for option in options if f"`{option}`" not in text] == []
+    assert f".venv/bin/{name} " in text.replace("\n", " ")
+
+
+def test_commands_page_names_no_command_that_is_gone():
+    stated = {heading for heading in headings("docs/commands.md") if heading.startswith("salvage ")}
+    assert stated == set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_shown_commands_exist_with_their_options(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for line in (line for line in lines if line.startswith(".venv/bin/salvage ")):
+        words = line.split(".venv/bin/", 1)[1].split()
+        name = " ".join(words[:3]) if " ".join(words[:3]) in COMMANDS else " ".join(words[:2])
+        assert name in COMMANDS, line
+        known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known | {"--help"}, line
+
+
+# errors
+
+
+def test_every_problem_has_a_heading_and_its_status():
+    for status, slug, _ in errors.STATUSES.values():
+        assert section("docs/errors.md", slug).strip().startswith(f"Status {status}.")
+
+
+def test_every_problem_of_the_framework_has_a_heading(tmp_path):
+    app = create_app(ServingSettings(home=tmp_path))
+
+    @app.get("/fails")
+    async def fails() -> None:
+        raise RuntimeError
+
+    @app.get("/teapot")
+    async def teapot() -> None:
+        raise HTTPException(418)
+
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            asked = [await client.get(path) for path in ("/nowhere", "/fails", "/teapot")]
+            return [*asked, await client.put("/health/live")]
+
+    asked = asyncio.run(ask())
+    slugs = {answer.json()["type"].removeprefix(errors.TYPE) for answer in asked}
+    assert slugs == {"not-found", "internal", "refused", "method-not-allowed"}
+    assert slugs <= set(headings("docs/errors.md"))
+
+
+def test_every_exit_code_has_a_heading():
+    for code in (0, salvage.FAILED, salvage.BAD_INPUT):
+        assert f"Exit code {code}" in headings("docs/errors.md")
+
+
+# the interface
+
+
+def test_every_route_has_a_heading(tmp_path):
+    paths = create_app(ServingSettings(home=tmp_path)).openapi()["paths"]
+    routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    stated = {heading for heading in headings("docs/api.md") if re.match(r"(GET|POST) /", heading)}
+    assert stated == routes
+
+
+def field_names(kind: Any) -> set[str]:
+    """Return the names of a dataclass's fields and of those inside them."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return set(hints).union(*(field_names(hint) for hint in hints.values()))
+    return set().union(*(field_names(inner) for inner in typing.get_args(kind)))
+
+
+@pytest.mark.parametrize(
+    "kind", [contract.Answer, contract.RecordedAnswer, contract.ModelList, contract.ModelDetail]
+)
+def test_every_field_of_an_answer_is_described(kind):
+    text = page("docs/api.md")
+    assert {name for name in field_names(kind) if f"`{name}`" not in text} == set()
+
+
+def test_the_shown_request_is_accepted():
+    found = re.search(r"```json\n(.*?)```", section("docs/api.md", "POST /v1/predictions"), re.DOTALL)
+    assert found
+    request = contract.parse_request(found.group(1).encode())
+    protocol = load_protocol(str(request.model).removeprefix("salvage-"))
+    assert request.horizon in protocol.horizons
+    Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
+
+
+# the dictionary
+
+
+def test_the_dictionary_page_is_current():
+    current = dictionary_page(load_dictionary())
+    assert page("docs/dictionary.md") == current, f"docs/dictionary.md is out of date; run: {REFRESH}"
+
+
+# recipes
+
+
+def test_every_recipe_key_has_a_heading():
+    keys = {*recipe.KEYS, *(f"source.{key}" for key in recipe.SOURCE_KEYS), *PART_KEYS}
+    assert keys <= set(headings("docs/recipes.md"))
+
+
+def shown(kind: str) -> list[tuple[str, str]]:
+    return [(about, text) for k, about, text in BLOCK.findall(page("docs/recipes.md")) if k == kind]
+
+
+def shown_output(folder: Path, recipe_file: str, table: str) -> str:
+    """Return what ``salvage cohort build`` prints, eighty columns wide."""
+    said = io.StringIO()
+    console = Console(file=said, width=80)
+    try:
+        cohort = build_cohort(recipe.load_recipe(str(folder / recipe_file)), file=folder / table)
+        display.attrition(console, display.cohort_summary(cohort))
+    except InvalidInput as error:
+        salvage._explain(error, console)
+    return tidy(said.getvalue())
+
+
+def tidy(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with the files that the page shows."""
+    for name, text in shown("file"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("about", "output"), shown("builds"))
+def test_shown_recipes_build_the_counts_that_the_page_states(files, about, output):
+    assert shown_output(files, *about.split()) == tidy(output)
+
+
+def test_the_tutorial_explains_the_counts_that_the_build_gives(files):
+    cohort = build_cohort(recipe.load_recipe(str(files / "hospital.yaml")), file=files / "patients.csv")
+    attrition, text = (
+        cohort.provenance[0].attrition,
+        section("docs/recipes.md", "7. Build, and read the attrition"),
+    )
+    deaths = int(cohort.values["died"].sum())
+    assert f"{attrition.read} rows were read" in text
+    assert [step.excluded for step in attrition.exclusions] == [1, 1]
+    assert f"{len(cohort)} patients are kept, and {deaths} of them died" in text
+
+
+def test_the_tutorial_computes_the_values_that_the_build_gives(files):
+    cohort = build_cohort(recipe.load_recipe(str(files / "hospital.yaml")), file=files / "patients.csv")
+    first, text = cohort.patient(0), section("docs/recipes.md", "8. Check a patient by hand")
+    for name in ("months_diagnosis_to_relapse", "months_followed", "age"):
+        assert f"= {first[name]:.2f} " in text
+
+
+def test_the_tutorial_breaks_something():
+    assert len(shown("breaks")) >= 4
+
+
+@pytest.mark.parametrize(("about", "output"), shown("breaks"))
+def test_shown_mistakes_are_refused_in_these_words(files, about, output):
+    name, change = about.split(": ", 1)
+    before, after = change.split(" => ")
+    original = (files / name).read_text(encoding="utf-8")
+    assert before in original
+    (files / name).write_text(original.replace(before, after), encoding="utf-8")
+    assert shown_output(files, "hospital.yaml", "patients.csv") == tidy(output)
+
+
+def test_the_steps_of_the_tutorial_are_parts_of_the_whole_recipe():
+    whole = dict(shown("file"))["hospital.yaml"]
+    for number in (
+        "2. Who this is",
+        "3. Time zero and the patient",
+        "4. Who belongs",
+        "5. What the columns mean",
+    ):
+        for block in re.findall(r"```yaml\n(.*?)```", section("docs/recipes.md", number), re.DOTALL):
+            assert [line for line in block.splitlines() if line not in whole] == []
+
+
+def test_the_shown_protocol_fits_the_shown_cohort(files):
+    protocol = load_protocol(str(files / "hospital-relapse.yaml"))
+    cohort = build_cohort(recipe.load_recipe(str(files / "hospital.yaml")), file=files / "patients.csv")
+    assert set(protocol.predictors) <= set(cohort.dictionary.names)
+
+
+# glossary, decisions, links
+
+
+def test_the_glossary_is_alphabetical():
+    terms = [term.casefold() for term in headings("GLOSSARY.md")[1:]]
+    assert terms == sorted(set(terms))
+
+
+def test_decisions_are_numbered_and_have_their_parts():
+    decisions = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))
+    for path in decisions:
+        title, *parts = headings(path.relative_to(ROOT).as_posix())
+        assert title.startswith(path.name[:4] + " ")
+        assert parts == ["Context", "Decision", "Consequences"]
+
+
+def anchors(path: Path) -> set[str]:
+    stated = headings(path.relative_to(ROOT).as_posix())
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in stated}
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_link_leads_nowhere(path):
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        led_to = (path.parent / target).resolve() if target else path
+        assert led_to.exists(), link
+        assert not anchor or anchor in anchors(led_to), link
+
+
+def test_json_blocks_are_json():
+    for path in pages():
+        for block in re.findall(r"```json\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+            json.loads(block)
