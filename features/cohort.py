@@ -81,15 +81,14 @@ class Cohort:
         columns = {f.name: f.read_series(frame[f.name]) for f in dictionary.fields if f.name in frame.columns}
         for name, column in columns.items():
             problems += _table_problems(dictionary[name], column)
-        problems += _applicability_problems(
-            dictionary, {name: c.numbers for name, c in columns.items()}, rows=True
-        )
+        values = {name: column.numbers for name, column in columns.items()}
+        problems += applicability_problems(dictionary, values, rows=np.arange(1, len(frame) + 1))
         if PATIENT in frame.columns:
             problems += _patient_problems(frame[PATIENT])
         if problems:
             raise InvalidCohort("cohort", problems)
         patients = tuple(str(patient) for patient in frame[PATIENT])
-        return cls(dictionary, patients, {n: c.numbers for n, c in columns.items()}, provenance)
+        return cls(dictionary, patients, values, provenance)
 
     @classmethod
     def from_patient(cls, patient: Mapping[str, object], *, dictionary: Dictionary) -> "Cohort":
@@ -108,7 +107,7 @@ class Cohort:
         for name, column in columns.items():
             problems += [_value_problem(dictionary[name], fault) for fault in column.faults]
         values = {name: column.numbers for name, column in columns.items()}
-        problems += _applicability_problems(dictionary, values, rows=False)
+        problems += applicability_problems(dictionary, values, rows=None)
         if problems:
             raise InvalidRequest("patient", problems)
         return cls(dictionary, ("patient",), values)
@@ -239,10 +238,13 @@ def _value_problem(declared: Field, fault: str) -> Problem:
     return Problem(declared.name, fault, f"expected {declared.expected}")
 
 
-def _applicability_problems(
-    dictionary: Dictionary, values: Mapping[str, FloatArray], *, rows: bool
+def applicability_problems(
+    dictionary: Dictionary, values: Mapping[str, FloatArray], *, rows: npt.NDArray[np.int64] | None
 ) -> list[Problem]:
-    """Report values given for a disease in which their field has no meaning."""
+    """Report values given for a disease in which their field has no meaning.
+
+    ``rows`` are the numbers to name the rows by; None for a single patient, of whom no rows are named.
+    """
     if "disease" not in values:
         return []
     names = dictionary["disease"].category_names
@@ -255,8 +257,8 @@ def _applicability_problems(
         found = np.flatnonzero(wrong & ~np.isnan(values["disease"]))
         if found.size:
             remedy = "leave it out; it has a meaning only in " + ", ".join(declared.applies_to)
-            numbered = (int(found.size), tuple((found[:5] + 1).tolist())) if rows else (None, ())
-            problems.append(Problem(declared.name, "does not apply to this disease", remedy, *numbered))
+            named = (None, ()) if rows is None else (int(found.size), tuple(rows[found[:5]].tolist()))
+            problems.append(Problem(declared.name, "does not apply to this disease", remedy, *named))
     return problems
 
 

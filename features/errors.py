@@ -11,6 +11,7 @@ SalvageError
 ├── NotFittable               the cohort cannot carry the model asked for
 ├── MissingExtra              an optional package is not installed
 ├── BundleRefused             a model file is not what its manifest says
+├── NotExplained              contributions do not add up to their prediction
 ├── NoChampion                no model has been promoted yet
 └── RecordNotWritten          the audit record could not be made durable
 """

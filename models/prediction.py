@@ -63,7 +63,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Caution:
-    """A reason to trust this answer less; ``kind`` is missing, out_of_range, unseen_category or follow_up."""
+    """A reason to trust this answer less; ``kind`` is missing, out_of_range or unseen_category."""
 
     kind: str
     predictor: str | None

@@ -23,7 +23,11 @@ def serve(
     from serving.app import create_app  # noqa: PLC0415  the other commands need no web framework
 
     settings = ServingSettings.from_environment(os.environ)
-    settings = replace(settings, host=host or settings.host, port=port or settings.port)
+    settings = replace(
+        settings,
+        host=settings.host if host is None else host,
+        port=settings.port if port is None else port,
+    )
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="info")
 
 

@@ -10,6 +10,7 @@ from features.dictionary import Dictionary, Field, load_dictionary
 from features.errors import InvalidRequest, Problem
 from models.prediction import Prediction
 
+DISEASE = "disease"
 REQUEST_FIELDS = ("model", "patient", "horizon")
 
 
@@ -163,11 +164,12 @@ def parse_request(body: bytes) -> PredictionRequest:
 def patient_schema(dictionary: Dictionary) -> dict[str, Any]:
     """Return the JSON Schema of a patient; every field but the disease may be left out or null."""
     properties = {field.name: _field_schema(field) for field in dictionary.fields}
+    properties[DISEASE]["enum"] = list(dictionary[DISEASE].category_names)
     return {
         "type": "object",
         "title": "Patient",
         "properties": properties,
-        "required": ["disease"],
+        "required": [DISEASE],
         "additionalProperties": False,
     }
 

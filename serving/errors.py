@@ -35,12 +35,15 @@ STATUSES: dict[type[SalvageError], tuple[int, str, str]] = {
     NotExplained: (503, "not-explained", "The answer could not be explained"),
     RecordNotWritten: (503, "record-not-written", "The answer could not be recorded"),
 }
+UNFORESEEN = (500, "internal", "Internal error")
 RETRY_SECONDS = "5"
 
 
 def problem_response(error: SalvageError) -> Response:
     """Return the problem document of an error raised on purpose."""
-    status, slug, title = next(known for kind, known in STATUSES.items() if isinstance(error, kind))
+    status, slug, title = next(
+        (known for kind, known in STATUSES.items() if isinstance(error, kind)), UNFORESEEN
+    )
     detail, fields = str(error), tuple[FieldProblem, ...]()
     if isinstance(error, InvalidInput):
         detail = (

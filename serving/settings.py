@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.errors import InvalidInput, Problem
+
 
 @dataclass(frozen=True)
 class ServingSettings:
@@ -20,7 +22,18 @@ class ServingSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ServingSettings":
-        """Read the settings."""
+        """Read the settings.
+
+        Raises:
+            InvalidInput: naming every setting that should be a whole number and is none.
+
+        """
+        numbers = ("SALVAGE_PORT", "SALVAGE_LARGEST_BODY")
+        wrong = [name for name in numbers if not environ.get(name, "0").isdecimal()]
+        if wrong:
+            raise InvalidInput(
+                "settings", [Problem(n, "is not a whole number", "correct or unset it") for n in wrong]
+            )
         return cls(
             home=Path(environ.get("SALVAGE_HOME", "var")).absolute(),
             host=environ.get("SALVAGE_HOST", cls.host),

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.cohort import Cohort, concatenate
+from features.errors import InvalidInput, Problem
 from features.protocol import StudyProtocol, load_protocol
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe, recipe_names
@@ -19,7 +20,7 @@ from training import display
 READY = "ready"
 
 cohort = typer.Typer(no_args_is_help=True, help="Build and check cohorts.")
-models = typer.Typer(no_args_is_help=True, help="List, promote and fetch registered models.")
+models = typer.Typer(no_args_is_help=True, help="List and promote registered models.")
 console = Console()
 progress = Console(stderr=True)
 
@@ -44,6 +45,10 @@ def build(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Build a cohort and print who was read, excluded and kept."""
+    if not out.parent.is_dir():
+        raise InvalidInput(
+            "--out", [Problem(str(out.parent), "is no folder", "make it first, or write elsewhere")]
+        )
     built = build_cohort(load_recipe(recipe), file=file)
     built.write(out)
     summary = display.cohort_summary(built)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.cohort import PATIENT, Cohort, Provenance
-from features.dictionary import Field, load_dictionary
+from features.cohort import PATIENT, Cohort, Provenance, applicability_problems
+from features.dictionary import Field, FloatArray, load_dictionary
 from features.eligibility import Attrition, has_follow_up
 from features.errors import InvalidCohort, Problem
 from features.sources.public import read_public
@@ -150,6 +150,7 @@ def _map_fields(recipe: Recipe, rows: pd.DataFrame) -> pd.DataFrame:
     dictionary = load_dictionary()
     numbers = rows[_ROW].to_numpy()
     columns: dict[str, Any] = {PATIENT: rows[recipe.patient].astype(str).to_numpy(), _ROW: numbers}
+    values: dict[str, FloatArray] = {}
     problems: list[Problem] = []
     for name, mapped in recipe.fields.items():
         field = dictionary[name]
@@ -162,7 +163,9 @@ def _map_fields(recipe: Recipe, rows: pd.DataFrame) -> pd.DataFrame:
             _rows_problem(name, fault, f"expected {field.expected}", numbers[list(at)])
             for fault, at in read.faults.items()
         ]
+        values[name] = read.numbers
         columns[name] = [field.value(value) for value in read.numbers.tolist()]
+    problems += applicability_problems(dictionary.slice(values), values, rows=numbers)
     if problems:
         raise InvalidCohort(recipe.name, problems)
     return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from features.dictionary import Dictionary, load_dictionary
+from features.dictionary import Dictionary, Field, load_dictionary
 from features.errors import InvalidRecipe, NotFound, Problem
 
 KEYS = frozenset(
@@ -20,6 +20,7 @@ KEYS = frozenset(
 )
 OPTIONAL = frozenset({"reshape", "include"})
 SOURCE_KEYS = frozenset({"public", "citation", "terms", "selection", "notes"})
+SUM_KEYS = frozenset({"column", "unit", "subtract"})
 MONTH = 365.25 / 12
 YEAR = 365.25
 DAYS_IN = {"days": 1.0, "weeks": 7.0, "months": MONTH, "years": YEAR}
@@ -173,8 +174,12 @@ def _mapped(entry: Mapping[str, Any]) -> Mapped:
 
 def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Problem]:
     problems = [Problem(k, "is missing", "declare it") for k in sorted(KEYS - OPTIONAL) if k not in declared]
+    problems += _unknown_keys("recipe", declared, KEYS)
+    kinds = {"source": dict, "fields": dict, "reshape": dict, "include": list}
     problems += [
-        Problem(k, "is not a recipe key", "use " + ", ".join(sorted(KEYS))) for k in declared if k not in KEYS
+        Problem(key, "has the wrong form", f"give a {'list' if kind is list else 'mapping'}")
+        for key, kind in kinds.items()
+        if key in declared and not isinstance(declared[key], kind)
     ]
     if problems:
         return problems
@@ -183,43 +188,75 @@ def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Probl
     problems += [
         Problem(f"source.{k}", "is missing", "declare it") for k in sorted(needed) if k not in source
     ]
-    problems += [
-        Problem(f"source.{k}", "is not a source key", "use " + ", ".join(sorted(SOURCE_KEYS)))
-        for k in source
-        if k not in SOURCE_KEYS
-    ]
+    problems += _unknown_keys("source", source, SOURCE_KEYS)
     if declared["evidence"] not in ("real", "synthetic"):
         problems.append(Problem("evidence", "is neither real nor synthetic", "say which it is"))
-    problems += [
-        Problem("include", "has an incomplete rule", "give column, keep, leave_out and reason")
-        for rule in declared.get("include", ())
-        if set(rule) != {"column", "keep", "leave_out", "reason"}
-    ]
+    if "reshape" in declared:
+        problems += _exact_keys("reshape", declared["reshape"], {"by": str, "codes": dict, "columns": list})
+    for rule in declared.get("include", ()):
+        problems += _exact_keys(
+            "include", rule, {"column": str, "keep": list, "leave_out": list, "reason": str}
+        )
     for name, entry in declared["fields"].items():
         problems += _field_problems(name, entry, dictionary)
     return problems
 
 
+def _unknown_keys(place: str, entry: Mapping[str, Any], known: frozenset[str] | set[str]) -> list[Problem]:
+    remedy = "use " + ", ".join(sorted(known))
+    return [Problem(f"{place}.{key}", "is an unknown key", remedy) for key in entry if key not in known]
+
+
+def _exact_keys(place: str, entry: Any, kinds: Mapping[str, type]) -> list[Problem]:
+    """Report what is not exactly these keys, each of its kind."""
+    if not isinstance(entry, dict):
+        return [Problem(place, "has the wrong form", "give a mapping of " + ", ".join(kinds))]
+    words: dict[type, str] = {str: "a text", dict: "a mapping", list: "a list"}
+    return [
+        *_unknown_keys(place, entry, set(kinds)),
+        *(
+            Problem(f"{place}.{key}", "is missing or of the wrong form", f"give {words[kind]}")
+            for key, kind in kinds.items()
+            if not isinstance(entry.get(key), kind)
+        ),
+    ]
+
+
+FORMS: Mapping[str, frozenset[str]] = {
+    "constant": frozenset({"constant"}),
+    "column": frozenset({"column", "codes", "unit"}),
+    "sum": frozenset({"sum"}),
+}
+
+
 def _field_problems(name: str, entry: Any, dictionary: Dictionary) -> list[Problem]:
     if name not in dictionary:
         return [Problem(name, "is not in the dictionary", "use one of " + ", ".join(dictionary.names))]
-    if not isinstance(entry, dict) or len({"constant", "column", "sum"} & set(entry)) != 1:
+    forms = [form for form in FORMS if isinstance(entry, dict) and form in entry]
+    if len(forms) != 1:
         return [Problem(name, "is not mapped", "give exactly one of constant, column or sum")]
-    if unknown := set(entry) - {"constant", "column", "sum", "codes", "unit"}:
-        return [
-            Problem(
-                name,
-                f"has the unknown key {', '.join(sorted(unknown))}",
-                "use constant, column, codes, unit, sum",
-            )
-        ]
+    problems = _unknown_keys(name, entry, FORMS[forms[0]])
+    if "codes" in entry and "unit" in entry:
+        problems.append(Problem(name, "has both codes and a unit", "keep one of them"))
     field = dictionary[name]
-    problems = [
+    codes = entry.get("codes", {})
+    if not isinstance(codes, dict):
+        return [*problems, Problem(f"{name}.codes", "has the wrong form", "give a mapping of codes")]
+    problems += [
         Problem(name, f"maps a code to {target!r}, which is no category", f"expected {field.expected}")
-        for target in entry.get("codes", {}).values()
+        for target in codes.values()
         if field.type == "category" and target not in field.category_names
     ]
+    return problems + _term_problems(name, entry, field)
+
+
+def _term_problems(name: str, entry: Mapping[str, Any], field: Field) -> list[Problem]:
     terms = entry.get("sum", [entry] if "unit" in entry else [])
+    if not isinstance(terms, list) or not all(
+        isinstance(t, dict) and isinstance(t.get("column"), str) for t in terms
+    ):
+        return [Problem(f"{name}.sum", "has the wrong form", "list entries with a column each")]
+    problems = [p for t in terms if "sum" in entry for p in _unknown_keys(f"{name}.sum", t, SUM_KEYS)]
     problems += [
         Problem(name, f"has the unknown unit {term['unit']}", "use " + ", ".join(DAYS_IN))
         for term in terms
