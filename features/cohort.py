@@ -1,5 +1,6 @@
 """The cohort: a validated table of patients; one patient is a cohort of one."""
 
+import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from features.fingerprint import canonical_json, sha256
 
 PATIENT = "patient"
 SITE = "salvage"
+MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class Cohort:
             InvalidCohort: naming every problem in every column at once.
 
         """
+        if (twice := frame.columns[frame.columns.duplicated()]).size:
+            raise InvalidCohort(
+                "cohort", [Problem(str(n), "is a column twice", "keep one") for n in dict.fromkeys(twice)]
+            )
         problems = [
             Problem(name, "is missing from the table", "add the column or map it in the recipe")
             for name in (PATIENT, *dictionary.names)
@@ -98,11 +104,7 @@ class Cohort:
             InvalidRequest: naming every unknown field and every value outside its rule.
 
         """
-        problems = [
-            Problem(str(name), "unknown field", "use one of: " + ", ".join(dictionary.names))
-            for name in patient
-            if name not in dictionary
-        ]
+        problems = _unknown_fields([name for name in patient if name not in dictionary], dictionary)
         columns = {f.name: f.read([patient.get(f.name)]) for f in dictionary.fields}
         for name, column in columns.items():
             problems += [_value_problem(dictionary[name], fault) for fault in column.faults]
@@ -130,7 +132,8 @@ class Cohort:
     @property
     def evidence(self) -> str:
         """Return ``real`` only when every part of the cohort is real."""
-        return "real" if all(p.evidence == "real" for p in self.provenance) else "synthetic"
+        real = bool(self.provenance) and all(p.evidence == "real" for p in self.provenance)
+        return "real" if real else "synthetic"
 
     def fingerprint(self) -> str:
         """Return the SHA-256 over patients, fields and values: equal cohorts, equal fingerprints."""
@@ -149,18 +152,10 @@ class Cohort:
 
     def write(self, path: Path) -> None:
         """Write the cohort as Parquet, with its provenance in the file's metadata."""
-        schema = pa.schema(
-            [(PATIENT, pa.string()), *((f.name, _arrow_type(f)) for f in self.dictionary.fields)]
-        )
+        columns = {PATIENT: pa.array(self.patients, pa.string())}
+        columns |= {f.name: _arrow_column(f, self.values[f.name]) for f in self.dictionary.fields}
         stated = json.dumps([p.as_dict() for p in self.provenance])
-        table = pa.Table.from_pydict(
-            {
-                name: self.to_frame()[name].astype(object).where(lambda s: s.notna(), None).tolist()
-                for name in schema.names
-            },
-            schema=schema.with_metadata({SITE: stated}),
-        )
-        pq.write_table(table, path)
+        pq.write_table(pa.table(columns).replace_schema_metadata({SITE: stated}), path)
 
     @classmethod
     def read(cls, path: Path) -> "Cohort":
@@ -172,7 +167,7 @@ class Cohort:
         """
         table = _read_table(path)
         metadata = (table.schema.metadata or {}).get(SITE.encode())
-        if metadata is None:
+        if metadata is None or (provenance := _stated(metadata)) is None:
             remedy = "build it first: salvage cohort build --recipe RECIPE --input FILE --out COHORT.parquet"
             raise InvalidCohort(str(path), [Problem("file", "is not a cohort file", remedy)])
         known = load_dictionary()
@@ -181,7 +176,6 @@ class Cohort:
         if unknown:
             problems = [Problem(name, "is not in the dictionary", "remove the column") for name in unknown]
             raise InvalidCohort(str(path), problems)
-        provenance = tuple(Provenance.from_dict(p) for p in json.loads(metadata))
         return cls.from_frame(table.to_pandas(), dictionary=known.slice(names), provenance=provenance)
 
 
@@ -208,7 +202,18 @@ def concatenate(cohorts: Sequence[Cohort]) -> Cohort:
     return Cohort(dictionary, patients, values, tuple(p for c in cohorts for p in c.provenance))
 
 
+def _stated(metadata: bytes) -> tuple[Provenance, ...] | None:
+    """Return the provenance in a file's metadata, None where there is none that can be read."""
+    try:
+        stated = json.loads(metadata)
+        return tuple(Provenance.from_dict(source) for source in stated) if isinstance(stated, list) else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 def _read_table(path: Path) -> pa.Table:
+    if path.is_dir():
+        raise InvalidCohort(str(path), [Problem("file", "is a folder", "give one cohort file")])
     try:
         return pq.read_table(path)
     except FileNotFoundError as error:
@@ -219,10 +224,28 @@ def _read_table(path: Path) -> pa.Table:
         ) from error
 
 
-def _arrow_type(declared: Field) -> pa.DataType:
-    return {"category": pa.string(), "flag": pa.bool_(), "integer": pa.int64(), "number": pa.float64()}[
-        declared.type
-    ]
+def _arrow_column(declared: Field, numbers: FloatArray) -> pa.Array:
+    missing = np.isnan(numbers)
+    filled = np.where(missing, 0.0, numbers)
+    if declared.type == "category":
+        codes = pa.array(filled.astype(np.int32), mask=missing)
+        return pa.DictionaryArray.from_arrays(codes, list(declared.category_names)).cast(pa.string())
+    if declared.type == "flag":
+        return pa.array(filled == 1.0, mask=missing)
+    return pa.array(filled.astype(np.int64) if declared.type == "integer" else filled, mask=missing)
+
+
+def _unknown_fields(names: list[str], dictionary: Dictionary) -> list[Problem]:
+    """Name unknown fields; the known ones are listed once, and beyond a number the rest is only counted."""
+    problems = []
+    for at, name in enumerate(names[:MOST_NAMED]):
+        near = difflib.get_close_matches(name, dictionary.names, n=1)
+        listed = "use one of " + ", ".join(dictionary.names) if at == 0 else "leave it out"
+        problems.append(Problem(name, "unknown field", f"did you mean {near[0]}?" if near else listed))
+    if len(names) > MOST_NAMED:
+        more = f"and {len(names) - MOST_NAMED:,} more unknown fields"
+        problems.append(Problem("patient", more, "send the model's predictors only"))
+    return problems
 
 
 def _table_problems(declared: Field, column: Column) -> list[Problem]:
@@ -275,7 +298,7 @@ def _patient_problems(patients: pd.Series) -> list[Problem]:
                 tuple((missing[:5] + 1).tolist()),
             )
         )
-    repeated = np.flatnonzero(patients.duplicated(keep=False) & patients.notna())
+    repeated = np.flatnonzero(patients.astype(str).duplicated(keep=False) & patients.notna())
     if repeated.size:
         problems.append(
             Problem(

@@ -84,7 +84,7 @@ class Field:
             if fault is not None:
                 faults.setdefault(fault, []).append(row)
             elif number is not None:
-                numbers[row] = number
+                numbers[row] = number + 0.0  # so that minus zero is zero
         return Column(numbers, {fault: tuple(rows) for fault, rows in faults.items()})
 
     def read_series(self, series: pd.Series) -> "Column":
@@ -237,11 +237,36 @@ def _declaration_problems(name: str, entry: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem(name, "has no usable type", "use one of " + ", ".join(TYPES)))
     if entry.get("known") not in KNOWN:
         problems.append(Problem(name, "does not say when it is known", "use one of " + ", ".join(KNOWN)))
-    if (kind == "category") != bool(entry.get("categories")):
-        problems.append(Problem(name, "categories and type disagree", "list categories for type category"))
-    if kind in ("number", "integer") and not {"minimum", "maximum"} <= set(entry):
-        problems.append(Problem(name, "has no range", "declare minimum and maximum"))
-    return problems
+    return problems + (
+        _category_problems(name, entry) if kind == "category" else _range_problems(name, entry)
+    )
+
+
+def _category_problems(name: str, entry: Mapping[str, Any]) -> list[Problem]:
+    categories = entry.get("categories")
+    labelled = isinstance(categories, dict) and all(
+        isinstance(c, dict) and "label" in c for c in categories.values()
+    )
+    if categories and labelled:
+        return []
+    if not categories:
+        return [Problem(name, "categories and type disagree", "list categories for type category")]
+    return [Problem(name, "has no usable categories", "map each category to its label")]
+
+
+def _range_problems(name: str, entry: Mapping[str, Any]) -> list[Problem]:
+    if "categories" in entry:
+        return [Problem(name, "categories and type disagree", "list categories for type category only")]
+    if entry.get("type") not in ("number", "integer"):
+        return []
+    if not {"minimum", "maximum"} <= set(entry):
+        return [Problem(name, "has no range", "declare minimum and maximum")]
+    low, high, scale = entry.get("minimum"), entry.get("maximum"), entry.get("scale", "linear")
+    if not (isinstance(low, int | float) and isinstance(high, int | float) and low < high):
+        return [Problem(name, "has no usable range", "declare a minimum and a larger maximum")]
+    if scale not in ("linear", "log") or (scale == "log" and low <= -1):
+        return [Problem(name, "has no usable scale", "use linear, or log with a minimum above -1")]
+    return []
 
 
 def _fault(number: float | None, field: Field) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from features.dictionary import Dictionary, load_dictionary
+from features.endpoints import ENDPOINTS
 from features.errors import InvalidProtocol, NotFound, Problem
 from features.index_date import late_predictors
 
@@ -87,7 +88,17 @@ def load_protocol(name: str) -> StudyProtocol:
         text = Path(name).read_text(encoding="utf-8")
     else:
         raise NotFound(f"no protocol {name}; ready ones: {', '.join(protocol_names())}; or give a YAML file")
-    return StudyProtocol.from_dict(yaml.safe_load(text), dictionary=load_dictionary())
+    return StudyProtocol.from_dict(_yaml(name, text), dictionary=load_dictionary())
+
+
+def _yaml(name: str, text: str) -> Mapping[str, Any]:
+    try:
+        declared = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidProtocol(name, [Problem("file", "is not YAML", str(error).splitlines()[0])]) from error
+    if not isinstance(declared, dict):
+        raise InvalidProtocol(name, [Problem("file", "is not a mapping", "start from a ready protocol")])
+    return declared
 
 
 def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Problem]:
@@ -95,8 +106,21 @@ def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Probl
     problems += [
         Problem(key, "is not a protocol key", "use " + ", ".join(KEYS)) for key in declared if key not in KEYS
     ]
+    problems += [
+        Problem(key, "is not a list", "give a list")
+        for key in ("out_of_scope", "diseases", "predictors", "horizons", "cohorts")
+        if not isinstance(declared.get(key, []), list)
+    ]
     if problems:
         return problems
+    predictors = declared["predictors"]
+    problems += [
+        Problem(name, "stands twice among the predictors", "name it once")
+        for name in dict.fromkeys(predictors)
+        if predictors.count(name) > 1
+    ]
+    if declared["endpoint"] not in ENDPOINTS:
+        problems.append(Problem("endpoint", "is unknown", "use one of " + ", ".join(ENDPOINTS)))
     problems += [
         Problem(name, "is not in the dictionary", "declare it in dictionary.yaml first")
         for name in declared["predictors"]
@@ -113,9 +137,13 @@ def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Probl
         for name in declared["diseases"]
         if name not in dictionary["disease"].category_names
     ]
-    horizons = declared["horizons"]
-    if not horizons or sorted(set(horizons)) != list(horizons) or min(horizons) <= 0:
-        problems.append(Problem("horizons", "are not rising positive months", "list them as 12, 24, ..."))
-    elif declared["explained_horizon"] not in horizons:
-        problems.append(Problem("explained_horizon", "is not one of the horizons", "choose one of them"))
-    return problems
+    return problems + _horizon_problems(declared["horizons"], declared["explained_horizon"])
+
+
+def _horizon_problems(horizons: list[Any], explained: object) -> list[Problem]:
+    numbers = all(isinstance(h, int | float) and not isinstance(h, bool) and h > 0 for h in horizons)
+    if not horizons or not numbers or sorted(set(horizons)) != horizons:
+        return [Problem("horizons", "are not rising positive months", "list them as 12, 24, ...")]
+    if explained not in horizons:
+        return [Problem("explained_horizon", "is not one of the horizons", "choose one of them")]
+    return []

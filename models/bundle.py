@@ -292,8 +292,12 @@ def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
             f"{folder.name}: format {stated.get('format')} is not {FORMAT}; train the model again"
         )
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
-    files = {name: (folder / name).read_bytes() for name in present & set(declared)}
-    faults = [f"{name} is missing" for name in sorted(set(declared) - present)]
+    files, faults = {}, [f"{name} is missing" for name in sorted(set(declared) - present)]
+    for name in sorted(present & set(declared)):
+        try:
+            files[name] = (folder / name).read_bytes()
+        except OSError:
+            faults.append(f"{name} cannot be read")
     faults += [f"{name} does not belong to it" for name in sorted(present - set(declared))]
     faults += [f"{name} was changed" for name in sorted(files) if sha256(files[name]) != declared[name]]
     if faults:

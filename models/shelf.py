@@ -21,6 +21,7 @@ from models.bundle import bundle_hash
 
 CHAMPION = "champion.json"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,80}")
+UNREADABLE = "{name}: champion.json cannot be read; run: salvage models promote {name} VERSION"
 VERSION = re.compile(r"[0-9]{1,9}")
 
 
@@ -88,6 +89,7 @@ class Shelf:
         Raises:
             NotFound: for a name that is not on the shelf.
             NoChampion: for a model of which no version was promoted.
+            BundleRefused: when the pointer cannot be read.
 
         """
         if not NAME.fullmatch(name) or not (self.root / name).is_dir():
@@ -96,7 +98,12 @@ class Shelf:
             pointer = json.loads((self.root / name / CHAMPION).read_bytes())
         except FileNotFoundError:
             raise NoChampion(f"{name} has no champion; run: salvage models promote {name} VERSION") from None
-        return Shelved(name, pointer["version"], pointer["bundle"], self.root / name / pointer["version"])
+        except (OSError, ValueError) as error:
+            raise BundleRefused(UNREADABLE.format(name=name)) from error
+        match pointer:
+            case {"version": str(version), "bundle": str(bundle)} if VERSION.fullmatch(version):
+                return Shelved(name, version, bundle, self.root / name / version)
+        raise BundleRefused(UNREADABLE.format(name=name))
 
     def find(self, name: str, version: str) -> Shelved:
         """Return a published version.

@@ -1,6 +1,8 @@
 """The application, wired: settings in, routes out."""
 
 import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 
@@ -8,7 +10,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from models.shelf import Shelf
-from serving import errors
+from serving import errors, openapi
 from serving.audit.store import SqliteAuditStore
 from serving.champions import Champions
 from serving.predictor import Predictor
@@ -23,6 +25,15 @@ DESCRIPTION = (
 )
 
 
+def _closing(store: SqliteAuditStore) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        store.close()
+
+    return lifespan
+
+
 def create_app(settings: ServingSettings) -> FastAPI:
     """Return the application; nothing is read before the first request."""
     champions = Champions(Shelf(settings.shelf))
@@ -33,9 +44,12 @@ def create_app(settings: ServingSettings) -> FastAPI:
         version=metadata.version("salvage-outcomes"),
         description=DESCRIPTION,
         redoc_url=None,
+        lifespan=_closing(store),
     )
     app.include_router(predictions_router(predictor, largest_body=settings.largest_body))
     app.include_router(models_router(champions))
     app.include_router(health_router(champions, store))
     errors.install(app)
+    described = openapi.document(app)
+    app.openapi = lambda: described  # type: ignore[method-assign]  # the framework's own way to correct it
     return app

@@ -1,6 +1,7 @@
 """The server's commands."""
 
 import os
+import sys
 from dataclasses import replace
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def serve(
 def show(prediction_id: str) -> None:
     """Print a record's exact bytes."""
     settings = ServingSettings.from_environment(os.environ)
-    typer.echo(SqliteAuditStore(settings.audit).get(prediction_id).body.decode())
+    sys.stdout.buffer.write(SqliteAuditStore(settings.audit).get(prediction_id).body + b"\n")
 
 
 @audit.command("replay")

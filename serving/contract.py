@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -147,8 +148,8 @@ def parse_request(body: bytes) -> PredictionRequest:
     model, patient, horizon = (document.get(name) for name in REQUEST_FIELDS)
     if model is not None and not isinstance(model, str):
         problems.append(Problem("model", "wrong type", "expected a model's name"))
-    number = isinstance(horizon, int | float) and not isinstance(horizon, bool) and math.isfinite(horizon)
-    if horizon is not None and not number:
+    months = _number(horizon)
+    if horizon is not None and months is None:
         problems.append(Problem("horizon", "wrong type", "expected one of the protocol's horizons in months"))
     if not isinstance(patient, dict):
         problems.append(Problem("patient", "is missing or not an object", "give dictionary fields by name"))
@@ -156,9 +157,20 @@ def parse_request(body: bytes) -> PredictionRequest:
     return PredictionRequest(
         patient,
         model if isinstance(model, str) else None,
-        float(horizon) if number and horizon is not None else None,
+        months,
         tuple(problems),
     )
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number, None for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def patient_schema(dictionary: Dictionary) -> dict[str, Any]:
@@ -216,12 +228,12 @@ def _parse_json(body: bytes) -> dict[str, Any]:
     repeated: list[str] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        repeated.extend(sorted({name for name in names if names.count(name) > 1}))
+        repeated.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         return dict(pairs)
 
     try:
         document = json.loads(body, object_pairs_hook=unique)
+        json.dumps(document, ensure_ascii=False).encode()  # refuses half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(
             "request", [Problem("body", "is not JSON", "send one JSON object in UTF-8")]

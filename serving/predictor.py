@@ -9,7 +9,7 @@ from features.cohort import Cohort
 from features.errors import InvalidRequest
 from models.bundle import ModelBundle
 from serving.audit.store import AuditStore, Entry
-from serving.champions import Champions
+from serving.champions import Champion, Champions
 from serving.contract import AuditReceipt, PredictionRequest
 
 PREDICTION = "prediction"
@@ -40,7 +40,7 @@ class Predictor:
             RecordNotWritten: when the record could not be made durable; nothing was answered.
 
         """
-        champion = self._champions.get(request.model)
+        champion = self._champion(request)
         patient = _validate(champion.bundle, request)
         prediction = champion.bundle.predict(patient, horizon=request.horizon)
         said = {
@@ -53,6 +53,12 @@ class Predictor:
         )
         answer = {"model": champion.stamp, "prediction": prediction, "audit": receipt(entry)}
         return orjson.dumps(answer)
+
+    def _champion(self, request: PredictionRequest) -> Champion:
+        try:
+            return self._champions.get(request.model)
+        except InvalidRequest as error:
+            raise InvalidRequest("request", (*request.problems, *error.problems)) from error
 
     def recorded(self, entry_id: str) -> bytes:
         """Return a prediction as it was recorded, byte for byte, with its receipt.

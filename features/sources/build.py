@@ -1,10 +1,12 @@
 """Following a recipe: from a source's table to a validated cohort, every exclusion counted."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from features.cohort import PATIENT, Cohort, Provenance, applicability_problems
@@ -15,6 +17,7 @@ from features.sources.public import read_public
 from features.sources.recipe import DAYS_IN, Mapped, Recipe, Reshape
 from features.sources.table import read_table
 
+NA = "NA"
 UNKNOWN_CODE = "code is not in the recipe"
 NO_FOLLOW_UP = "no follow-up after the index date"
 
@@ -38,6 +41,7 @@ def build_cohort(recipe: Recipe, *, file: Path | None = None) -> Cohort:
 def follow(recipe: Recipe, table: pd.DataFrame) -> Cohort:
     """Turn a table into the recipe's cohort: reshape, include, map, validate."""
     _require_columns(recipe, table)
+    table = _without_gaps(recipe, table)
     rows = _reshape(recipe, table) if recipe.reshape else table.assign(**{_ROW: np.arange(1, len(table) + 1)})
     _require_patients(recipe, rows)
     kept, attrition = _include(recipe, rows)
@@ -70,6 +74,11 @@ def _require_columns(recipe: Recipe, table: pd.DataFrame) -> None:
             f"{name}_{column}" for name in recipe.reshape.codes.values() for column in recipe.reshape.columns
         }
         needed = (needed - made) | {recipe.reshape.by, *recipe.reshape.columns}
+        if clash := sorted(made & set(table.columns)):
+            remedy = "rename it, or the code's name in the recipe"
+            raise InvalidCohort(
+                recipe.name, [Problem(n, "stands in the table and is made too", remedy) for n in clash]
+            )
     missing = sorted(needed - set(table.columns))
     if missing:
         remedy = "add the column or correct its name in the recipe"
@@ -77,28 +86,29 @@ def _require_columns(recipe: Recipe, table: pd.DataFrame) -> None:
 
 
 def _reshape(recipe: Recipe, table: pd.DataFrame) -> pd.DataFrame:
-    """Bring each patient's rows side by side; columns not named keep the patient's first row."""
+    """Bring each patient's rows side by side; the other columns must agree within a patient."""
     shape: Reshape = recipe.reshape  # type: ignore[assignment]
     numbered = table.assign(**{_ROW: np.arange(1, len(table) + 1)})
-    unknown = np.flatnonzero(~table[shape.by].isin(list(shape.codes)))
-    repeated = np.flatnonzero(table.duplicated([recipe.patient, shape.by], keep=False))
+    constant = [name for name in recipe.columns if name in table and name not in (recipe.patient, shape.by)]
+    differing = table.groupby(recipe.patient)[constant].transform("nunique").gt(1) if constant else None
     problems = []
-    if unknown.size:
+    if (unknown := np.flatnonzero(~_has_code(table[shape.by], tuple(shape.codes)))).size:
         problems.append(_rows_problem(shape.by, UNKNOWN_CODE, _codes_remedy(shape.codes), unknown + 1))
-    if repeated.size:
-        problems.append(
-            _rows_problem(
-                recipe.patient, "stands twice with the same " + shape.by, "keep one row of each", repeated + 1
-            )
-        )
+    if (again := np.flatnonzero(table.duplicated([recipe.patient, shape.by], keep=False))).size:
+        problem = f"stands twice with the same {shape.by}"
+        problems.append(_rows_problem(recipe.patient, problem, "keep one row of each", again + 1))
+    for name in constant:
+        if differing is not None and (rows := np.flatnonzero(differing[name])).size:
+            problems.append(_rows_problem(name, "differs within a patient", "make the rows agree", rows + 1))
     if problems:
         raise InvalidCohort(recipe.name, problems)
-    wide = numbered.drop_duplicates(recipe.patient).drop(columns=[shape.by, *shape.columns])
+    first = table.groupby(recipe.patient, sort=False)[constant].first() if constant else None
+    wide = numbered.drop_duplicates(recipe.patient)[[recipe.patient, _ROW]]
+    wide = wide if first is None else wide.merge(first, left_on=recipe.patient, right_index=True, how="left")
     for code, name in shape.codes.items():
-        part = numbered.loc[numbered[shape.by] == code, [recipe.patient, *shape.columns]]
-        wide = wide.merge(
-            part.rename(columns={c: f"{name}_{c}" for c in shape.columns}), on=recipe.patient, how="left"
-        )
+        part = numbered.loc[_has_code(numbered[shape.by], (code,)), [recipe.patient, *shape.columns]]
+        made = part.rename(columns={c: f"{name}_{c}" for c in shape.columns})
+        wide = wide.merge(made, on=recipe.patient, how="left")
     return wide
 
 
@@ -128,7 +138,7 @@ def _include(recipe: Recipe, rows: pd.DataFrame) -> tuple[pd.DataFrame, Attritio
     _require_inclusion_codes(recipe, rows)
     attrition = Attrition(len(rows))
     for rule in recipe.include:
-        kept = rows[rule.column].isin(list(rule.keep)).to_numpy(dtype=bool)
+        kept = _has_code(rows[rule.column], rule.keep)
         attrition = attrition.then(rule.reason, int((~kept).sum()))
         rows = rows[kept]
     return rows, attrition
@@ -138,11 +148,40 @@ def _require_inclusion_codes(recipe: Recipe, rows: pd.DataFrame) -> None:
     problems = []
     for rule in recipe.include:
         known = (*rule.keep, *rule.leave_out)
-        if (unknown := np.flatnonzero(~rows[rule.column].isin(list(known)))).size:
+        if (unknown := np.flatnonzero(~_has_code(rows[rule.column], known))).size:
             numbers = rows[_ROW].to_numpy()[unknown]
             problems.append(_rows_problem(rule.column, UNKNOWN_CODE, _codes_remedy(known), numbers))
     if problems:
         raise InvalidCohort(recipe.name, problems)
+
+
+def code_text(value: object) -> str:
+    """Return the text of a code, the same for 1, 1.0 and "1": a CSV and a Parquet file mean the same.
+
+    >>> code_text(1.0), code_text(True), code_text("<=20")
+    ('1', 'true', '<=20')
+    """
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    text = str(value)
+    whole = re.fullmatch(r"(-?\d+)\.0+", text)
+    return whole[1] if whole else text
+
+
+def _without_gaps(recipe: Recipe, table: pd.DataFrame) -> pd.DataFrame:
+    """Take the text NA for a missing value, except in columns where the recipe knows it as a code."""
+    coded = {m.column for m in recipe.fields.values() if m.codes and NA in map(code_text, m.codes)}
+    coded |= {rule.column for rule in recipe.include if NA in map(code_text, (*rule.keep, *rule.leave_out))}
+    gaps = [str(name) for name in table if name not in coded and (table[name].astype(object) == NA).any()]
+    return table.assign(**{name: table[name].mask(table[name].astype(object) == NA) for name in gaps})
+
+
+def _has_code(column: pd.Series, codes: tuple[object, ...]) -> npt.NDArray[np.bool_]:
+    known = {code_text(code) for code in codes}
+    cells = zip(column, column.isna(), strict=True)
+    return np.array([not missing and code_text(value) in known for value, missing in cells], dtype=bool)
 
 
 def _map_fields(recipe: Recipe, rows: pd.DataFrame) -> pd.DataFrame:
@@ -182,12 +221,31 @@ def _map_field(field: Field, mapped: Mapped, rows: pd.DataFrame) -> tuple[pd.Ser
         return pd.Series([mapped.constant] * len(rows), dtype=object), []
     source = rows[mapped.column].reset_index(drop=True)
     if mapped.codes is None:
-        return source, []
-    unknown = np.flatnonzero(source.notna() & ~source.isin(list(mapped.codes)))
-    coded = pd.Series([mapped.codes.get(value) for value in source], dtype=object)
+        return (source if field.type == "category" else _parsed(source)), []
+    codes = {code_text(code): target for code, target in mapped.codes.items()}
+    texts = [None if missing else code_text(v) for v, missing in zip(source, source.isna(), strict=True)]
+    unknown = np.array(
+        [row for row, text in enumerate(texts) if text is not None and text not in codes], dtype=int
+    )
+    coded = pd.Series([None if text is None else codes.get(text) for text in texts], dtype=object)
     if not unknown.size:
         return coded, []
     return coded, [(mapped.column, UNKNOWN_CODE, _codes_remedy(mapped.codes), unknown)]
+
+
+def _parsed(source: pd.Series) -> pd.Series:
+    """Turn text that is a number, true or false into what it says; other text stays and is judged."""
+    words = {"true": True, "false": False}
+
+    def parse(cell: object) -> object:
+        if not isinstance(cell, str):
+            return cell
+        try:
+            return float(cell)
+        except ValueError:
+            return words.get(cell.lower(), cell)
+
+    return source.map(parse, na_action="ignore").astype(object) if source.dtype != float else source
 
 
 def _sum(field: Field, mapped: Mapped, rows: pd.DataFrame) -> tuple[pd.Series, Unread]:
@@ -196,6 +254,7 @@ def _sum(field: Field, mapped: Mapped, rows: pd.DataFrame) -> tuple[pd.Series, U
     for term in mapped.terms:
         source = rows[term.column].reset_index(drop=True)
         numbers = pd.to_numeric(source, errors="coerce")
+        numbers = numbers.where(np.isfinite(numbers.astype(float)))
         if (wrong := np.flatnonzero(numbers.isna() & source.notna())).size:
             unread.append((term.column, "is not a number", "correct the value or leave it empty", wrong))
         factor = 1.0 if term.unit is None else DAYS_IN[term.unit] / DAYS_IN[field.unit or "days"]

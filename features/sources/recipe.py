@@ -191,12 +191,14 @@ def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Probl
     problems += _unknown_keys("source", source, SOURCE_KEYS)
     if declared["evidence"] not in ("real", "synthetic"):
         problems.append(Problem("evidence", "is neither real nor synthetic", "say which it is"))
+    if "public" in source:
+        problems += _exact_keys("source.public", source["public"], {"package": str, "item": str})
+    if not declared["fields"]:
+        problems.append(Problem("fields", "maps nothing", "map dictionary fields"))
     if "reshape" in declared:
         problems += _exact_keys("reshape", declared["reshape"], {"by": str, "codes": dict, "columns": list})
     for rule in declared.get("include", ()):
-        problems += _exact_keys(
-            "include", rule, {"column": str, "keep": list, "leave_out": list, "reason": str}
-        )
+        problems += _inclusion_problems(rule)
     for name, entry in declared["fields"].items():
         problems += _field_problems(name, entry, dictionary)
     return problems
@@ -222,6 +224,14 @@ def _exact_keys(place: str, entry: Any, kinds: Mapping[str, type]) -> list[Probl
     ]
 
 
+def _inclusion_problems(rule: Any) -> list[Problem]:
+    problems = _exact_keys("include", rule, {"column": str, "keep": list, "leave_out": list, "reason": str})
+    if problems:
+        return problems
+    both = {str(code) for code in rule["keep"]} & {str(code) for code in rule["leave_out"]}
+    return [Problem("include", f"keeps and leaves out {code}", "choose one") for code in sorted(both)]
+
+
 FORMS: Mapping[str, frozenset[str]] = {
     "constant": frozenset({"constant"}),
     "column": frozenset({"column", "codes", "unit"}),
@@ -242,18 +252,26 @@ def _field_problems(name: str, entry: Any, dictionary: Dictionary) -> list[Probl
     codes = entry.get("codes", {})
     if not isinstance(codes, dict):
         return [*problems, Problem(f"{name}.codes", "has the wrong form", "give a mapping of codes")]
+    if "column" in entry and not isinstance(entry["column"], str):
+        problems.append(Problem(f"{name}.column", "has the wrong form", "give one column's name"))
+    if "unit" in entry:
+        return problems + _term_problems(name, entry, field)
+    targets = [entry["constant"]] if "constant" in entry else list(codes.values())
+    what = "no category" if field.type == "category" else "not allowed"
     problems += [
-        Problem(name, f"maps a code to {target!r}, which is no category", f"expected {field.expected}")
-        for target in codes.values()
-        if field.type == "category" and target not in field.category_names
+        Problem(name, f"maps a code to {target!r}, which is {what}", f"expected {field.expected}")
+        for target in targets
+        if target is None or field.read([target]).faults
     ]
     return problems + _term_problems(name, entry, field)
 
 
 def _term_problems(name: str, entry: Mapping[str, Any], field: Field) -> list[Problem]:
     terms = entry.get("sum", [entry] if "unit" in entry else [])
-    if not isinstance(terms, list) or not all(
-        isinstance(t, dict) and isinstance(t.get("column"), str) for t in terms
+    if (
+        not isinstance(terms, list)
+        or ("sum" in entry and not terms)
+        or not all(isinstance(t, dict) and isinstance(t.get("column"), str) for t in terms)
     ):
         return [Problem(f"{name}.sum", "has the wrong form", "list entries with a column each")]
     problems = [p for t in terms if "sum" in entry for p in _unknown_keys(f"{name}.sum", t, SUM_KEYS)]

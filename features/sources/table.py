@@ -1,5 +1,6 @@
 """Tables from files: CSV and Parquet, exactly as they stand."""
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -26,8 +27,22 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", low_memory=False)
-    except (ValueError, pa.ArrowInvalid, pd.errors.ParserError) as error:
+        return _read_text(path, "\t" if path.suffix == ".tsv" else ",")
+    except (ValueError, pa.ArrowInvalid, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise InvalidCohort(
             str(path), [Problem("file", "cannot be read", str(error).splitlines()[0])]
         ) from error
+
+
+def _read_text(path: Path, separator: str) -> pd.DataFrame:
+    """Read every cell as text, so that 007 stays 007; an empty cell is missing."""
+    header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].tolist()
+    if repeated := {name for name in header if header.count(name) > 1}:
+        raise InvalidCohort(
+            str(path), [Problem(str(name), "is a column twice", "keep one") for name in repeated]
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+        return pd.read_csv(
+            path, sep=separator, dtype=str, index_col=False, keep_default_na=False, na_values=[""]
+        )

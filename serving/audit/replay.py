@@ -28,16 +28,20 @@ class Replay:
 def replay(entry: Entry, *, shelf: Shelf) -> Replay:
     """Recompute the prediction and its explanation with the very bundle that answered.
 
+    A record that was changed is not recomputed: what stands in it is nobody's answer.
+
     Raises:
         NotFound: when the version is not on the shelf any more.
         BundleRefused: when its files are not those that answered.
 
     """
+    if leaf_hash(entry.body) != entry.leaf_hash:
+        return Replay(entry.id, entry.seq, untouched=False, differences=())
     recorded: dict[str, Any] = orjson.loads(entry.body)
     stamp, request = recorded["model"], recorded["request"]
     shelved = shelf.find(stamp["name"], stamp["version"])
     bundle = read_bundle(shelved.folder, expected_hash=stamp["bundle"])
-    again = bundle.predict(bundle.validate(request["patient"]), horizon=request.get("horizon"))
-    recomputed = orjson.loads(orjson.dumps(again))
+    patient = bundle.validate(request["patient"], horizon=request["horizon"])
+    recomputed = orjson.loads(orjson.dumps(bundle.predict(patient, horizon=request["horizon"])))
     differences = tuple(part for part in recomputed if recomputed[part] != recorded["prediction"].get(part))
-    return Replay(entry.id, entry.seq, leaf_hash(entry.body) == entry.leaf_hash, differences)
+    return Replay(entry.id, entry.seq, untouched=True, differences=differences)

@@ -4,10 +4,11 @@ import hashlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
 
 from features.errors import NotFound, RecordNotWritten
 
@@ -20,6 +21,10 @@ CREATE TABLE IF NOT EXISTS entries (
   body      BLOB NOT NULL,
   leaf_hash TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS probe (filler BLOB NOT NULL) STRICT;
+CREATE TRIGGER IF NOT EXISTS entries_new BEFORE INSERT ON entries
+  WHEN EXISTS (SELECT 1 FROM entries WHERE seq = NEW.seq OR id = NEW.id)
+  BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS entries_stay BEFORE UPDATE ON entries
   BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS entries_remain BEFORE DELETE ON entries
@@ -27,6 +32,9 @@ CREATE TRIGGER IF NOT EXISTS entries_remain BEFORE DELETE ON entries
 """
 FULL = 2
 PATIENCE_SECONDS = 5.0
+PROBE_BYTES = 65536
+
+Written = TypeVar("Written")
 
 
 @dataclass(frozen=True)
@@ -73,14 +81,16 @@ def leaf_hash(body: bytes) -> str:
 class SqliteAuditStore:
     """The store on SQLite: write-ahead log, every commit synced to disk before it returns.
 
-    Several threads share one connection behind a lock; several processes share the file. A connection that
-    failed is opened anew at the next call, so the store recovers when its disk does.
+    Several threads share one writing connection behind a lock; several processes share the file. A connection
+    that failed, or whose file was replaced, is opened anew at the next call, so the store recovers when its
+    disk does. A file that was removed while serving is not made again: the record would start afresh unseen.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
 
     def append(self, *, entry_id: str, at: str, kind: str, body: bytes) -> Entry:
         """Make a record durable and return it.
@@ -107,61 +117,84 @@ class SqliteAuditStore:
             RecordNotWritten: when the store cannot be read.
 
         """
-        with self._opened() as connection:
-            row = connection.execute("SELECT * FROM entries WHERE id = ?", (entry_id,)).fetchone()
-        if row is None:
+        rows = self._read("SELECT * FROM entries WHERE id = ?", entry_id)
+        if not rows:
             raise NotFound("no prediction with this id")
-        return Entry(*row)
+        return Entry(*rows[0])
 
     def entries(self) -> Iterator[Entry]:
         """Yield every record in order."""
-        with self._opened() as connection:
-            rows = connection.execute("SELECT * FROM entries ORDER BY seq").fetchall()
-        yield from (Entry(*row) for row in rows)
+        yield from (Entry(*row) for row in self._read("SELECT * FROM entries ORDER BY seq"))
 
     def check(self) -> None:
-        """Raise RecordNotWritten when the store cannot be written now."""
-        # the write is real and then undone: only that shows a full or read-only disk
-        with self._opened() as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("CREATE TABLE write_test (x)")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+        """Commit a real write beside the record: only that shows a full or read-only disk.
+
+        Raises:
+            RecordNotWritten: when the store cannot be written now.
+
+        """
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO probe VALUES (zeroblob(?))", (PROBE_BYTES,))
+            connection.execute("DELETE FROM probe")
+
+        self._transact(write)
 
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
             self._drop()
 
-    def _transact(self, write: Callable[[sqlite3.Connection], Entry]) -> Entry:
-        with self._opened() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                entry = write(connection)
-                connection.execute("COMMIT")
-            except sqlite3.Error:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            return entry
+    def _read(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        """Read with a connection of its own, which waits for no writer and never makes a file."""
+        if not self._path.exists():
+            return []
+        try:
+            address = f"file:{quote(str(self._path))}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_SECONDS)) as connection:
+                return connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise RecordNotWritten(f"the audit store cannot be read: {error}") from error
 
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = _open(self._path)
-                yield self._connection
-            except (sqlite3.Error, OSError) as error:
-                self._drop()
-                raise RecordNotWritten(f"the audit store cannot be used: {error}") from error
+    def _transact(self, write: Callable[[sqlite3.Connection], Written]) -> Written:
+        if not self._lock.acquire(timeout=PATIENCE_SECONDS):
+            raise RecordNotWritten("the audit store is busy")
+        try:
+            connection = self._opened()
+            connection.execute("BEGIN IMMEDIATE")
+            written = write(connection)
+            connection.execute("COMMIT")
+            return written
+        except (sqlite3.Error, OSError) as error:
+            self._drop()  # closing rolls back what was not committed
+            raise RecordNotWritten(f"the audit store cannot be written: {error}") from error
+        finally:
+            self._lock.release()
+
+    def _opened(self) -> sqlite3.Connection:
+        """Return the writing connection, making the store at the first use only."""
+        if self._file is not None and self._file != _identity(self._path):
+            self._drop()
+        if self._connection is None:
+            if self._file is not None and not self._path.exists():
+                raise FileNotFoundError(f"{self._path.name} was removed; restore it")
+            self._connection = _open(self._path)
+            self._file = _identity(self._path)
+        return self._connection
 
     def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return which file a path names now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from serving.contract import ProblemDetails
-from serving.errors import MEDIA_TYPE
 
 MEANINGS = {
     404: "Not found",
@@ -15,7 +14,4 @@ MEANINGS = {
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of these error statuses."""
-    return {
-        status: {"model": ProblemDetails, "description": MEANINGS[status], "content": {MEDIA_TYPE: {}}}
-        for status in statuses
-    }
+    return {status: {"model": ProblemDetails, "description": MEANINGS[status]} for status in statuses}

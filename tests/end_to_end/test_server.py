@@ -1,0 +1,266 @@
+"""The server as it is deployed: its own process, asked over the network, killed, and audited by command."""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models.shelf import Shelf
+from tests.lib.patients import BREAST
+from tests.serving.client import (
+    COLORECTAL,
+    MODEL,
+    answer,
+    assert_problem,
+    client_of,
+    other_bundle,
+    prediction_bytes,
+    publish_next,
+    rows,
+)
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+LISTENING = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:[0-9]+) ")
+resource = pytest.importorskip("resource")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `salvage serve` and a client of it."""
+
+    process: subprocess.Popen[bytes]
+    client: httpx.Client
+
+    def ask(self, **request: object) -> httpx.Response:
+        return self.client.post("/v1/predictions", json={"patient": BREAST} | request)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "salvage", *arguments]
+
+
+def salvage(*arguments: str, home: Path) -> subprocess.CompletedProcess[bytes]:
+    environment = os.environ | {"SALVAGE_HOME": str(home), "COLUMNS": "200"}
+    return subprocess.run(command(*arguments), capture_output=True, env=environment, cwd=ROOT, check=False)
+
+
+def address(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Wait until the server says where it listens."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and process.poll() is None:
+        if said := LISTENING.search(log.read_text(errors="replace")):
+            return said[1]
+        time.sleep(0.05)
+    pytest.fail(f"the server did not come up (exit code {process.poll()}): {log.read_text(errors='replace')}")
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[Server]:
+    """Run `salvage serve` on a port that the system gives; ended in any case."""
+    environment = os.environ | {"SALVAGE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    log = home.parent / f"server-{uuid.uuid4().hex}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command("serve", "--port", "0"), stdout=out, stderr=out, env=environment, cwd=ROOT
+        )
+        try:
+            # trust_env: a proxy of the machine is not for the loopback
+            with httpx.Client(base_url=address(process, log), timeout=30, trust_env=False) as client:
+                yield Server(process, client)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
+
+
+def limit_files(server: Server, size: int) -> None:
+    """Let the server's files grow to this size only, as a full disk does."""
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_a_prediction_is_served_over_the_network_and_read_again(home):
+    with serving(home) as server:
+        assert server.client.get("/health/ready").json() == {"status": "ready", "models": [MODEL]}
+        given = server.ask(horizon=36)
+        assert given.status_code == 200
+        assert given.headers["content-type"] == "application/json"
+        assert given.json()["model"]["evidence"] == "synthetic"
+        again = server.client.get(f"/v1/predictions/{given.json()['audit']['id']}")
+        assert prediction_bytes(again.content) == prediction_bytes(given.content)
+        assert again.json()["request"] == {"patient": BREAST, "horizon": 36}
+
+
+def test_bad_requests_over_the_network_are_problem_documents_and_leave_no_record(home):
+    with serving(home) as server:
+        assert_problem(server.ask(patient=BREAST | {"age": 430}), 422, "invalid-request")
+        assert_problem(server.ask(model="nope"), 404, "not-found")
+        deep = server.client.post("/v1/predictions", content=b"[" * 50_000)
+        assert_problem(deep, 422, "invalid-request")
+        pieces = (b"x" * 10_000 for _ in range(20))
+        assert_problem(server.client.post("/v1/predictions", content=pieces), 413, "body-too-large")
+        for strange in ("..%2f..", "%00", "%FF", "a" * 9_000):
+            assert_problem(server.client.get(f"/v1/predictions/{strange}"), 404, "not-found")
+            assert_problem(server.client.get(f"/v1/models/{strange}"), 404, "not-found")
+        assert_problem(server.client.delete("/v1/predictions"), 405, "method-not-allowed")
+        assert server.ask().json()["audit"]["seq"] == 1
+
+
+def test_a_server_killed_after_its_answer_has_it_on_record(home):
+    with serving(home) as server:
+        given = [server.ask(patient=patient) for patient in (BREAST, COLORECTAL)]
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait(20)
+    assert [row[1] for row in rows(home)] == [response.json()["audit"]["id"] for response in given]
+    with serving(home) as restarted:
+        for response in given:
+            again = restarted.client.get(f"/v1/predictions/{response.json()['audit']['id']}")
+            assert prediction_bytes(again.content) == prediction_bytes(response.content)
+        assert restarted.ask().json()["audit"]["seq"] == 3
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="file sizes can be limited on Linux only")
+def test_a_full_disk_answers_nothing_until_there_is_space_again(home):
+    with serving(home) as server:
+        assert server.ask().json()["audit"]["seq"] == 1
+        limit_files(server, 4096)
+        for _ in range(3):
+            response = server.ask()
+            assert_problem(response, 503, "record-not-written")
+            assert "survival" not in response.text
+        assert server.client.get("/health/live").status_code == 200
+        limit_files(server, resource.RLIM_INFINITY)
+        assert server.ask().json()["audit"]["seq"] == 2
+    assert [row[0] for row in rows(home)] == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="file sizes can be limited on Linux only")
+def test_a_server_with_a_full_disk_is_not_ready(home):
+    with serving(home) as server:
+        assert server.ask().status_code == 200
+        limit_files(server, 4096)
+        response = server.client.get("/health/ready")
+        limit_files(server, resource.RLIM_INFINITY)
+        assert_problem(response, 503, "record-not-written")
+
+
+def test_two_servers_on_one_home_keep_one_sequence_without_a_gap(home):
+    with serving(home) as one, serving(home) as other, ThreadPoolExecutor(8) as pool:
+        responses = list(pool.map(lambda n: (one, other)[n % 2].ask(), range(80)))
+    assert {response.status_code for response in responses} == {200}
+    assert len({prediction_bytes(response.content) for response in responses}) == 1
+    assert sorted(r.json()["audit"]["seq"] for r in responses) == list(range(1, 81))
+    assert [row[0] for row in rows(home)] == list(range(1, 81))
+
+
+def test_a_server_without_a_model_runs_and_says_what_to_do(tmp_path):
+    with serving(tmp_path / "home") as server:
+        detail = assert_problem(server.client.get("/health/ready"), 503, "no-champion")["detail"]
+        assert "salvage fit --protocol relapse-survival" in detail
+        assert_problem(server.ask(), 503, "no-champion")
+
+
+def test_a_model_promoted_while_the_server_runs_answers_next_and_the_old_record_replays(home, bundle):
+    with serving(home) as server:
+        old = server.ask().json()
+        publish_next(home, other_bundle(bundle))
+        Shelf(home / "shelf").promote(MODEL, "2")
+        new = server.ask().json()
+        assert (old["model"]["version"], new["model"]["version"]) == ("1", "2")
+        # the record is read and replayed beside the running server
+        for seq, given in enumerate((old, new), start=1):
+            done = salvage("audit", "replay", given["audit"]["id"], home=home)
+            assert (done.returncode, done.stdout) == (0, f"record {seq} reproduced bit for bit\n".encode())
+
+
+def test_a_server_told_to_end_ends_at_once(home):
+    with serving(home) as server:
+        assert server.ask().status_code == 200
+        server.process.terminate()
+        assert server.process.wait(10) in (0, -signal.SIGTERM)
+
+
+@pytest.fixture
+def recorded(home: Path) -> str:
+    """The id of one prediction in the home's record."""
+    with client_of(home) as client:
+        return str(answer(client)["audit"]["id"])
+
+
+def change_record(home: Path, before: bytes, after: bytes) -> None:
+    with closing(sqlite3.connect(home / "audit.db")) as other:
+        other.executescript("DROP TRIGGER entries_stay")
+        (body,) = other.execute("SELECT body FROM entries").fetchone()
+        assert before in body
+        other.execute("UPDATE entries SET body = ?", (body.replace(before, after, 1),))
+        other.commit()
+
+
+def test_the_record_is_shown_replayed_and_its_tampering_reported_by_command(home, recorded):
+    shown = salvage("audit", "show", recorded, home=home)
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert shown.stdout == rows(home)[0][4] + b"\n"
+    assert json.loads(shown.stdout)["request"]["patient"] == BREAST
+
+    replayed = salvage("audit", "replay", recorded, home=home)
+    assert (replayed.returncode, replayed.stderr) == (0, b"")
+    assert replayed.stdout == b"record 1 reproduced bit for bit\n"
+
+    change_record(home, b'"probability":0.', b'"probability":0.9')
+    tampered = salvage("audit", "replay", recorded, home=home)
+    assert tampered.returncode == 1
+    assert tampered.stdout == b"record 1 was changed after it was written\n"
+
+
+@pytest.mark.parametrize("verb", ["show", "replay"])
+def test_an_unknown_record_is_exit_code_2_and_one_line(home, verb):
+    done = salvage("audit", verb, "nope", home=home)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"no prediction with this id\n"
+
+
+def test_a_replay_whose_model_was_changed_is_exit_code_1_and_names_the_file(home, recorded):
+    (home / "shelf" / MODEL / "1" / "cox.json").write_bytes(b"{}")
+    done = salvage("audit", "replay", recorded, home=home)
+    assert done.returncode == 1
+    assert b"cox.json was changed" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["show", "replay"])
+def test_a_record_that_cannot_be_opened_is_exit_code_1(home, verb):
+    (home / "audit.db").mkdir()
+    done = salvage("audit", verb, "any", home=home)
+    assert done.returncode == 1
+    assert b"the audit store cannot be read" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_record_changed_beyond_recomputing_is_reported_by_command(home, recorded):
+    change_record(home, b'"age":57.0', b'"age":430')
+    done = salvage("audit", "replay", recorded, home=home)
+    assert done.returncode == 1
+    assert b"record 1 was changed after it was written" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["show", "replay"])
+def test_looking_into_a_home_that_is_not_there_does_not_make_one(tmp_path, verb):
+    salvage("audit", verb, "any", home=tmp_path / "mistyped")
+    assert not (tmp_path / "mistyped").exists()

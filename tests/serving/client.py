@@ -1,0 +1,137 @@
+"""The client of the serving tests: the real application in this process, asked as HTTP asks."""
+
+import json
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from models.bundle import ModelBundle
+from models.shelf import Shelf
+from serving.app import create_app
+from serving.settings import ServingSettings
+from tests.lib.patients import BREAST
+
+with warnings.catch_warnings():
+    # starlette would rather have httpx2, which is no dependency of ours, and says so at import
+    warnings.simplefilter("ignore")
+    from starlette.testclient import TestClient
+
+MODEL = "salvage-relapse-survival-synthetic"
+PREDICTIONS = "/v1/predictions"
+COLORECTAL = {
+    "disease": "colorectal_cancer",
+    "age": 66.0,
+    "sex": "male",
+    "months_diagnosis_to_relapse": 9.0,
+    "positive_lymph_nodes": 7,
+    "tumour_grade": "grade_2",
+    "local_extent": "serosa",
+    "bowel_obstruction": True,
+    "bowel_perforation": False,
+    "organ_adherence": False,
+    "prior_chemotherapy": True,
+    "prior_levamisole": True,
+}
+
+
+def deploy(folder: Path, bundle: ModelBundle) -> Path:
+    """Make a home with the bundle as champion, as the `home` fixture does for one test."""
+    bundle.write(folder / "written")
+    shelf = Shelf(folder / "home" / "shelf")
+    shelf.publish(MODEL, "1", folder / "written")
+    shelf.promote(MODEL, "1")
+    return folder / "home"
+
+
+@contextmanager
+def client_of(home: Path, **settings: Any) -> Iterator[TestClient]:
+    """Run the application over a home; a 500 is answered as such."""
+    app = create_app(ServingSettings(home=home, **settings))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def ask(client: TestClient, patient: dict[str, Any] | None = None, **options: Any) -> Any:
+    """Ask for a prediction."""
+    return client.post(PREDICTIONS, json={"patient": BREAST if patient is None else patient, **options})
+
+
+def answer(client: TestClient, patient: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    """Ask for a prediction that must be given."""
+    response = ask(client, patient, **options)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def prediction_bytes(content: bytes) -> bytes:
+    """Cut the prediction out of an answer, byte for byte."""
+    _, _, rest = content.partition(b'"prediction":')
+    part, _, _ = rest.rpartition(b',"audit":')
+    assert json.loads(part)["endpoint"] == "overall_survival"
+    return part
+
+
+def rows(home: Path) -> list[tuple[int, str, str, str, bytes, str]]:
+    """Read every record with a connection of our own."""
+    if not (home / "audit.db").is_file():
+        return []
+    with closing(sqlite3.connect(home / "audit.db")) as reader:
+        return reader.execute(
+            "SELECT seq, id, at, kind, body, leaf_hash FROM entries ORDER BY seq"
+        ).fetchall()
+
+
+def in_store(home: Path, script: str) -> None:
+    """Run SQL on the audit store from outside the application."""
+    with closing(sqlite3.connect(home / "audit.db")) as other:
+        other.executescript(script)
+
+
+def served_folder(home: Path) -> Path:
+    """Return the folder of the bundle that the fixture promoted."""
+    return home / "shelf" / MODEL / "1"
+
+
+def other_bundle(bundle: ModelBundle) -> ModelBundle:
+    """Return a bundle that answers differently: both members weigh the same."""
+    weight = bundle.mixture.cox_weight * 0 + 0.5
+    different = weight if (weight != bundle.mixture.cox_weight).any() else weight / 2
+    return replace(bundle, mixture=replace(bundle.mixture, cox_weight=different))
+
+
+def publish_next(home: Path, bundle: ModelBundle, *, name: str = MODEL, version: str = "2") -> str:
+    """Publish a bundle without promoting it, and return its hash."""
+    folder = home.parent / f"written-{name}-{version}"
+    bundle.write(folder)
+    return Shelf(home / "shelf").publish(name, version, folder).bundle
+
+
+def assert_problem(response: Any, status: int, slug: str | None = None) -> dict[str, Any]:
+    """Judge an error's one shape, and return it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document = response.json()
+    assert {"type", "title", "status", "detail"} <= set(document)
+    assert set(document) <= {"type", "title", "status", "detail", "problems"}
+    assert document["status"] == status
+    assert document["type"].startswith("urn:salvage:problem:")
+    assert document["title"]
+    assert document["detail"]
+    assert slug is None or document["type"] == f"urn:salvage:problem:{slug}"
+    for problem in document.get("problems", []):
+        assert set(problem) == {"field", "problem", "remedy"}
+        assert all(isinstance(said, str) for said in problem.values())
+        assert problem["problem"]
+        assert problem["remedy"]
+    return document
+
+
+def named(document: dict[str, Any]) -> dict[str, str]:
+    """Return each field at fault and what is wrong with it."""
+    found = {problem["field"]: problem["problem"] for problem in document["problems"]}
+    assert len(found) == len(document["problems"]), "a field is named twice"
+    return found

@@ -1,0 +1,47 @@
+"""The served models as the server shows them."""
+
+from features.dictionary import load_dictionary
+from tests.lib.patients import protocol
+from tests.serving.client import MODEL, answer, client_of
+
+
+def test_a_model_is_listed_with_the_stamp_its_answers_carry(shared):
+    (listed,) = shared.get("/v1/models").json()["models"]
+    stamp = answer(shared)["model"]
+    shown = ("name", "version", "bundle", "title", "evidence")
+    assert {key: listed[key] for key in shown} == {key: stamp[key] for key in shown}
+    assert listed["index_event"] == "first relapse"
+    assert listed["endpoint"] == "overall_survival"
+    assert listed["horizons"] == [12, 24, 36, 60]
+
+
+def test_without_a_champion_no_model_is_listed(tmp_path):
+    with client_of(tmp_path) as client:
+        assert client.get("/v1/models").json() == {"models": []}
+
+
+def test_a_model_shows_the_protocol_it_was_trained_on(shared):
+    shown = shared.get(f"/v1/models/{MODEL}").json()
+    assert shown["model"] == answer(shared)["model"]
+    assert shown["protocol"] == protocol().as_dict() | {
+        name: list(value) for name, value in protocol().as_dict().items() if isinstance(value, tuple)
+    }
+    assert shown["horizons"] == shown["protocol"]["horizons"]
+    assert set(shown["supported_months"]) == set(shown["protocol"]["diseases"])
+
+
+def test_a_model_shows_each_predictor_with_what_is_expected(shared):
+    predictors = shared.get(f"/v1/models/{MODEL}").json()["predictors"]
+    assert list(predictors["properties"]) == list(protocol().predictors)
+    assert predictors["required"] == ["disease"]
+    assert predictors["additionalProperties"] is False
+    for name, schema in predictors["properties"].items():
+        declared = load_dictionary()[name]
+        assert schema["title"] == declared.label
+        assert declared.expected in schema["description"]
+
+
+def test_a_model_shows_its_card(shared):
+    card = shared.get(f"/v1/models/{MODEL}").json()["card"]
+    assert card["title"] == protocol().title
+    assert "synthetic" in str(card).lower()

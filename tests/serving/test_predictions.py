@@ -1,0 +1,264 @@
+"""What a prediction says, and that it can be read again as it was said."""
+
+import hashlib
+import itertools
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from models.bundle import bundle_hash
+from tests.lib.patients import BREAST
+from tests.serving.client import (
+    COLORECTAL,
+    MODEL,
+    PREDICTIONS,
+    answer,
+    ask,
+    assert_problem,
+    client_of,
+    named,
+    prediction_bytes,
+    rows,
+    served_folder,
+)
+
+PATIENTS = {
+    "breast": BREAST,
+    "colorectal": COLORECTAL,
+    "only the disease known": {"disease": "breast_cancer"},
+    "everything else null": dict.fromkeys(BREAST) | {"disease": "breast_cancer"},
+    "smallest values": {"disease": "breast_cancer", "age": 0, "months_diagnosis_to_relapse": 0},
+    "largest values": {"disease": "colorectal_cancer", "age": 120, "positive_lymph_nodes": 100},
+}
+each_patient = pytest.mark.parametrize("patient", PATIENTS.values(), ids=PATIENTS)
+
+
+@each_patient
+def test_survival_lies_in_0_1_and_never_rises_over_the_horizons(shared, patient):
+    survival = answer(shared, patient)["prediction"]["survival"]
+    assert [at["horizon"] for at in survival] == [12, 24, 36, 60]
+    given = [at["probability"] for at in survival if at["probability"] is not None]
+    assert given
+    assert all(0 <= probability <= 1 for probability in given)
+    assert all(later <= earlier for earlier, later in itertools.pairwise(given))
+
+
+@each_patient
+def test_a_horizon_without_an_answer_says_why_and_one_with_an_answer_does_not(shared, patient):
+    for at in answer(shared, patient)["prediction"]["survival"]:
+        assert (at["probability"] is None) == (at["reason"] is not None)
+
+
+@each_patient
+def test_the_curve_starts_at_0_1_and_never_rises(shared, patient):
+    curve = answer(shared, patient)["prediction"]["curve"]
+    assert (curve["months"][0], curve["survival"][0]) == (0, 1)
+    assert len(curve["months"]) == len(curve["survival"]) > 10
+    assert all(earlier < later for earlier, later in itertools.pairwise(curve["months"]))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(curve["survival"]))
+    assert curve["survival"][-1] >= 0
+
+
+@each_patient
+def test_the_curve_passes_through_the_horizons(shared, patient):
+    prediction = answer(shared, patient)["prediction"]
+    curve = dict(zip(prediction["curve"]["months"], prediction["curve"]["survival"], strict=True))
+    for at in prediction["survival"]:
+        if at["probability"] is not None:
+            assert curve[at["horizon"]] == pytest.approx(at["probability"], abs=1e-9)
+
+
+@each_patient
+def test_the_curve_ends_where_the_models_follow_up_ends(shared, patient):
+    supported = shared.get(f"/v1/models/{MODEL}").json()["supported_months"][patient["disease"]]
+    assert answer(shared, patient)["prediction"]["curve"]["months"][-1] == supported
+
+
+@each_patient
+def test_the_median_is_where_the_curve_crosses_one_half_or_says_why_there_is_none(shared, patient):
+    prediction = answer(shared, patient)["prediction"]
+    median, curve = prediction["median"], prediction["curve"]
+    if median["months"] is None:
+        assert median["reason"]
+        assert curve["survival"][-1] > 0.5
+        return
+    assert median["reason"] is None
+    before = [s for m, s in zip(curve["months"], curve["survival"], strict=True) if m < median["months"]]
+    after = [s for m, s in zip(curve["months"], curve["survival"], strict=True) if m > median["months"]]
+    assert before[-1] >= 0.5
+    assert all(s <= 0.5 for s in after)
+
+
+@each_patient
+@pytest.mark.parametrize("horizon", [12, 24, 36, 60])
+def test_on_each_scale_reference_plus_contributions_is_the_prediction(shared, patient, horizon):
+    response = ask(shared, patient, horizon=horizon)
+    if response.status_code == 422:
+        assert named(response.json()) == {"horizon": "cannot be explained in this disease"}
+        return
+    explanation = response.json()["prediction"]["explanation"]
+    assert explanation["horizon"] == horizon
+    assert [scale["scale"] for scale in explanation["scales"]] == [
+        "survival_probability",
+        "log_cumulative_hazard",
+    ]
+    for scale in explanation["scales"]:
+        total = scale["reference"] + sum(part["contribution"] for part in scale["contributions"])
+        assert total == pytest.approx(scale["prediction"], abs=1e-6)
+
+
+@each_patient
+def test_the_explained_survival_is_the_survival_at_that_horizon(shared, patient):
+    prediction = answer(shared, patient, horizon=36)["prediction"]
+    (said,) = (at["probability"] for at in prediction["survival"] if at["horizon"] == 36)
+    explained = prediction["explanation"]["scales"][0]
+    assert explained["scale"] == "survival_probability"
+    assert explained["prediction"] == pytest.approx(said, abs=1e-9)
+
+
+@each_patient
+def test_every_predictor_contributes_with_the_value_that_was_given(shared, patient):
+    for scale in answer(shared, patient)["prediction"]["explanation"]["scales"]:
+        said = {part["predictor"]: part["value"] for part in scale["contributions"]}
+        predictors = shared.get(f"/v1/models/{MODEL}").json()["predictors"]["properties"]
+        assert list(said) == list(predictors)
+        assert said == dict.fromkeys(said) | patient
+
+
+def test_a_missing_predictor_is_warned_of_and_a_complete_patient_is_not(shared):
+    assert answer(shared)["prediction"]["warnings"] == []
+    incomplete = {name: value for name, value in BREAST.items() if name != "age"}
+    warnings = answer(shared, incomplete)["prediction"]["warnings"]
+    assert [(w["kind"], w["predictor"]) for w in warnings] == [("missing", "age")]
+
+
+def test_a_value_unlike_the_training_patients_is_warned_of(shared):
+    warnings = answer(shared, BREAST | {"age": 110})["prediction"]["warnings"]
+    assert [(w["kind"], w["predictor"]) for w in warnings] == [("out_of_range", "age")]
+
+
+def test_more_positive_nodes_shorten_the_predicted_survival(shared):
+    few, many = (
+        answer(shared, BREAST | {"positive_lymph_nodes": nodes})["prediction"]["survival"][1]["probability"]
+        for nodes in (0, 12)
+    )
+    assert many < few - 0.05
+
+
+def test_a_null_predictor_is_answered_as_one_left_out(shared):
+    left_out = {name: value for name, value in BREAST.items() if name != "tumour_size"}
+    null = answer(shared, BREAST | {"tumour_size": None})
+    assert null["prediction"] == answer(shared, left_out)["prediction"]
+
+
+def test_an_answer_says_which_model_gave_it_down_to_its_files(client, home):
+    stamp = answer(client)["model"]
+    assert stamp["name"] == MODEL
+    assert stamp["version"] == "1"
+    assert stamp["bundle"] == bundle_hash(served_folder(home))
+    assert stamp["protocol"] == "relapse-survival"
+
+
+def test_an_answer_from_simulated_patients_says_synthetic(shared):
+    assert answer(shared)["model"]["evidence"] == "synthetic"
+
+
+def test_an_answer_says_it_is_an_association(shared):
+    assert "association, not the effect" in answer(shared)["prediction"]["notice"]
+
+
+def test_an_answer_names_its_record(client, home):
+    before = datetime.now(UTC)
+    audit = answer(client)["audit"]
+    ((seq, entry_id, at, kind, body, leaf),) = rows(home)
+    assert (audit["id"], audit["seq"], audit["recorded_at"], audit["leaf_hash"]) == (entry_id, seq, at, leaf)
+    assert (seq, kind) == (1, "prediction")
+    assert str(uuid.UUID(audit["id"])) == audit["id"]
+    assert leaf == hashlib.sha256(b"\x00" + body).hexdigest()
+    recorded = datetime.fromisoformat(audit["recorded_at"])
+    assert recorded.utcoffset() == timedelta(0)
+    assert before <= recorded <= datetime.now(UTC)
+
+
+def test_without_a_horizon_the_protocols_own_is_explained(shared):
+    assert answer(shared)["prediction"]["explanation"]["horizon"] == 24
+    assert answer(shared)["prediction"] == answer(shared, horizon=24)["prediction"]
+
+
+def test_the_horizon_changes_what_is_explained_and_nothing_else(shared):
+    early, late = (answer(shared, horizon=horizon)["prediction"] for horizon in (12, 60))
+    assert early.pop("explanation") != late.pop("explanation")
+    assert early == late
+
+
+@pytest.mark.parametrize("horizon", [25, 0, -12, 24.5, 1e308])
+def test_a_horizon_outside_the_protocol_is_refused_with_those_that_can_be_explained(shared, horizon):
+    document = assert_problem(ask(shared, horizon=horizon), 422, "invalid-request")
+    assert named(document) == {"horizon": "cannot be explained in this disease"}
+    assert document["problems"][0]["remedy"] == "expected one of 12, 24, 36, 60 months"
+
+
+@pytest.mark.parametrize("horizon", [True, "24", [24], {"months": 24}])
+def test_a_horizon_of_the_wrong_type_is_refused(shared, horizon):
+    document = assert_problem(ask(shared, horizon=horizon), 422, "invalid-request")
+    assert named(document) == {"horizon": "wrong type"}
+
+
+def test_the_only_model_may_be_named_or_not(shared):
+    assert answer(shared, model=MODEL)["prediction"] == answer(shared)["prediction"]
+    assert answer(shared, model=None)["prediction"] == answer(shared)["prediction"]
+
+
+@each_patient
+def test_a_prediction_is_read_again_byte_for_byte(shared, patient):
+    first = ask(shared, patient)
+    again = shared.get(f"{PREDICTIONS}/{first.json()['audit']['id']}")
+    assert again.status_code == 200
+    assert again.headers["content-type"] == "application/json"
+    assert prediction_bytes(again.content) == prediction_bytes(first.content)
+    assert again.json()["model"] == first.json()["model"]
+    assert again.json()["audit"] == first.json()["audit"]
+
+
+@pytest.mark.parametrize("horizon", [None, 36])
+def test_a_prediction_is_read_again_with_its_request(shared, horizon):
+    given = answer(shared, COLORECTAL, horizon=horizon)
+    again = shared.get(f"{PREDICTIONS}/{given['audit']['id']}").json()
+    assert list(again) == ["model", "request", "prediction", "audit"]
+    assert again["request"] == {"patient": COLORECTAL, "horizon": horizon}
+
+
+def test_the_record_is_what_is_read_again(client, home):
+    given = answer(client)
+    again = client.get(f"{PREDICTIONS}/{given['audit']['id']}").content
+    ((*_, body, _),) = rows(home)
+    assert again.startswith(body[:-1])
+    assert json.loads(again[len(body) - 1 :].replace(b",", b"{", 1)) == {"audit": given["audit"]}
+
+
+def test_reading_a_prediction_writes_no_record(client, home):
+    given = answer(client)
+    for _ in range(3):
+        client.get(f"{PREDICTIONS}/{given['audit']['id']}")
+    assert len(rows(home)) == 1
+
+
+def test_a_prediction_outlives_the_server(client, home):
+    given = ask(client)
+    with client_of(home) as restarted:
+        again = restarted.get(f"{PREDICTIONS}/{given.json()['audit']['id']}")
+    assert prediction_bytes(again.content) == prediction_bytes(given.content)
+
+
+def test_identical_patients_get_identical_bytes_and_their_own_records(shared):
+    first, second = ask(shared), ask(shared)
+    assert prediction_bytes(first.content) == prediction_bytes(second.content)
+    assert first.json()["audit"]["id"] != second.json()["audit"]["id"]
+    assert second.json()["audit"]["seq"] == first.json()["audit"]["seq"] + 1
+
+
+def test_an_unknown_prediction_is_404(shared):
+    answer(shared)
+    assert_problem(shared.get(f"{PREDICTIONS}/{uuid.UUID(int=7)}"), 404, "not-found")

@@ -1,0 +1,49 @@
+"""Deployment settings, read from an environment that is given."""
+
+from pathlib import Path
+
+import pytest
+
+from features.errors import InvalidInput
+from serving.settings import ServingSettings
+
+
+def test_an_empty_environment_gives_the_defaults():
+    settings = ServingSettings.from_environment({})
+    assert settings == ServingSettings(Path("var").absolute(), "127.0.0.1", 8000, 65536)
+
+
+def test_every_setting_is_read():
+    environment = {
+        "SALVAGE_HOME": "/srv/salvage",
+        "SALVAGE_HOST": "0.0.0.0",
+        "SALVAGE_PORT": "9000",
+        "SALVAGE_LARGEST_BODY": "1000",
+    }
+    settings = ServingSettings.from_environment(environment)
+    assert settings == ServingSettings(Path("/srv/salvage"), "0.0.0.0", 9000, 1000)
+
+
+def test_a_server_listens_on_this_machine_only_unless_told_otherwise():
+    assert ServingSettings.from_environment({}).host == "127.0.0.1"
+
+
+def test_shelf_and_record_lie_in_the_home():
+    settings = ServingSettings.from_environment({"SALVAGE_HOME": "/srv/salvage"})
+    assert settings.shelf == Path("/srv/salvage/shelf")
+    assert settings.audit == Path("/srv/salvage/audit.db")
+
+
+def test_a_relative_home_is_fixed_when_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = ServingSettings.from_environment({"SALVAGE_HOME": "here"})
+    monkeypatch.chdir("/")
+    assert settings.home == tmp_path / "here"
+
+
+@pytest.mark.parametrize("value", ["abc", "", "80.5", "-1", " 80", "0x50"])
+def test_a_number_that_is_none_is_refused_by_the_name_of_its_setting(value):
+    environment = {"SALVAGE_PORT": value, "SALVAGE_LARGEST_BODY": value}
+    with pytest.raises(InvalidInput) as refused:
+        ServingSettings.from_environment(environment)
+    assert [problem.field for problem in refused.value.problems] == ["SALVAGE_PORT", "SALVAGE_LARGEST_BODY"]

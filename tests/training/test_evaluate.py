@@ -1,0 +1,126 @@
+"""Evaluation: nobody is predicted by a model that saw them, and every number is the metric's own."""
+
+import json
+
+import numpy as np
+import pytest
+
+from features.censoring import Outcome
+from features.endpoints import overall_survival
+from models.bundle import strata
+from models.ipcw import integrated_brier
+from tests.lib.fitting import PLAN
+from tests.lib.patients import protocol
+from training import metrics
+from training.baselines import fit_kaplan_meier
+from training.evaluate import COX, KAPLAN_MEIER, MODEL, grid, predict_held_out
+from training.fit import fit_mixture
+from training.split import split_by_patient
+
+
+@pytest.fixture(scope="module")
+def split(cohort):
+    stratum = strata(cohort, protocol().diseases)
+    return split_by_patient(stratum, overall_survival(cohort), folds=PLAN.evaluation_folds, seed=PLAN.seed)
+
+
+def test_curves_are_scored_every_second_month_and_at_every_horizon():
+    times = grid(protocol())
+    assert set(protocol().horizons) <= set(times)
+    assert times[-1] == 60.0
+    assert times[0] == 2.0
+    assert (np.diff(times) > 0).all()
+
+
+def test_held_out_curves_do_not_depend_on_the_patients_own_outcome(cohort, evaluation, split):
+    first = split.fold == 0
+    outcome = overall_survival(cohort)
+    rng = np.random.default_rng(1)
+    invented = Outcome(
+        np.where(first, rng.uniform(1.0, 100.0, len(cohort)), outcome.duration),
+        np.where(first, rng.random(len(cohort)) < 0.5, outcome.event),
+    )
+    held_out = predict_held_out(cohort, invented, split, protocol=protocol(), plan=PLAN)
+    for name in (MODEL, COX, KAPLAN_MEIER):
+        before, after = evaluation.held_out.curves[name], held_out.curves[name]
+        np.testing.assert_array_equal(after[first], before[first])
+        assert (after[~first] != before[~first]).any()
+
+
+def test_held_out_curves_are_those_of_a_fit_on_the_others(cohort, evaluation, split):
+    train, test = split.parts()[1]
+    outcome, stratum, times = overall_survival(cohort), strata(cohort, protocol().diseases), grid(protocol())
+    fitted = fit_mixture(cohort.take(train), outcome.take(train), protocol=protocol(), plan=PLAN)
+    X = fitted.encoder.encode(cohort.take(test))
+    expected = fitted.mixture.survival(X, stratum[test], times)
+    np.testing.assert_array_equal(evaluation.held_out.curves[MODEL][test], expected)
+    km = fit_kaplan_meier(fitted.encoder.encode(cohort.take(train)), stratum[train], outcome.take(train))
+    np.testing.assert_array_equal(
+        evaluation.held_out.curves[KAPLAN_MEIER][test], km.survival(X, stratum[test], times)
+    )
+
+
+def test_each_fold_is_announced_when_it_is_done(cohort, split):
+    done = []
+    predict_held_out(
+        cohort,
+        overall_survival(cohort),
+        split,
+        protocol=protocol(),
+        plan=PLAN,
+        advance=lambda: done.append(1),
+    )
+    assert len(done) == PLAN.evaluation_folds
+
+
+@pytest.mark.parametrize("group", ["all", "breast_cancer", "colorectal_cancer"])
+@pytest.mark.parametrize("name", [MODEL, COX, KAPLAN_MEIER])
+def test_every_estimate_is_the_metric_of_the_groups_held_out_curves(evaluation, group, name):
+    held_out = evaluation.held_out
+    rows = np.ones(len(held_out.strata), dtype=bool)
+    if group != "all":
+        rows = held_out.strata == protocol().diseases.index(group)
+    curves, outcome, times = held_out.curves[name][rows], held_out.outcome.take(rows), held_out.times
+    risk = metrics.restricted_mean_risk(curves, times)
+    found = evaluation.by_group[group][name]
+    assert found["harrell_c"].value == metrics.harrell_c(risk, outcome)
+    assert found["uno_c"].value == metrics.uno_c(risk, outcome, until=60.0)
+    assert found["integrated_brier"].value == integrated_brier(curves, outcome, times).mean()
+    at = curves[:, int(np.flatnonzero(times == 24.0)[0])]
+    fit = metrics.calibration(at, outcome, horizon=24.0, groups=5)
+    assert found["ici_24"].value == fit.ici
+    assert found["observed_to_expected_24"].value == fit.observed_to_expected
+
+
+def test_intervals_surround_their_estimates_and_the_calibration_index_has_none(evaluation):
+    for models in evaluation.by_group.values():
+        for name, by_metric in models.items():
+            for metric, estimate in by_metric.items():
+                if metric.startswith("ici"):
+                    assert estimate.low is estimate.high is None
+                elif name == KAPLAN_MEIER and metric.endswith("_c"):
+                    continue  # ties by fold make the interval of a constant curve's concordance arbitrary
+                else:
+                    assert estimate.low < estimate.high
+                    assert estimate.low - 0.05 < estimate.value < estimate.high + 0.05
+
+
+def test_kaplan_meier_barely_orders_patients_within_a_disease(evaluation):
+    for disease in protocol().diseases:
+        by_model = evaluation.by_group[disease]
+        assert by_model[KAPLAN_MEIER]["harrell_c"].value == pytest.approx(0.5, abs=0.05)
+    breast = evaluation.by_group["breast_cancer"]
+    assert breast[MODEL]["harrell_c"].value > breast[KAPLAN_MEIER]["harrell_c"].value + 0.05
+
+
+def test_each_group_is_calibrated_at_each_horizon(evaluation):
+    assert set(evaluation.calibrations) == {"all", *protocol().diseases}
+    for group, fits in evaluation.calibrations.items():
+        assert tuple(fit.horizon for fit in fits) == protocol().horizons
+        assert fits[1].ici == evaluation.by_group[group][MODEL]["ici_24"].value
+
+
+def test_the_result_is_plain_json(evaluation):
+    stored = json.loads(json.dumps(evaluation.as_dict(), allow_nan=False))
+    assert stored["all"]["model"]["ici_24"]["low"] is None
+    assert set(stored) == {"all", *protocol().diseases}

