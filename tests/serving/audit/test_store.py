@@ -166,6 +166,7 @@ def test_a_full_disk_refuses_the_record_and_space_made_lets_it_in(store, file):
 
 def test_a_check_finds_a_full_database(store):
     store.check()
+    on_the_stores_connection(store, "VACUUM")
     pages = on_the_stores_connection(store, "PRAGMA page_count")
     on_the_stores_connection(store, f"PRAGMA max_page_count = {pages}")
     with pytest.raises(RecordNotWritten, match="full"):
