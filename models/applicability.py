@@ -54,18 +54,18 @@ class Applicability:
         if value is None:
             return Caution("missing", field.name, f"{field.label} is missing; the model takes it as unknown")
         if field.type in ("number", "integer"):
-            low, high = self.ranges[disease].get(field.name, (np.nan, np.nan))
+            seen = self.ranges[disease].get(field.name)
+            if seen is None:
+                message = f"no training patient with this disease had a value of: {field.label}"
+                return Caution("out_of_range", field.name, message)
+            low, high = seen
             if low <= float(value) <= high:  # type: ignore[arg-type]
                 return None
-            seen = (
-                "no training patient had a value"
-                if np.isnan(low)
-                else f"training saw {low:.4g} to {high:.4g}"
+            unit = f" {field.unit}" if field.unit else ""
+            message = (
+                f"{field.label} is outside what training saw in this disease: {low:.4g} to {high:.4g}{unit}"
             )
-            unit = f" {field.unit}" if field.unit and not np.isnan(low) else ""
-            return Caution(
-                "out_of_range", field.name, f"{field.label} is outside what {seen}{unit} in this disease"
-            )
+            return Caution("out_of_range", field.name, message)
         if self.categories[disease].get(field.name, {}).get(str(value).lower(), 0):
             return None
         return Caution(

@@ -25,7 +25,7 @@ import numpy as np
 from features.cohort import Cohort
 from features.dictionary import Dictionary, FloatArray
 from features.encoder import Encoder
-from features.errors import BundleRefused, InvalidRequest, NotExplained, Problem
+from features.errors import BundleRefused, InvalidInput, InvalidRequest, NotExplained, Problem
 from features.fingerprint import canonical_json, sha256
 from features.protocol import StudyProtocol
 from models.applicability import Applicability
@@ -98,17 +98,24 @@ class ModelBundle:
             return [Problem("disease", "is missing", diseases)]
         if disease not in self.protocol.diseases:
             return [Problem("disease", "is outside this model's scope", diseases)]
-        explainable = [h for h in self.protocol.horizons if h <= self.supported[str(disease)]]
+        explainable = self.explainable(str(disease))
+        if not explainable:
+            return [Problem("disease", "was not followed long enough to answer", "train on longer follow-up")]
         if horizon is None or horizon in explainable:
             return []
         expected = "expected one of " + ", ".join(f"{h:g}" for h in explainable) + " months"
         return [Problem("horizon", "cannot be explained in this disease", expected)]
 
+    def explainable(self, disease: str) -> tuple[float, ...]:
+        """Return the protocol's horizons that this disease's follow-up supports."""
+        return tuple(h for h in self.protocol.horizons if h <= self.supported[disease])
+
     def predict(self, patient: Cohort, *, horizon: float | None = None) -> Prediction:
         """Answer for a cohort of one, explained at a horizon; :meth:`validate` has passed both."""
         disease = str(patient.text("disease")[0])
         limit = self.supported[disease]
-        explained = self.protocol.explained_horizon if horizon is None else horizon
+        usual = min(self.protocol.explained_horizon, self.explainable(disease)[-1])
+        explained = usual if horizon is None else horizon
         x, stratum = self.encoder.encode(patient), self.strata(patient)
         months = curve_months(limit)
         survival = np.minimum.accumulate(np.clip(self.mixture.survival(x, stratum, months)[0], 0.0, 1.0))
@@ -236,6 +243,13 @@ def read_bundle(folder: Path, *, expected_hash: str | None = None) -> ModelBundl
 
     """
     files = _verified(folder, expected_hash)
+    try:
+        return _decode(files)
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidInput) as error:
+        raise BundleRefused(f"{folder.name}: its files do not fit together ({error}); train again") from error
+
+
+def _decode(files: Mapping[str, bytes]) -> ModelBundle:
     documents = {name: json.loads(content) for name, content in files.items() if name.endswith(".json")}
     dictionary = Dictionary.from_dict(documents["dictionary.json"])
     cox = CoxModel.from_dict(documents["cox.json"])
@@ -278,8 +292,8 @@ def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
     try:
         manifest = (folder / MANIFEST).read_bytes()
         stated = json.loads(manifest)
-        declared: dict[str, str] = stated["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        declared: dict[str, str] = dict(stated["files"].items())
+    except (AttributeError, OSError, ValueError, KeyError, TypeError) as error:
         raise BundleRefused(
             f"{folder.name}: {MANIFEST} is missing or unreadable; restore the bundle"
         ) from error

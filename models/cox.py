@@ -226,7 +226,10 @@ def _means(X: FloatArray, strata: IntArray, count: int) -> FloatArray:
 
 
 def _scales(X: FloatArray) -> FloatArray:
-    spread = np.nanstd(X, axis=0)
+    seen = ~np.isnan(X)
+    count = np.maximum(seen.sum(axis=0), 1)
+    mean = np.where(seen, X, 0.0).sum(axis=0) / count
+    spread = np.sqrt((np.where(seen, X - mean, 0.0) ** 2).sum(axis=0) / count)
     return np.where(spread > 0, spread, 1.0)
 
 

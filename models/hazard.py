@@ -23,6 +23,8 @@ from models.cox import CoxModel
 from models.survival import IntArray
 from models.trees import Trees, read_trees
 
+LARGEST_HAZARD = 0.95
+
 
 @dataclass(frozen=True)
 class HazardModel:
@@ -157,5 +159,6 @@ def _baseline(
         at_risk = np.bincount(interval[rows], exposed[rows], count)
         deaths = np.bincount(interval[rows], died[rows], count)
         mean = deaths.sum() / at_risk.sum()
-        base[stratum] = np.log((deaths + 2.0 * mean) / (at_risk + 2.0))
+        probability = np.minimum((deaths + 2.0 * mean) / (at_risk + 2.0), LARGEST_HAZARD)
+        base[stratum] = np.log(probability / (1.0 - probability))
     return base

@@ -50,18 +50,21 @@ class Shelf:
         """
         self._require_names(name, version)
         place = self.root / name / version
-        shelved = Shelved(name, version, bundle_hash(bundle), place)
+        try:
+            shelved = Shelved(name, version, bundle_hash(bundle), place)
+        except OSError as error:
+            raise BundleRefused(f"{bundle.name} holds no bundle") from error
         if place.exists():
-            if bundle_hash(place) != shelved.bundle:
-                raise BundleRefused(
-                    f"{name} {version} is already published with another bundle; register a new version"
-                )
-            return shelved
+            return _same(shelved)
         arriving = self.root / name / f".arriving-{uuid.uuid4().hex}"
         shutil.copytree(bundle, arriving)
         for path in (*arriving.iterdir(), arriving):
             _sync(path)
-        arriving.rename(place)
+        try:
+            arriving.rename(place)
+        except OSError:  # another publisher was faster
+            shutil.rmtree(arriving)
+            return _same(shelved)
         _sync(place.parent)
         return shelved
 
@@ -120,6 +123,15 @@ class Shelf:
     def _require_names(self, name: str, version: str) -> None:
         if not (NAME.fullmatch(name) and VERSION.fullmatch(version)):
             raise NotFound(f"{name} {version} is not a model name and version")
+
+
+def _same(shelved: Shelved) -> Shelved:
+    """Return what stands on the shelf already, refusing another bundle under the same version."""
+    if bundle_hash(shelved.folder) != shelved.bundle:
+        raise BundleRefused(
+            f"{shelved.name} {shelved.version} is already published with another bundle; register a new one"
+        )
+    return shelved
 
 
 def _sync(path: Path) -> None:

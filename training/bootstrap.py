@@ -41,7 +41,8 @@ class Resampled:
             own = weight[rows, None] * self.counts[rows]
             won += (own * (wins @ self.counts)).sum(axis=0)
             usable += (own * (later @ self.counts)).sum(axis=0)
-        return won / usable
+        concordance: FloatArray = np.divide(won, usable, out=np.full(won.shape, np.nan), where=usable > 0)
+        return concordance
 
     def mean(self, values: FloatArray) -> FloatArray:
         """Return the mean of a per-patient value in every sample, shape (samples,)."""

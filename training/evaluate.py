@@ -156,7 +156,10 @@ def _score_group(
 
 
 def _estimate(value: float, drawn: FloatArray) -> Estimate:
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    usable = drawn[np.isfinite(drawn)]
+    if len(usable) < len(drawn) / 2:
+        return Estimate(value)
+    low, high = np.quantile(usable, [0.025, 0.975])
     return Estimate(value, float(low), float(high))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from features.cohort import Cohort
 from features.endpoints import ENDPOINTS
+from features.errors import InvalidCohort, Problem
 from features.protocol import StudyProtocol
 from models.bundle import read_bundle
 from models.registry.settings import RegistrySettings
@@ -19,6 +20,8 @@ from training.bootstrap import Resampled
 from training.evaluate import EVERYONE, Estimate, grid, score
 from training.plan import TrainingPlan
 from training.scope import in_scope
+
+FEWEST_EVENTS = 10
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,13 @@ def evaluate_registered(
     times = grid(bundle.protocol)
     curves = bundle.survival(cohort, times)
     groups = {EVERYONE: np.ones(len(cohort), dtype=bool)}
-    groups |= {d: stratum == at for at, d in enumerate(bundle.protocol.diseases) if (stratum == at).any()}
+    groups |= {d: stratum == at for at, d in enumerate(bundle.protocol.diseases)}
+    groups = {name: rows for name, rows in groups.items() if outcome.event[rows].sum() >= FEWEST_EVENTS}
+    if not groups:
+        remedy = f"give a cohort with at least {FEWEST_EVENTS}"
+        raise InvalidCohort(
+            "cohort to evaluate on", [Problem("events", "are too few to judge a model by", remedy)]
+        )
     found = {
         group: score(
             curves[rows],

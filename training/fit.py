@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from features.censoring import Outcome
 from features.cohort import Cohort
@@ -35,7 +36,10 @@ def fit_mixture(cohort: Cohort, outcome: Outcome, *, protocol: StudyProtocol, pl
         folds=plan.inner_folds,
         seed=plan.seed,
     )
-    return Fitted(encoder, estimator.fit(encoder.encode(cohort), strata(cohort, protocol.diseases), outcome))
+    with threadpool_limits(1):  # sums in another order would change the last digits, and so the bundle's hash
+        return Fitted(
+            encoder, estimator.fit(encoder.encode(cohort), strata(cohort, protocol.diseases), outcome)
+        )
 
 
 def bundle_from(

@@ -114,15 +114,16 @@ def shap_summary(bundle: ModelBundle, cohort: Cohort) -> Figure:
     ]
     values = np.array([[c.contribution for c in scale.contributions] for scale in scales])
     data = np.array([[float(p.values[f.name][0]) for f in bundle.dictionary.fields] for p in patients])
-    explained = shap.Explanation(
-        values=values,
-        base_values=np.full(len(values), scales[0].reference),
-        data=data,
-        feature_names=[field.label for field in bundle.dictionary.fields],
-    )
     plt.switch_backend("agg")
     figure = plt.figure()
-    shap.plots.beeswarm(explained, max_display=len(bundle.dictionary.fields), show=False)
+    shap.summary_plot(
+        values,
+        features=data,
+        feature_names=[field.label for field in bundle.dictionary.fields],
+        max_display=len(bundle.dictionary.fields),
+        show=False,
+        rng=np.random.default_rng(0),
+    )
     axis = figure.axes[0]
     axis.set_xlabel(f"Contribution to the probability of living {bundle.protocol.explained_horizon:g} months")
     figure.set_layout_engine("tight")

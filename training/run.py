@@ -20,7 +20,7 @@ from training.evaluate import Evaluation, evaluate, predict_held_out
 from training.fit import bundle_from, fit_mixture
 from training.gate import Verdict, judge
 from training.plan import TrainingPlan
-from training.scope import in_scope
+from training.scope import in_scope, with_every_disease
 from training.split import split_by_patient
 
 
@@ -57,7 +57,7 @@ def train(
     report_progress: Callable[[str], None] = lambda _: None,
 ) -> Registered:
     """Fit, evaluate on held-out patients, track, judge and register; promote when the gate is passed."""
-    cohort = in_scope(cohort, protocol)
+    cohort = with_every_disease(in_scope(cohort, protocol), protocol)
     outcome = ENDPOINTS[protocol.endpoint](cohort)
     split = split_by_patient(
         strata(cohort, protocol.diseases), outcome, folds=plan.evaluation_folds, seed=plan.seed

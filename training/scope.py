@@ -40,3 +40,19 @@ def in_scope(cohort: Cohort, protocol: StudyProtocol) -> Cohort:
     if problems:
         raise InvalidCohort(f"cohort for {protocol.name}", problems)
     return cohort
+
+
+def with_every_disease(cohort: Cohort, protocol: StudyProtocol) -> Cohort:
+    """Return the cohort when each disease of the protocol has patients to learn from.
+
+    Raises:
+        InvalidCohort: naming the diseases that have none.
+
+    """
+    absent = sorted(set(protocol.diseases) - set(cohort.text("disease")))
+    if absent:
+        remedy = "add a cohort of it (--cohort ready adds the public ones), or leave it out of the protocol"
+        raise InvalidCohort(
+            f"cohort for {protocol.name}", [Problem(d, "has no patient", remedy) for d in absent]
+        )
+    return cohort

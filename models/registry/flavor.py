@@ -5,17 +5,13 @@ from pathlib import Path
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import AnyType
 
 from features.cohort import PATIENT, Cohort
-from features.dictionary import Dictionary
+from features.dictionary import Dictionary, Field
 from models.bundle import ModelBundle, read_bundle
 
-TYPES = {
-    "number": DataType.double,
-    "integer": DataType.double,  # an integer column cannot hold a missing value
-    "flag": DataType.boolean,
-    "category": DataType.string,
-}
+TYPES = {"flag": DataType.boolean, "category": DataType.string}
 
 
 class SurvivalAtHorizons:
@@ -40,10 +36,14 @@ def _load_pyfunc(path: str) -> SurvivalAtHorizons:
 
 def signature(dictionary: Dictionary, horizons: tuple[float, ...]) -> ModelSignature:
     """Return the model's signature, made from the dictionary."""
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(TYPES[f.type], f.name, required=f.name == "disease") for f in dictionary.fields
-    ]
+    inputs: list[ColSpec | TensorSpec] = [_column(field) for field in dictionary.fields]
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.double, f"survival_{horizon:g}_months") for horizon in horizons
     ]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def _column(field: Field) -> ColSpec:
+    """Return a column's type; numbers are left open, as MLflow refuses whole ones for double."""
+    kind = TYPES.get(field.type, AnyType())  # type: ignore[no-untyped-call]
+    return ColSpec(kind, field.name, required=field.name == "disease")

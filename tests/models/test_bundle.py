@@ -362,7 +362,7 @@ def test_a_pickle_smuggled_into_the_arrays_is_not_run(folder, tmp_path):
     assert trace.exists()  # the trap works
     trace.unlink()
     rewrite(folder, "background.npz", arrays.getvalue())
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(BundleRefused, match="allow_pickle"):
         read_bundle(folder)
     assert not trace.exists()
 

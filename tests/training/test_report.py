@@ -80,7 +80,6 @@ def test_figures_stay_out_of_pyplots_global_list(summary_figure):
     assert plt.get_fignums() == []
 
 
-@pytest.mark.xfail(reason="shap_summary lets shap draw from numpy's global generator; pass rng=", strict=True)
 def test_the_summary_of_contributions_leaves_global_randomness_untouched(bundle, cohort):
     before = np.random.get_state()  # noqa: NPY002
     try:
