@@ -195,7 +195,7 @@ def concatenate(cohorts: Sequence[Cohort]) -> Cohort:
         InvalidCohort: when two cohorts of the same source hold the same patient.
 
     """
-    names = [n for n in load_dictionary().names if any(n in c.dictionary for c in cohorts)]
+    names = load_dictionary().ordered(n for c in cohorts for n in c.dictionary.names)
     dictionary = load_dictionary().slice(names)
     values = {n: np.concatenate([c.values.get(n, np.full(len(c), np.nan)) for c in cohorts]) for n in names}
     patients = tuple(

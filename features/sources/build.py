@@ -56,7 +56,7 @@ def follow(recipe: Recipe, table: pd.DataFrame) -> Cohort:
         recipe.selection,
         attrition,
     )
-    dictionary = load_dictionary().slice(n for n in load_dictionary().names if n in recipe.fields)
+    dictionary = load_dictionary().slice(load_dictionary().ordered(recipe.fields))
     return Cohort.from_frame(frame.reset_index(drop=True), dictionary=dictionary, provenance=(provenance,))
 
 
