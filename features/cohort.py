@@ -124,6 +124,10 @@ class Cohort:
         declared = self.dictionary[name]
         return [None if np.isnan(v) else declared.category_names[int(v)] for v in self.values[name]]
 
+    def text_or_missing(self, name: str) -> list[str | None]:
+        """Return a category field as names, every one None where the cohort lacks the field."""
+        return self.text(name) if name in self.values else [None] * len(self)
+
     def patient(self, row: int) -> dict[str, float | int | bool | str | None]:
         """Return one row as dictionary fields."""
         return {f.name: f.value(float(self.values[f.name][row])) for f in self.dictionary.fields}
@@ -150,18 +154,10 @@ class Cohort:
 
     def write(self, path: Path) -> None:
         """Write the cohort as Parquet, with its provenance in the file's metadata."""
-        schema = pa.schema(
-            [(PATIENT, pa.string()), *((f.name, _arrow_type(f)) for f in self.dictionary.fields)]
-        )
+        columns = {PATIENT: pa.array(self.patients, pa.string())}
+        columns |= {f.name: _arrow_column(f, self.values[f.name]) for f in self.dictionary.fields}
         stated = json.dumps([p.as_dict() for p in self.provenance])
-        table = pa.Table.from_pydict(
-            {
-                name: self.to_frame()[name].astype(object).where(lambda s: s.notna(), None).tolist()
-                for name in schema.names
-            },
-            schema=schema.with_metadata({SITE: stated}),
-        )
-        pq.write_table(table, path)
+        pq.write_table(pa.table(columns).replace_schema_metadata({SITE: stated}), path)
 
     @classmethod
     def read(cls, path: Path) -> "Cohort":
@@ -220,10 +216,15 @@ def _read_table(path: Path) -> pa.Table:
         ) from error
 
 
-def _arrow_type(declared: Field) -> pa.DataType:
-    return {"category": pa.string(), "flag": pa.bool_(), "integer": pa.int64(), "number": pa.float64()}[
-        declared.type
-    ]
+def _arrow_column(declared: Field, numbers: FloatArray) -> pa.Array:
+    missing = np.isnan(numbers)
+    filled = np.where(missing, 0.0, numbers)
+    if declared.type == "category":
+        codes = pa.array(filled.astype(np.int32), mask=missing)
+        return pa.DictionaryArray.from_arrays(codes, list(declared.category_names)).cast(pa.string())
+    if declared.type == "flag":
+        return pa.array(filled == 1.0, mask=missing)
+    return pa.array(filled.astype(np.int64) if declared.type == "integer" else filled, mask=missing)
 
 
 def _table_problems(declared: Field, column: Column) -> list[Problem]:

@@ -91,11 +91,16 @@ class Field:
         return Column(numbers, {fault: tuple(rows) for fault, rows in faults.items()})
 
     def read_series(self, series: pd.Series) -> "Column":
-        """Read a table's column, in which NaN and NA mean missing; each distinct value is judged once."""
+        """Read a table's column, in which NaN and NA mean missing; the verdicts are those of :meth:`read`."""
+        if (
+            self.type in ("number", "integer")
+            and pd.api.types.is_numeric_dtype(series.dtype)
+            and series.dtype != bool
+        ):
+            return self._read_numbers(series.to_numpy(dtype=np.float64, na_value=np.nan))
         if series.dtype == object:
-            return self.read(
-                [None if missing else value for value, missing in zip(series, series.isna(), strict=True)]
-            )
+            missing = series.isna().to_numpy()
+            return self.read([None if m else v for v, m in zip(series, missing, strict=True)])
         codes, distinct = pd.factorize(series, use_na_sentinel=True)
         column = self.read(distinct.tolist())
         numbers = np.append(column.numbers, np.nan)[codes]
@@ -104,6 +109,22 @@ class Field:
             for fault, rows in column.faults.items()
         }
         return Column(numbers, faults)
+
+    def _read_numbers(self, numbers: FloatArray) -> "Column":
+        """Judge a whole column of numbers at once."""
+        known = ~np.isnan(numbers)
+        finite = np.isfinite(numbers)
+        whole = finite & (np.trunc(numbers) == numbers) if self.type == "integer" else finite
+        low = -np.inf if self.minimum is None else self.minimum
+        high = np.inf if self.maximum is None else self.maximum
+        within = whole & (numbers >= low) & (numbers <= high)
+        wrong = {
+            NOT_FINITE: known & ~finite,
+            NOT_WHOLE: finite & ~whole,
+            OUT_OF_RANGE: whole & ~within,
+        }
+        faults = {fault: tuple(np.flatnonzero(rows).tolist()) for fault, rows in wrong.items() if rows.any()}
+        return Column(np.where(within, numbers, np.nan), faults)
 
     def value(self, number: float) -> float | int | bool | str | None:
         """Return the value that a number stands for; the reverse of :meth:`read` for one row."""
@@ -154,6 +175,8 @@ class Column:
     faults: Mapping[str, tuple[int, ...]]
 
 
+UNKNOWN_CATEGORY, WRONG_TYPE = "unknown category", "wrong type"
+NOT_FINITE, NOT_WHOLE, OUT_OF_RANGE = "not a finite number", "not a whole number", "out of range"
 OPEN_NAME = re.compile(r"([a-z]+)_[a-z0-9][a-z0-9_]{0,40}")
 
 
@@ -283,15 +306,15 @@ def _declaration_problems(name: str, entry: Mapping[str, Any]) -> list[Problem]:
 def _fault(number: float | None, field: Field) -> str | None:
     """Say what is wrong with a number, or None when it is allowed."""
     if number is None:
-        return "unknown category" if field.type == "category" else "wrong type"
+        return UNKNOWN_CATEGORY if field.type == "category" else WRONG_TYPE
     if not math.isfinite(number):
-        return "not a finite number"
+        return NOT_FINITE
     if field.type == "integer" and number != int(number):
-        return "not a whole number"
+        return NOT_WHOLE
     if field.minimum is not None and number < field.minimum:
-        return "out of range"
+        return OUT_OF_RANGE
     if field.maximum is not None and number > field.maximum:
-        return "out of range"
+        return OUT_OF_RANGE
     return None
 
 
