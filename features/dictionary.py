@@ -92,11 +92,8 @@ class Field:
 
     def read_series(self, series: pd.Series) -> "Column":
         """Read a table's column, in which NaN and NA mean missing; the verdicts are those of :meth:`read`."""
-        if (
-            self.type in ("number", "integer")
-            and pd.api.types.is_numeric_dtype(series.dtype)
-            and series.dtype != bool
-        ):
+        numeric = pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype)
+        if self.type in ("number", "integer") and numeric:
             return self._read_numbers(series.to_numpy(dtype=np.float64, na_value=np.nan))
         if series.dtype == object:
             missing = series.isna().to_numpy()

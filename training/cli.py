@@ -50,6 +50,22 @@ def build(
     console.print_json(json.dumps(summary)) if as_json else display.attrition(console, summary)
 
 
+@cohort.command("describe")
+def describe(
+    file: Path,
+    by: Annotated[str, typer.Option(help="A category or flag to show side by side.")] = "disease",
+    out: Annotated[Path | None, typer.Option("--html", help="Also write a page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Print a cohort's Table 1: who they are, what is missing, how long they were followed."""
+    from training.description import describe as described  # noqa: PLC0415
+
+    table = described(Cohort.read(file), by=by)
+    if out is not None:
+        out.write_text(table.as_html(), encoding="utf-8")
+    console.print_json(json.dumps(table.as_dict())) if as_json else display.description(console, table)
+
+
 @cohort.command("check")
 def check(file: Path) -> None:
     """Validate a cohort file against the dictionary."""

@@ -53,15 +53,16 @@ class Description:
             body.append(f"<tr><th scope='row'>{html.escape(row.label)}</th>{cells}</tr>")
         title = html.escape(self.title)
         return (
-            f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
-            f"</head><body><h1>{title}</h1><table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+            "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+            f"<title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
             "</body></html>\n"
         )
 
 
 STYLE = (
-    "body{font:16px/1.4 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse}"
-    "th,td{padding:.25rem .75rem;border-bottom:1px solid #ddd;text-align:left;font-weight:normal}"
+    "body{font:16px/1.4 system-ui,sans-serif;margin:2rem;color:#222}"
+    "table{border-collapse:collapse}th,td{padding:.25rem .75rem;border-bottom:1px solid #ddd;text-align:left;font-weight:normal}"
     "thead th{font-weight:bold}.section{font-weight:bold;padding-top:1rem}tbody th[scope=row]{padding-left:1.5rem}"
 )
 
@@ -69,8 +70,8 @@ STYLE = (
 def describe(cohort: Cohort, *, by: str = "disease") -> Description:
     """Return the cohort's Table 1, a column for everyone and one a value of the field ``by``.
 
-    Numbers show median (first and third quartile), categories and flags count (share of those known). Median
-    follow-up is the reverse Kaplan-Meier estimate (Schemper and Smith, Controlled Clinical Trials 1996;17:343).
+    Numbers show median (first and third quartile), categories and flags count (share of those known).
+    Median follow-up is the reverse Kaplan-Meier estimate (Schemper and Smith, Controlled Clinical Trials 1996;17:343).
 
     Raises:
         NotFound: when ``by`` is no category or flag of the cohort.

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from features.cohort import Cohort
+from features.endpoints import event_counts
+from training.description import Description
 
 METRICS = {
     "harrell_c": "Harrell's C",
@@ -20,10 +22,9 @@ LABELS = {"model": "model", "cox": "Cox baseline", "kaplan_meier": "Kaplan-Meier
 
 def cohort_summary(cohort: Cohort) -> dict[str, Any]:
     """Return who was read, excluded and kept, source by source, with the events."""
-    events = cohort.values.get("died")
     return {
         "kept": len(cohort),
-        "events": {} if events is None else {"overall_survival": int((events == 1.0).sum())},
+        "events": event_counts(cohort),
         "evidence": cohort.evidence,
         "fingerprint": cohort.fingerprint(),
         "sources": [source.as_dict() for source in cohort.provenance],
@@ -42,6 +43,19 @@ def attrition(console: Console, summary: Mapping[str, Any]) -> None:
         console.print(table)
     for endpoint, count in summary["events"].items():
         console.print(f"{summary['kept']:,} kept, {count:,} events ({endpoint.replace('_', ' ')})")
+
+
+def description(console: Console, described: Description) -> None:
+    """Print a cohort's Table 1, block by block."""
+    table = Table("", *described.groups, title=described.title)
+    section = ""
+    for row in described.rows:
+        if row.section != section:
+            section = row.section
+            table.add_section()
+            table.add_row(section, style="bold")
+        table.add_row(row.label, *row.cells)
+    console.print(table)
 
 
 def registered(console: Console, summary: Mapping[str, Any]) -> None:
