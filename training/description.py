@@ -8,7 +8,7 @@ import numpy as np
 
 from features.censoring import BoolArray, Outcome
 from features.cohort import Cohort
-from features.dictionary import Field, FloatArray
+from features.dictionary import GROUPS, Field, FloatArray
 from features.endpoints import ENDPOINT_FIELDS, ENDPOINTS
 from features.errors import InvalidInput, NotFound
 from models.survival import kaplan_meier
@@ -60,18 +60,22 @@ class Description:
         )
 
 
-STYLE = (
-    "body{font:16px/1.4 system-ui,sans-serif;margin:2rem;color:#222}"
-    "table{border-collapse:collapse}th,td{padding:.25rem .75rem;border-bottom:1px solid #ddd;text-align:left;font-weight:normal}"
-    "thead th{font-weight:bold}.section{font-weight:bold;padding-top:1rem}tbody th[scope=row]{padding-left:1.5rem}"
-)
+STYLE = """
+body { font: 16px/1.4 system-ui, sans-serif; margin: 2rem; color: #222 }
+table { border-collapse: collapse }
+th, td { padding: .25rem .75rem; border-bottom: 1px solid #ddd; text-align: left; font-weight: normal }
+thead th { font-weight: bold }
+.section { font-weight: bold; padding-top: 1rem }
+tbody th[scope=row] { padding-left: 1.5rem }
+"""
 
 
 def describe(cohort: Cohort, *, by: str = "disease") -> Description:
     """Return the cohort's Table 1, a column for everyone and one a value of the field ``by``.
 
-    Numbers show median (first and third quartile), categories and flags count (share of those known).
-    Median follow-up is the reverse Kaplan-Meier estimate (Schemper and Smith, Controlled Clinical Trials 1996;17:343).
+    Numbers show median (first and third quartile), categories and flags count (share of those known);
+    missing counts only those in whose disease a field has a meaning. Median follow-up is the reverse
+    Kaplan-Meier estimate (Schemper and Smith, Controlled Clinical Trials 1996;17:343).
 
     Raises:
         NotFound: when ``by`` is no category or flag of the cohort.
@@ -80,9 +84,9 @@ def describe(cohort: Cohort, *, by: str = "disease") -> Description:
     groups = dict(_groups(cohort, by))
     parts = [cohort.take(rows) for rows in groups.values()]
     rows = [Row("patients", tuple(f"{len(part):,}" for part in parts), "patients")]
-    for field in cohort.dictionary.fields:
-        if field.name != by and field.known != "after":
-            rows += _field_rows(field, [part.values[field.name] for part in parts])
+    shown = [f for f in cohort.dictionary.fields if f.name != by and f.known != "after"]
+    for field in sorted(shown, key=lambda f: GROUPS.index(f.group)):
+        rows += _field_rows(field, [_applicable(part, field) for part in parts])
     for name in ENDPOINTS:
         if all(f in cohort.values for f in ENDPOINT_FIELDS[name]):
             rows += _endpoint_rows(name, parts)
@@ -98,6 +102,13 @@ def _groups(cohort: Cohort, by: str) -> Iterator[tuple[str, BoolArray]]:
     field, column = cohort.dictionary[by], cohort.values[by]
     for value in np.unique(column[~np.isnan(column)]):
         yield _value_label(field, float(value)), column == value
+
+
+def _applicable(part: Cohort, field: Field) -> FloatArray:
+    """Return the values of those in whose disease the field has a meaning."""
+    if field.applies_to is None:
+        return part.values[field.name]
+    return part.values[field.name][np.isin(np.array(part.text("disease"), dtype=object), field.applies_to)]
 
 
 def _field_rows(field: Field, columns: list[FloatArray]) -> Iterator[Row]:
