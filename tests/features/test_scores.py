@@ -1,5 +1,7 @@
 """Published scores: points and groups on patients worked by hand from the sources."""
 
+# ruff: noqa: E501  one patient a line
+
 import math
 
 import pytest

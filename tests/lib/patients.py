@@ -86,4 +86,5 @@ def provenance(patients: int) -> Provenance:
 def simulated_cohort(patients: int = 400, *, seed: int = 1) -> Cohort:
     """Return the made patients as a validated cohort."""
     frame = simulated_frame(patients, seed=seed)
-    return Cohort.from_frame(frame, dictionary=load_dictionary(), provenance=(provenance(patients),))
+    dictionary = load_dictionary().slice(name for name in load_dictionary().names if name in frame)
+    return Cohort.from_frame(frame, dictionary=dictionary, provenance=(provenance(patients),))
