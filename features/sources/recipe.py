@@ -1,7 +1,7 @@
 """Recipes: a source's table turned into a cohort by data, not code.
 
 A recipe names the table's patient column, who is included, how each dictionary field is read from the
-columns, and where the data came from. ``docs/recipes.md`` explains every key.
+columns, and where the data came from. ``docs/recipes-reference.md`` shows every key and form.
 """
 
 from collections.abc import Mapping
@@ -14,61 +14,33 @@ import yaml
 
 from features.dictionary import Dictionary, load_dictionary
 from features.errors import InvalidRecipe, NotFound, Problem
-
-KEYS = frozenset(
-    {"name", "title", "evidence", "source", "index_event", "patient", "reshape", "include", "fields"}
+from features.sources import parsing
+from features.sources.forms import (
+    DAYS_IN,
+    MONTH,
+    YEAR,
+    Duplicates,
+    Inclusion,
+    Mapped,
+    Missing,
+    Related,
+    Reshape,
+    form_columns,
 )
-OPTIONAL = frozenset({"reshape", "include"})
-SOURCE_KEYS = frozenset({"public", "citation", "terms", "selection", "notes"})
-MONTH = 365.25 / 12
-YEAR = 365.25
-DAYS_IN = {"days": 1.0, "weeks": 7.0, "months": MONTH, "years": YEAR}
+from features.sources.grammar import recipe_problems
 
-
-@dataclass(frozen=True)
-class Term:
-    """One column of a sum, counted with its sign, in a unit of time where it has one."""
-
-    column: str
-    sign: int
-    unit: str | None
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """How one dictionary field is read: a constant, a coded column, or a sum of columns."""
-
-    constant: object = None
-    column: str | None = None
-    codes: Mapping[object, object] | None = None
-    terms: tuple[Term, ...] = ()
-
-
-@dataclass(frozen=True)
-class Reshape:
-    """Turns several rows a patient into one: ``columns`` are repeated once per code of ``by``."""
-
-    by: str
-    codes: Mapping[object, str]
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Inclusion:
-    """Patients are kept or left out by a column's code; those left out are counted under the reason.
-
-    A code in neither list is a problem of the table, never a silent exclusion.
-    """
-
-    column: str
-    keep: tuple[object, ...]
-    leave_out: tuple[object, ...]
-    reason: str
+__all__ = [
+    "DAYS_IN", "MONTH", "YEAR", "Inclusion", "Mapped", "Recipe", "Reshape", "load_recipe", "parse_recipe",
+    "recipe_names",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything needed to turn one source's table into a cohort."""
+    """Everything needed to turn one source's table into a cohort.
+
+    ``file`` is the patients' table where the input is a folder; ``related`` names further files beside it.
+    """
 
     name: str
     title: str
@@ -79,17 +51,33 @@ class Recipe:
     terms: str
     selection: tuple[str, ...]
     public: tuple[str, str] | None
+    file: str | None
+    missing: Missing | None
     reshape: Reshape | None
     include: tuple[Inclusion, ...]
+    duplicates: Duplicates | None
+    related: Mapping[str, Related]
     fields: Mapping[str, Mapped]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the columns that must stand in the table after any reshaping."""
-        named = [self.patient, *(rule.column for rule in self.include)]
+        named = [self.patient]
+        for rule in self.include:
+            named += rule.condition.columns
+        named += self.duplicates.columns if self.duplicates else ()
+        named += [related.index for related in self.related.values()]
         for mapped in self.fields.values():
-            named += [mapped.column] if mapped.column else []
-            named += [term.column for term in mapped.terms]
+            named += mapped.columns
+        return tuple(dict.fromkeys(named))
+
+    def related_columns(self, name: str) -> tuple[str, ...]:
+        """Return the columns that must stand in a related table."""
+        related = self.related[name]
+        named = [related.key, related.start, *(c for w in related.where for c in w.columns)]
+        for mapped in self.fields.values():
+            for joined in mapped.joined:
+                named += form_columns(joined.form) if joined.related == name else ()
         return tuple(dict.fromkeys(named))
 
 
@@ -124,11 +112,10 @@ def parse_recipe(declared: Mapping[str, Any], *, dictionary: Dictionary) -> Reci
         InvalidRecipe: naming everything in it that cannot be followed.
 
     """
-    problems = _problems(declared, dictionary)
+    problems = recipe_problems(declared, dictionary)
     if problems:
         raise InvalidRecipe(f"recipe {declared.get('name', '?')}", problems)
     source = declared["source"]
-    reshape = declared.get("reshape")
     public = source.get("public")
     return Recipe(
         name=declared["name"],
@@ -140,9 +127,13 @@ def parse_recipe(declared: Mapping[str, Any], *, dictionary: Dictionary) -> Reci
         terms=source["terms"],
         selection=tuple(source["selection"]),
         public=(public["package"], public["item"]) if public else None,
-        reshape=Reshape(reshape["by"], reshape["codes"], tuple(reshape["columns"])) if reshape else None,
-        include=tuple(_inclusion(rule) for rule in declared.get("include", ())),
-        fields={name: _mapped(entry) for name, entry in declared["fields"].items()},
+        file=declared.get("file"),
+        missing=parsing.missing(declared.get("missing")),
+        reshape=parsing.reshape(declared.get("reshape")),
+        include=tuple(parsing.inclusion(rule) for rule in declared.get("include", ())),
+        duplicates=parsing.duplicates(declared.get("duplicates")),
+        related={name: parsing.related(entry) for name, entry in declared.get("related", {}).items()},
+        fields={name: parsing.mapped(entry) for name, entry in declared["fields"].items()},
     )
 
 
@@ -154,77 +145,3 @@ def _yaml(name: str, text: str) -> Mapping[str, Any]:
     if not isinstance(declared, dict):
         raise InvalidRecipe(name, [Problem("file", "is not a mapping", "start from a ready recipe")])
     return declared
-
-
-def _inclusion(rule: Mapping[str, Any]) -> Inclusion:
-    return Inclusion(rule["column"], tuple(rule["keep"]), tuple(rule["leave_out"]), rule["reason"])
-
-
-def _mapped(entry: Mapping[str, Any]) -> Mapped:
-    if "constant" in entry:
-        return Mapped(constant=entry["constant"])
-    if "sum" in entry:
-        terms = (Term(t["column"], -1 if t.get("subtract") else 1, t.get("unit")) for t in entry["sum"])
-        return Mapped(terms=tuple(terms))
-    if "unit" in entry:
-        return Mapped(terms=(Term(entry["column"], 1, entry["unit"]),))
-    return Mapped(column=entry["column"], codes=entry.get("codes"))
-
-
-def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Problem]:
-    problems = [Problem(k, "is missing", "declare it") for k in sorted(KEYS - OPTIONAL) if k not in declared]
-    problems += [
-        Problem(k, "is not a recipe key", "use " + ", ".join(sorted(KEYS))) for k in declared if k not in KEYS
-    ]
-    if problems:
-        return problems
-    source = declared["source"]
-    needed = SOURCE_KEYS - {"public", "notes"}
-    problems += [
-        Problem(f"source.{k}", "is missing", "declare it") for k in sorted(needed) if k not in source
-    ]
-    problems += [
-        Problem(f"source.{k}", "is not a source key", "use " + ", ".join(sorted(SOURCE_KEYS)))
-        for k in source
-        if k not in SOURCE_KEYS
-    ]
-    if declared["evidence"] not in ("real", "synthetic"):
-        problems.append(Problem("evidence", "is neither real nor synthetic", "say which it is"))
-    problems += [
-        Problem("include", "has an incomplete rule", "give column, keep, leave_out and reason")
-        for rule in declared.get("include", ())
-        if set(rule) != {"column", "keep", "leave_out", "reason"}
-    ]
-    for name, entry in declared["fields"].items():
-        problems += _field_problems(name, entry, dictionary)
-    return problems
-
-
-def _field_problems(name: str, entry: Any, dictionary: Dictionary) -> list[Problem]:
-    if name not in dictionary:
-        return [Problem(name, "is not in the dictionary", "use one of " + ", ".join(dictionary.names))]
-    if not isinstance(entry, dict) or len({"constant", "column", "sum"} & set(entry)) != 1:
-        return [Problem(name, "is not mapped", "give exactly one of constant, column or sum")]
-    if unknown := set(entry) - {"constant", "column", "sum", "codes", "unit"}:
-        return [
-            Problem(
-                name,
-                f"has the unknown key {', '.join(sorted(unknown))}",
-                "use constant, column, codes, unit, sum",
-            )
-        ]
-    field = dictionary[name]
-    problems = [
-        Problem(name, f"maps a code to {target!r}, which is no category", f"expected {field.expected}")
-        for target in entry.get("codes", {}).values()
-        if field.type == "category" and target not in field.category_names
-    ]
-    terms = entry.get("sum", [entry] if "unit" in entry else [])
-    problems += [
-        Problem(name, f"has the unknown unit {term['unit']}", "use " + ", ".join(DAYS_IN))
-        for term in terms
-        if term.get("unit") is not None and term["unit"] not in DAYS_IN
-    ]
-    if any(term.get("unit") for term in terms) and field.unit not in DAYS_IN:
-        problems.append(Problem(name, "is not a time", "leave the unit out"))
-    return problems
