@@ -125,6 +125,10 @@ class Cohort:
         declared = self.dictionary[name]
         return [None if np.isnan(v) else declared.category_names[int(v)] for v in self.values[name]]
 
+    def text_or_missing(self, name: str) -> list[str | None]:
+        """Return a category field as names, every one None where the cohort lacks the field."""
+        return self.text(name) if name in self.values else [None] * len(self)
+
     def patient(self, row: int) -> dict[str, float | int | bool | str | None]:
         """Return one row as dictionary fields."""
         return {f.name: f.value(float(self.values[f.name][row])) for f in self.dictionary.fields}
@@ -188,7 +192,7 @@ def concatenate(cohorts: Sequence[Cohort]) -> Cohort:
         InvalidCohort: when two cohorts of the same source hold the same patient.
 
     """
-    names = [n for n in load_dictionary().names if any(n in c.dictionary for c in cohorts)]
+    names = load_dictionary().ordered(n for c in cohorts for n in c.dictionary.names)
     dictionary = load_dictionary().slice(names)
     values = {n: np.concatenate([c.values.get(n, np.full(len(c), np.nan)) for c in cohorts]) for n in names}
     patients = tuple(
@@ -240,7 +244,8 @@ def _unknown_fields(names: list[str], dictionary: Dictionary) -> list[Problem]:
     problems = []
     for at, name in enumerate(names[:MOST_NAMED]):
         near = difflib.get_close_matches(name, dictionary.names, n=1)
-        listed = "use one of " + ", ".join(dictionary.names) if at == 0 else "leave it out"
+        few = at == 0 and len(dictionary.names) <= MOST_NAMED
+        listed = "use one of " + ", ".join(dictionary.names) if few else "leave it out"
         problems.append(Problem(name, "unknown field", f"did you mean {near[0]}?" if near else listed))
     if len(names) > MOST_NAMED:
         more = f"and {len(names) - MOST_NAMED:,} more unknown fields"

@@ -1,8 +1,9 @@
 """The data dictionary: what each field means, declared once in ``dictionary.yaml``."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Literal
@@ -18,7 +19,8 @@ FloatArray = npt.NDArray[np.float64]
 FieldType = Literal["number", "integer", "flag", "category"]
 
 TYPES = ("number", "integer", "flag", "category")
-KNOWN = ("diagnosis", "relapse", "after")
+KNOWN = ("diagnosis", "index", "after")
+GROUPS = ("disease", "prior_treatment", "reassessment", "overall_health", "plan", "outcome")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Field:
     applies_to: tuple[str, ...] | None = None
     scale: Literal["linear", "log"] = "linear"
     codes: Mapping[str, str] = field(default_factory=dict)
+    conversions: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def category_names(self) -> tuple[str, ...]:
@@ -88,11 +91,13 @@ class Field:
         return Column(numbers, {fault: tuple(rows) for fault, rows in faults.items()})
 
     def read_series(self, series: pd.Series) -> "Column":
-        """Read a table's column, in which NaN and NA mean missing; each distinct value is judged once."""
+        """Read a table's column, in which NaN and NA mean missing; the verdicts are those of :meth:`read`."""
+        numeric = pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype)
+        if self.type in ("number", "integer") and numeric:
+            return self._read_numbers(series.to_numpy(dtype=np.float64, na_value=np.nan))
         if series.dtype == object:
-            return self.read(
-                [None if missing else value for value, missing in zip(series, series.isna(), strict=True)]
-            )
+            missing = series.isna().to_numpy()
+            return self.read([None if m else v for v, m in zip(series, missing, strict=True)])
         codes, distinct = pd.factorize(series, use_na_sentinel=True)
         column = self.read(distinct.tolist())
         numbers = np.append(column.numbers, np.nan)[codes]
@@ -101,6 +106,22 @@ class Field:
             for fault, rows in column.faults.items()
         }
         return Column(numbers, faults)
+
+    def _read_numbers(self, numbers: FloatArray) -> "Column":
+        """Judge a whole column of numbers at once."""
+        known = ~np.isnan(numbers)
+        finite = np.isfinite(numbers)
+        whole = finite & (np.trunc(numbers) == numbers) if self.type == "integer" else finite
+        low = -np.inf if self.minimum is None else self.minimum
+        high = np.inf if self.maximum is None else self.maximum
+        within = whole & (numbers >= low) & (numbers <= high)
+        wrong = {
+            NOT_FINITE: known & ~finite,
+            NOT_WHOLE: finite & ~whole,
+            OUT_OF_RANGE: whole & ~within,
+        }
+        faults = {fault: tuple(np.flatnonzero(rows).tolist()) for fault, rows in wrong.items() if rows.any()}
+        return Column(np.where(within, numbers, np.nan), faults)
 
     def value(self, number: float) -> float | int | bool | str | None:
         """Return the value that a number stands for; the reverse of :meth:`read` for one row."""
@@ -132,6 +153,7 @@ class Field:
             "label": self.label, "group": self.group, "type": self.type, "known": self.known,
             "unit": self.unit, "minimum": self.minimum, "maximum": self.maximum,
             "ordered": self.ordered, "scale": self.scale, "codes": dict(self.codes),
+            "conversions": dict(self.conversions),
             "applies_to": None if self.applies_to is None else list(self.applies_to),
             "categories": {c.name: {"label": c.label, "codes": dict(c.codes)} for c in self.categories},
         }  # fmt: skip
@@ -150,22 +172,48 @@ class Column:
     faults: Mapping[str, tuple[int, ...]]
 
 
+UNKNOWN_CATEGORY, WRONG_TYPE = "unknown category", "wrong type"
+NOT_FINITE, NOT_WHOLE, OUT_OF_RANGE = "not a finite number", "not a whole number", "out of range"
+OPEN_NAME = re.compile(r"([a-z]+)_[a-z0-9][a-z0-9_]{0,40}")
+
+
 @dataclass(frozen=True)
 class Dictionary:
-    """An ordered set of fields, looked up by name."""
+    """An ordered set of fields, looked up by name.
+
+    ``open`` holds patterns for open sets: with a pattern ``marker``, any name ``marker_<symbol>`` is a field.
+    """
 
     fields: tuple[Field, ...]
+    open: tuple[Field, ...] = ()
 
     def __getitem__(self, name: str) -> Field:
-        return self._by_name[name]
+        found = self._by_name.get(name) or self._opened(name)
+        if found is None:
+            raise KeyError(name)
+        return found
 
     def __contains__(self, name: object) -> bool:
-        return name in self._by_name
+        return isinstance(name, str) and (name in self._by_name or self._opened(name) is not None)
+
+    def _opened(self, name: str) -> Field | None:
+        matched = OPEN_NAME.fullmatch(name)
+        pattern = next((f for f in self.open if matched and matched[1] == f.name), None)
+        if pattern is None:
+            return None
+        return replace(
+            pattern, name=name, label=f"{pattern.label} {name.removeprefix(pattern.name + '_').upper()}"
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return the field names in their declared order."""
         return tuple(f.name for f in self.fields)
+
+    def ordered(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return names in their declared order, those of open sets behind them by name."""
+        given = set(names)
+        return (*(n for n in self.names if n in given), *sorted(given - set(self.names)))
 
     def slice(self, names: Iterable[str]) -> "Dictionary":
         """Return the dictionary of these fields only, in this order."""
@@ -192,6 +240,10 @@ class Dictionary:
             raise InvalidDictionary("data dictionary", problems)
         return cls(tuple(_field(name, entry) for name, entry in declared.items()))
 
+    def with_open(self, declared: Mapping[str, Any]) -> "Dictionary":
+        """Return the dictionary with these patterns for open sets."""
+        return replace(self, open=Dictionary.from_dict(declared).fields)
+
 
 @cache
 def load_dictionary() -> Dictionary:
@@ -201,7 +253,8 @@ def load_dictionary() -> Dictionary:
     'a number from 0 to 120 years'
     """
     text = resources.files("features").joinpath("dictionary.yaml").read_text(encoding="utf-8")
-    return Dictionary.from_dict(yaml.safe_load(text)["fields"])
+    declared = yaml.load(text, Loader=yaml.CSafeLoader)
+    return Dictionary.from_dict(declared["fields"]).with_open(declared["open"])
 
 
 def _field(name: str, entry: Mapping[str, Any]) -> Field:
@@ -216,6 +269,7 @@ def _field(name: str, entry: Mapping[str, Any]) -> Field:
         categories=categories,
         applies_to=None if applies_to is None else tuple(applies_to),
         codes=options.pop("codes", {}),
+        conversions=options.pop("conversions", {}),
         **options,
     )
 
@@ -235,6 +289,8 @@ def _declaration_problems(name: str, entry: Mapping[str, Any]) -> list[Problem]:
     kind = entry.get("type")
     if kind not in TYPES:
         problems.append(Problem(name, "has no usable type", "use one of " + ", ".join(TYPES)))
+    if entry.get("group") not in GROUPS:
+        problems.append(Problem(name, "belongs to no group", "use one of " + ", ".join(GROUPS)))
     if entry.get("known") not in KNOWN:
         problems.append(Problem(name, "does not say when it is known", "use one of " + ", ".join(KNOWN)))
     return problems + (
@@ -272,15 +328,15 @@ def _range_problems(name: str, entry: Mapping[str, Any]) -> list[Problem]:
 def _fault(number: float | None, field: Field) -> str | None:
     """Say what is wrong with a number, or None when it is allowed."""
     if number is None:
-        return "unknown category" if field.type == "category" else "wrong type"
+        return UNKNOWN_CATEGORY if field.type == "category" else WRONG_TYPE
     if not math.isfinite(number):
-        return "not a finite number"
+        return NOT_FINITE
     if field.type == "integer" and number != int(number):
-        return "not a whole number"
+        return NOT_WHOLE
     if field.minimum is not None and number < field.minimum:
-        return "out of range"
+        return OUT_OF_RANGE
     if field.maximum is not None and number > field.maximum:
-        return "out of range"
+        return OUT_OF_RANGE
     return None
 
 

@@ -7,7 +7,7 @@ from features.dictionary import Dictionary, Field, load_dictionary
 
 REFRESH = "python -m features.dictionary_page > docs/dictionary.md"
 HEAD = ("field", "label", "what is expected", "known", "applies to", "codes")
-KNOWN = {"diagnosis": "at diagnosis", "relapse": "at the index date", "after": "after the index date"}
+KNOWN = {"diagnosis": "at diagnosis", "index": "at the index date", "after": "after the index date"}
 INTRODUCTION = f"""\
 # Data dictionary
 

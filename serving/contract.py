@@ -220,7 +220,7 @@ def _field_schema(field: Field) -> dict[str, Any]:
 
 def _describe(field: Field) -> str:
     scope = "" if field.applies_to is None else f"; only in {', '.join(field.applies_to)}"
-    known = "at the index date" if field.known == "relapse" else "at diagnosis"
+    known = "at the index date" if field.known == "index" else "at diagnosis"
     return f"expected {field.expected}; known {known}{scope}"
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from features.cohort import Cohort, concatenate
 from features.errors import InvalidInput, Problem
 from features.protocol import StudyProtocol, load_protocol
+from features.sources.anywhere import build_from
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe, recipe_names
 from models.registry.settings import RegistrySettings
@@ -39,20 +40,105 @@ def recipes() -> None:
 def build(
     recipe: Annotated[str, typer.Option(help="A ready recipe's name, or a YAML file.")],
     out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
-    file: Annotated[
-        Path | None, typer.Option("--input", help="CSV, TSV or Parquet, where not public.")
+    source: Annotated[
+        str | None, typer.Option("--input", help="File, folder or database address, where not public.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Build a cohort and print who was read, excluded and kept."""
-    if not out.parent.is_dir():
-        raise InvalidInput(
-            "--out", [Problem(str(out.parent), "is no folder", "make it first, or write elsewhere")]
-        )
-    built = build_cohort(load_recipe(recipe), file=file)
-    built.write(out)
-    summary = display.cohort_summary(built)
-    console.print_json(json.dumps(summary)) if as_json else display.attrition(console, summary)
+    _require_folder(out)
+    read = load_recipe(recipe)
+    _write(build_cohort(read) if source is None else build_from(read, source), out, as_json=as_json)
+
+
+@cohort.command("import-fhir")
+def import_fhir(
+    path: Annotated[Path, typer.Argument(help="A Bundle, a folder of Bundles, or a folder of NDJSON files.")],
+    evidence: Annotated[str, typer.Option(help="real or synthetic.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Build a cohort from mCODE Bundles or a bulk export."""
+    from features.sources.fhir import read_fhir  # noqa: PLC0415
+
+    _write(read_fhir(path, evidence=evidence), out, as_json=as_json)
+
+
+@cohort.command("import-omop")
+def import_omop(
+    url: Annotated[str, typer.Argument(help="The address of a CDM 5.4 database.")],
+    evidence: Annotated[str, typer.Option(help="real or synthetic.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    index: Annotated[str, typer.Option(help="progression or second_treatment.")] = "progression",
+    schema: Annotated[str | None, typer.Option(help="The schema of the CDM's tables.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Build a cohort from an OMOP CDM 5.4 database with oncology episodes."""
+    from features.sources.omop import read_omop  # noqa: PLC0415
+
+    _write(read_omop(url, evidence=evidence, index=index, schema=schema), out, as_json=as_json)
+
+
+@cohort.command("simulate")
+def simulate(
+    patients: Annotated[int, typer.Option(help="How many patients.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same file.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Simulate patients calibrated to published trials; they are synthetic, and the file says so."""
+    from features.simulation.simulate import simulate as simulated  # noqa: PLC0415
+
+    with progress.status("simulating"):
+        made = simulated(patients, seed=seed).cohort
+    _write(made, out, as_json=as_json)
+
+
+@cohort.command("check-simulation")
+def check_simulation(
+    patients: Annotated[
+        int, typer.Option("--patients-per-arm", help="Patients drawn for each arm.")
+    ] = 20_000,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Draw every calibrated trial arm and print published against simulated figures."""
+    from features.simulation.check import check_simulation as checked  # noqa: PLC0415
+
+    with progress.status("drawing every arm"):
+        arms = [arm.as_dict() for arm in checked(patients_per_arm=patients, seed=seed)]
+    summary = display.simulation_summary(arms)
+    console.print_json(json.dumps(summary)) if as_json else display.simulation(console, summary)
+
+
+@cohort.command("scores")
+def scores(
+    file: Path,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Compute the published scores of a cohort's diseases, and count who cannot be scored."""
+    from features.scores import compute, load_score, score_names  # noqa: PLC0415
+
+    read = Cohort.read(file)
+    found = [compute(load_score(name), read).as_dict() for name in score_names()]
+    concerned = [score for score in found if score["patients"]]
+    console.print_json(json.dumps(concerned)) if as_json else display.scores(console, concerned)
+
+
+@cohort.command("describe")
+def describe(
+    file: Path,
+    by: Annotated[str, typer.Option(help="A category or flag to show side by side.")] = "disease",
+    out: Annotated[Path | None, typer.Option("--html", help="Also write a page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Print a cohort's Table 1: who they are, what is missing, how long they were followed."""
+    from training.description import describe as described  # noqa: PLC0415
+
+    table = described(Cohort.read(file), by=by)
+    if out is not None:
+        out.write_text(table.as_html(), encoding="utf-8")
+    console.print_json(json.dumps(table.as_dict())) if as_json else display.description(console, table)
 
 
 @cohort.command("check")
@@ -143,6 +229,21 @@ def promote(name: str, version: str) -> None:
 
     promote_version(name, version, settings=RegistrySettings.from_environment(os.environ))
     console.print(f"{name} {version} is champion")
+
+
+def _require_folder(out: Path) -> None:
+    if not out.parent.is_dir():
+        raise InvalidInput(
+            "--out", [Problem(str(out.parent), "is no folder", "make it first, or write elsewhere")]
+        )
+
+
+def _write(built: Cohort, out: Path, *, as_json: bool) -> None:
+    """Write a cohort and print who was read, excluded and kept."""
+    _require_folder(out)
+    built.write(out)
+    summary = display.cohort_summary(built)
+    console.print_json(json.dumps(summary)) if as_json else display.attrition(console, summary)
 
 
 def _read_cohorts(study: StudyProtocol, named: list[str]) -> Cohort:

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from features.cohort import Cohort
+from features.endpoints import event_counts
+from training.description import Description
 
 METRICS = {
     "harrell_c": "Harrell's C",
@@ -20,10 +22,9 @@ LABELS = {"model": "model", "cox": "Cox baseline", "kaplan_meier": "Kaplan-Meier
 
 def cohort_summary(cohort: Cohort) -> dict[str, Any]:
     """Return who was read, excluded and kept, source by source, with the events."""
-    events = cohort.values.get("died")
     return {
         "kept": len(cohort),
-        "events": {} if events is None else {"overall_survival": int((events == 1.0).sum())},
+        "events": event_counts(cohort),
         "evidence": cohort.evidence,
         "fingerprint": cohort.fingerprint(),
         "sources": [source.as_dict() for source in cohort.provenance],
@@ -42,6 +43,60 @@ def attrition(console: Console, summary: Mapping[str, Any]) -> None:
         console.print(table)
     for endpoint, count in summary["events"].items():
         console.print(f"{summary['kept']:,} kept, {count:,} events ({endpoint.replace('_', ' ')})")
+
+
+def description(console: Console, described: Description) -> None:
+    """Print a cohort's Table 1, block by block."""
+    table = Table("", *described.groups, title=described.title)
+    section = ""
+    for row in described.rows:
+        if row.section != section:
+            section = row.section
+            table.add_section()
+            table.add_row(section, style="bold")
+        table.add_row(row.label, *row.cells)
+    console.print(table)
+
+
+def simulation_summary(arms: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how many arms are within tolerance, which miss, and every arm's figures."""
+    missed = [arm["arm"] for arm in arms if not arm["within"]]
+    within = len(arms) - len(missed)
+    return {
+        "arms": len(arms),
+        "within": within,
+        "share": within / len(arms),
+        "missed": missed,
+        "diseases": sorted({arm["disease"] for arm in arms}),
+        "checks": arms,
+    }
+
+
+def simulation(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print published against simulated figures, arm by arm."""
+    table = Table("arm", "trial", "figure", "published", "simulated", "tolerated", "verdict")
+    for arm in summary["checks"]:
+        for figure in arm["figures"]:
+            tolerated = f"{figure['low']:.3g} to {figure['high']:.3g}"
+            verdict = "within" if figure["within"] else "MISSED"
+            shown = (f"{figure['published']:.3g}", f"{figure['simulated']:.3g}", tolerated, verdict)
+            table.add_row(arm["arm"], arm["trial"], figure["figure"], *shown)
+    console.print(table)
+    console.print(f"{summary['within']} of {summary['arms']} arms within tolerance ({summary['share']:.1%})")
+    for name in summary["missed"]:
+        console.print(f"missed: {name}")
+
+
+def scores(console: Console, found: list[dict[str, Any]]) -> None:
+    """Print each score's groups, and how many could not be scored."""
+    for score in found:
+        checked = "" if score["verified"] else f"; not verified: {score['unverified']}"
+        table = Table("group", "patients", title=f"{score['title']}{checked}")
+        for name, count in score["groups"].items():
+            table.add_row(name, f"{count:,}")
+        unscored = score["patients"] - sum(score["groups"].values())
+        table.add_row("an input is missing", f"{unscored:,}")
+        console.print(table)
 
 
 def registered(console: Console, summary: Mapping[str, Any]) -> None:

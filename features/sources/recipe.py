@@ -1,7 +1,7 @@
 """Recipes: a source's table turned into a cohort by data, not code.
 
 A recipe names the table's patient column, who is included, how each dictionary field is read from the
-columns, and where the data came from. ``docs/recipes.md`` explains every key.
+columns, and where the data came from. ``docs/recipes-reference.md`` shows every key and form.
 """
 
 from collections.abc import Mapping
@@ -12,64 +12,35 @@ from typing import Any
 
 import yaml
 
-from features.dictionary import Dictionary, Field, load_dictionary
+from features.dictionary import Dictionary, load_dictionary
 from features.errors import InvalidRecipe, NotFound, Problem
-
-KEYS = frozenset(
-    {"name", "title", "evidence", "source", "index_event", "patient", "reshape", "include", "fields"}
+from features.sources import parsing
+from features.sources.forms import (
+    DAYS_IN,
+    MONTH,
+    YEAR,
+    Duplicates,
+    Inclusion,
+    Mapped,
+    Missing,
+    Related,
+    Reshape,
+    form_columns,
 )
-OPTIONAL = frozenset({"reshape", "include"})
-SOURCE_KEYS = frozenset({"public", "citation", "terms", "selection", "notes"})
-SUM_KEYS = frozenset({"column", "unit", "subtract"})
-MONTH = 365.25 / 12
-YEAR = 365.25
-DAYS_IN = {"days": 1.0, "weeks": 7.0, "months": MONTH, "years": YEAR}
+from features.sources.grammar import recipe_problems
 
-
-@dataclass(frozen=True)
-class Term:
-    """One column of a sum, counted with its sign, in a unit of time where it has one."""
-
-    column: str
-    sign: int
-    unit: str | None
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """How one dictionary field is read: a constant, a coded column, or a sum of columns."""
-
-    constant: object = None
-    column: str | None = None
-    codes: Mapping[object, object] | None = None
-    terms: tuple[Term, ...] = ()
-
-
-@dataclass(frozen=True)
-class Reshape:
-    """Turns several rows a patient into one: ``columns`` are repeated once per code of ``by``."""
-
-    by: str
-    codes: Mapping[object, str]
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Inclusion:
-    """Patients are kept or left out by a column's code; those left out are counted under the reason.
-
-    A code in neither list is a problem of the table, never a silent exclusion.
-    """
-
-    column: str
-    keep: tuple[object, ...]
-    leave_out: tuple[object, ...]
-    reason: str
+__all__ = [
+    "DAYS_IN", "MONTH", "YEAR", "Inclusion", "Mapped", "Recipe", "Reshape", "load_recipe", "parse_recipe",
+    "recipe_names",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything needed to turn one source's table into a cohort."""
+    """Everything needed to turn one source's table into a cohort.
+
+    ``file`` is the patients' table where the input is a folder; ``related`` names further files beside it.
+    """
 
     name: str
     title: str
@@ -80,17 +51,33 @@ class Recipe:
     terms: str
     selection: tuple[str, ...]
     public: tuple[str, str] | None
+    file: str | None
+    missing: Missing | None
     reshape: Reshape | None
     include: tuple[Inclusion, ...]
+    duplicates: Duplicates | None
+    related: Mapping[str, Related]
     fields: Mapping[str, Mapped]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the columns that must stand in the table after any reshaping."""
-        named = [self.patient, *(rule.column for rule in self.include)]
+        named = [self.patient]
+        for rule in self.include:
+            named += rule.condition.columns
+        named += self.duplicates.columns if self.duplicates else ()
+        named += [related.index for related in self.related.values()]
         for mapped in self.fields.values():
-            named += [mapped.column] if mapped.column else []
-            named += [term.column for term in mapped.terms]
+            named += mapped.columns
+        return tuple(dict.fromkeys(named))
+
+    def related_columns(self, name: str) -> tuple[str, ...]:
+        """Return the columns that must stand in a related table."""
+        related = self.related[name]
+        named = [related.key, related.start, *(c for w in related.where for c in w.columns)]
+        for mapped in self.fields.values():
+            for joined in mapped.joined:
+                named += form_columns(joined.form) if joined.related == name else ()
         return tuple(dict.fromkeys(named))
 
 
@@ -125,11 +112,10 @@ def parse_recipe(declared: Mapping[str, Any], *, dictionary: Dictionary) -> Reci
         InvalidRecipe: naming everything in it that cannot be followed.
 
     """
-    problems = _problems(declared, dictionary)
+    problems = recipe_problems(declared, dictionary)
     if problems:
         raise InvalidRecipe(f"recipe {declared.get('name', '?')}", problems)
     source = declared["source"]
-    reshape = declared.get("reshape")
     public = source.get("public")
     return Recipe(
         name=declared["name"],
@@ -141,9 +127,13 @@ def parse_recipe(declared: Mapping[str, Any], *, dictionary: Dictionary) -> Reci
         terms=source["terms"],
         selection=tuple(source["selection"]),
         public=(public["package"], public["item"]) if public else None,
-        reshape=Reshape(reshape["by"], reshape["codes"], tuple(reshape["columns"])) if reshape else None,
-        include=tuple(_inclusion(rule) for rule in declared.get("include", ())),
-        fields={name: _mapped(entry) for name, entry in declared["fields"].items()},
+        file=declared.get("file"),
+        missing=parsing.missing(declared.get("missing")),
+        reshape=parsing.reshape(declared.get("reshape")),
+        include=tuple(parsing.inclusion(rule) for rule in declared.get("include", ())),
+        duplicates=parsing.duplicates(declared.get("duplicates")),
+        related={name: parsing.related(entry) for name, entry in declared.get("related", {}).items()},
+        fields={name: parsing.mapped(entry) for name, entry in declared["fields"].items()},
     )
 
 
@@ -155,131 +145,3 @@ def _yaml(name: str, text: str) -> Mapping[str, Any]:
     if not isinstance(declared, dict):
         raise InvalidRecipe(name, [Problem("file", "is not a mapping", "start from a ready recipe")])
     return declared
-
-
-def _inclusion(rule: Mapping[str, Any]) -> Inclusion:
-    return Inclusion(rule["column"], tuple(rule["keep"]), tuple(rule["leave_out"]), rule["reason"])
-
-
-def _mapped(entry: Mapping[str, Any]) -> Mapped:
-    if "constant" in entry:
-        return Mapped(constant=entry["constant"])
-    if "sum" in entry:
-        terms = (Term(t["column"], -1 if t.get("subtract") else 1, t.get("unit")) for t in entry["sum"])
-        return Mapped(terms=tuple(terms))
-    if "unit" in entry:
-        return Mapped(terms=(Term(entry["column"], 1, entry["unit"]),))
-    return Mapped(column=entry["column"], codes=entry.get("codes"))
-
-
-def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Problem]:
-    problems = [Problem(k, "is missing", "declare it") for k in sorted(KEYS - OPTIONAL) if k not in declared]
-    problems += _unknown_keys("recipe", declared, KEYS)
-    kinds = {"source": dict, "fields": dict, "reshape": dict, "include": list}
-    problems += [
-        Problem(key, "has the wrong form", f"give a {'list' if kind is list else 'mapping'}")
-        for key, kind in kinds.items()
-        if key in declared and not isinstance(declared[key], kind)
-    ]
-    if problems:
-        return problems
-    source = declared["source"]
-    needed = SOURCE_KEYS - {"public", "notes"}
-    problems += [
-        Problem(f"source.{k}", "is missing", "declare it") for k in sorted(needed) if k not in source
-    ]
-    problems += _unknown_keys("source", source, SOURCE_KEYS)
-    if declared["evidence"] not in ("real", "synthetic"):
-        problems.append(Problem("evidence", "is neither real nor synthetic", "say which it is"))
-    if "public" in source:
-        problems += _exact_keys("source.public", source["public"], {"package": str, "item": str})
-    if not declared["fields"]:
-        problems.append(Problem("fields", "maps nothing", "map dictionary fields"))
-    if "reshape" in declared:
-        problems += _exact_keys("reshape", declared["reshape"], {"by": str, "codes": dict, "columns": list})
-    for rule in declared.get("include", ()):
-        problems += _inclusion_problems(rule)
-    for name, entry in declared["fields"].items():
-        problems += _field_problems(name, entry, dictionary)
-    return problems
-
-
-def _unknown_keys(place: str, entry: Mapping[str, Any], known: frozenset[str] | set[str]) -> list[Problem]:
-    remedy = "use " + ", ".join(sorted(known))
-    return [Problem(f"{place}.{key}", "is an unknown key", remedy) for key in entry if key not in known]
-
-
-def _exact_keys(place: str, entry: Any, kinds: Mapping[str, type]) -> list[Problem]:
-    """Report what is not exactly these keys, each of its kind."""
-    if not isinstance(entry, dict):
-        return [Problem(place, "has the wrong form", "give a mapping of " + ", ".join(kinds))]
-    words: dict[type, str] = {str: "a text", dict: "a mapping", list: "a list"}
-    return [
-        *_unknown_keys(place, entry, set(kinds)),
-        *(
-            Problem(f"{place}.{key}", "is missing or of the wrong form", f"give {words[kind]}")
-            for key, kind in kinds.items()
-            if not isinstance(entry.get(key), kind)
-        ),
-    ]
-
-
-def _inclusion_problems(rule: Any) -> list[Problem]:
-    problems = _exact_keys("include", rule, {"column": str, "keep": list, "leave_out": list, "reason": str})
-    if problems:
-        return problems
-    both = {str(code) for code in rule["keep"]} & {str(code) for code in rule["leave_out"]}
-    return [Problem("include", f"keeps and leaves out {code}", "choose one") for code in sorted(both)]
-
-
-FORMS: Mapping[str, frozenset[str]] = {
-    "constant": frozenset({"constant"}),
-    "column": frozenset({"column", "codes", "unit"}),
-    "sum": frozenset({"sum"}),
-}
-
-
-def _field_problems(name: str, entry: Any, dictionary: Dictionary) -> list[Problem]:
-    if name not in dictionary:
-        return [Problem(name, "is not in the dictionary", "use one of " + ", ".join(dictionary.names))]
-    forms = [form for form in FORMS if isinstance(entry, dict) and form in entry]
-    if len(forms) != 1:
-        return [Problem(name, "is not mapped", "give exactly one of constant, column or sum")]
-    problems = _unknown_keys(name, entry, FORMS[forms[0]])
-    if "codes" in entry and "unit" in entry:
-        problems.append(Problem(name, "has both codes and a unit", "keep one of them"))
-    field = dictionary[name]
-    codes = entry.get("codes", {})
-    if not isinstance(codes, dict):
-        return [*problems, Problem(f"{name}.codes", "has the wrong form", "give a mapping of codes")]
-    if "column" in entry and not isinstance(entry["column"], str):
-        problems.append(Problem(f"{name}.column", "has the wrong form", "give one column's name"))
-    if "unit" in entry:
-        return problems + _term_problems(name, entry, field)
-    targets = [entry["constant"]] if "constant" in entry else list(codes.values())
-    what = "no category" if field.type == "category" else "not allowed"
-    problems += [
-        Problem(name, f"maps a code to {target!r}, which is {what}", f"expected {field.expected}")
-        for target in targets
-        if target is None or field.read([target]).faults
-    ]
-    return problems + _term_problems(name, entry, field)
-
-
-def _term_problems(name: str, entry: Mapping[str, Any], field: Field) -> list[Problem]:
-    terms = entry.get("sum", [entry] if "unit" in entry else [])
-    if (
-        not isinstance(terms, list)
-        or ("sum" in entry and not terms)
-        or not all(isinstance(t, dict) and isinstance(t.get("column"), str) for t in terms)
-    ):
-        return [Problem(f"{name}.sum", "has the wrong form", "list entries with a column each")]
-    problems = [p for t in terms if "sum" in entry for p in _unknown_keys(f"{name}.sum", t, SUM_KEYS)]
-    problems += [
-        Problem(name, f"has the unknown unit {term['unit']}", "use " + ", ".join(DAYS_IN))
-        for term in terms
-        if term.get("unit") is not None and term["unit"] not in DAYS_IN
-    ]
-    if any(term.get("unit") for term in terms) and field.unit not in DAYS_IN:
-        problems.append(Problem(name, "is not a time", "leave the unit out"))
-    return problems

@@ -4,9 +4,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from features.dictionary import Dictionary, Field, load_dictionary
+from features.dictionary import Dictionary, Field
+from tests.lib.patients import dictionary
 
-DICTIONARY: Dictionary = load_dictionary()
+DICTIONARY: Dictionary = dictionary()
 FIELDS = st.sampled_from(DICTIONARY.fields)
 
 

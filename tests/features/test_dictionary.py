@@ -15,10 +15,10 @@ from features.dictionary import KNOWN, TYPES, Column, Dictionary, Field, load_di
 from features.errors import InvalidDictionary
 from tests.features.fields import DICTIONARY, FIELDS, field_and_values
 
-NUMBER = {"label": "X", "group": "g", "type": "number", "known": "relapse", "minimum": 0, "maximum": 1}
+NUMBER = {"label": "X", "group": "disease", "type": "number", "known": "index", "minimum": 0, "maximum": 1}
 CATEGORY = {
     "label": "X",
-    "group": "g",
+    "group": "disease",
     "type": "category",
     "known": "diagnosis",
     "categories": {"a": {"label": "A"}},

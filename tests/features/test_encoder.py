@@ -35,7 +35,7 @@ def fitted(**columns: list[object]) -> Encoder:
 
 def test_names_are_the_predictors_and_for_nominal_ones_the_category():
     assert ENCODER.names == (
-        "disease=colorectal_cancer",
+        "disease=breast_cancer",
         "age",
         "sex=male",
         "menopausal_status=postmenopausal",

@@ -7,12 +7,12 @@ from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.endpoints import ENDPOINT_FIELDS, ENDPOINTS, overall_survival
 from features.errors import InvalidCohort, Problem
-from tests.lib.patients import simulated_frame
+from tests.lib.patients import dictionary, simulated_frame
 
 
 def followed(months: list[float | None], died: list[bool | None]) -> Cohort:
     frame = simulated_frame(len(months), seed=1).assign(months_followed=months, died=died).astype(object)
-    return Cohort.from_frame(frame, dictionary=load_dictionary())
+    return Cohort.from_frame(frame, dictionary=dictionary())
 
 
 def problems(cohort: Cohort) -> list[Problem]:

@@ -69,7 +69,7 @@ def test_an_unknown_predictor_is_refused_by_name():
 def test_an_unknown_disease_is_refused_and_the_known_ones_are_named():
     (problem,) = problems(declared(diseases=["breast_cancer", "gout"]))
     assert problem.problem == "names the unknown disease gout"
-    assert problem.remedy == "use breast_cancer, colorectal_cancer"
+    assert problem.remedy == "use " + ", ".join(DICTIONARY["disease"].category_names)
 
 
 @pytest.mark.parametrize("horizons", [[24, 12], [12, 12, 24], [0, 12, 24], [-12, 24], []])
@@ -102,7 +102,7 @@ def test_every_mistake_of_a_protocol_is_named_at_once():
 
 
 def test_an_unknown_endpoint_is_refused():
-    (problem,) = problems(declared(endpoint="progression_free_survival"))
+    (problem,) = problems(declared(endpoint="time_to_nothing"))
     assert problem.field == "endpoint"
 
 

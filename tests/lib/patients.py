@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from features.cohort import Cohort, Provenance
-from features.dictionary import load_dictionary
+from features.dictionary import Dictionary, load_dictionary
 from features.eligibility import Attrition
 from features.protocol import StudyProtocol, load_protocol
 
@@ -29,6 +29,12 @@ BREAST = {
 def protocol() -> StudyProtocol:
     """Return the protocol that the made patients fit."""
     return load_protocol("relapse-survival")
+
+
+def dictionary() -> Dictionary:
+    """Return the fields that the made patients have."""
+    known = load_dictionary()
+    return known.slice(known.ordered(name for name in simulated_frame(1, seed=0) if name != "patient"))
 
 
 def simulated_frame(patients: int, *, seed: int) -> pd.DataFrame:
@@ -86,4 +92,4 @@ def provenance(patients: int) -> Provenance:
 def simulated_cohort(patients: int = 400, *, seed: int = 1) -> Cohort:
     """Return the made patients as a validated cohort."""
     frame = simulated_frame(patients, seed=seed)
-    return Cohort.from_frame(frame, dictionary=load_dictionary(), provenance=(provenance(patients),))
+    return Cohort.from_frame(frame, dictionary=dictionary(), provenance=(provenance(patients),))

@@ -10,6 +10,7 @@ import pytest
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.errors import InvalidRequest
+from features.protocol import load_protocol
 
 # fmt: off
 TABLE = [
@@ -101,5 +102,6 @@ def test_a_value_is_for_its_diseases_only(field: str, value: object, breast: str
 
 
 def test_every_field_of_one_disease_has_its_line():
-    scoped = {field.name for field in load_dictionary().fields if field.applies_to}
+    predictors = load_dictionary().slice(load_protocol("relapse-survival").predictors)
+    scoped = {field.name for field in predictors.fields if field.applies_to}
     assert scoped == {field for field, *_ in APPLIES} - {"age", "tumour_grade", "prior_chemotherapy"}

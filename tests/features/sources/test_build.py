@@ -221,7 +221,7 @@ def test_identifiers_that_differ_by_a_leading_zero_are_two_patients(tmp_path: Pa
     assert len(build(tmp_path, rows({"id": "007"}, {"id": "7"}))) == 2
 
 
-@pytest.mark.parametrize("code", ["None", "NA", "null"])
+@pytest.mark.parametrize("code", ["None", "null"])
 def test_a_code_that_looks_like_a_gap_means_the_same_in_csv_and_parquet(tmp_path: Path, code: str):
     following = recipe(prior_chemotherapy={"column": "chemo", "codes": {code: False, "Yes": True}})
     table = rows({"chemo": code}, {"chemo": "Yes"})

@@ -1,0 +1,97 @@
+"""How a patient's values shift the outcome, on the log-hazard and log-odds scale (``prognosis.yaml``).
+
+Assumption: within an arm hazards are proportional, and one index serves progression and death alike.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from features.dictionary import FloatArray, load_dictionary
+from features.simulation.evidence import TrialArm, read_yaml
+
+# The classes of plan whose effect depends on the patient; an arm belongs to every class among its modalities.
+CLASSES = ("immunotherapy", "cellular_therapy", "targeted_therapy", "transplant")
+
+
+@dataclass(frozen=True)
+class Index:
+    """Log-hazard and log-odds-of-response shifts.
+
+    ``hazard`` and ``odds`` have shape (patients,) for what holds under any plan; ``class_hazard`` and
+    ``class_odds`` shape (patients, classes) for what a class of plan adds; ``toxicity`` shape (patients,).
+    """
+
+    hazard: FloatArray
+    odds: FloatArray
+    class_hazard: FloatArray
+    class_odds: FloatArray
+    toxicity: FloatArray
+
+    def take(self, rows: Any) -> "Index":
+        """Return the indices of these rows."""
+        return Index(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def under(self, arm: TrialArm) -> tuple[FloatArray, FloatArray]:
+        """Return the log-hazard and log-odds shifts of the patients under the plan of an arm."""
+        belongs = np.array([_belongs(arm, name) for name in CLASSES], dtype=np.float64)
+        return self.hazard + self.class_hazard @ belongs, self.odds + self.class_odds @ belongs
+
+
+def prognostic_index(disease: str, values: Mapping[str, FloatArray]) -> Index:
+    """Return the indices of patients of one disease whose predictors are complete."""
+    patients = values["disease"].size
+    hazard, odds = _total(terms()["diseases"][disease], values, patients)
+    by_class = [_total(terms()["modifiers"][name], values, patients) for name in CLASSES]
+    _, toxicity = _total(terms()["toxicity"], values, patients)
+    return Index(
+        hazard=hazard,
+        odds=odds,
+        class_hazard=np.column_stack([h for h, _ in by_class]),
+        class_odds=np.column_stack([o for _, o in by_class]),
+        toxicity=toxicity,
+    )
+
+
+@cache
+def terms() -> dict[str, Any]:
+    """Return the declared effects."""
+    return read_yaml("prognosis.yaml")
+
+
+def _belongs(arm: TrialArm, name: str) -> bool:
+    if name == "transplant":
+        return any(given.endswith("_transplant") for given in arm.modality)
+    return name in arm.modality
+
+
+def _total(
+    declared: Sequence[Mapping[str, Any]], values: Mapping[str, FloatArray], patients: int
+) -> tuple[FloatArray, FloatArray]:
+    hazard, odds = np.zeros(patients), np.zeros(patients)
+    for term in declared:
+        if term["field"] not in values:
+            continue
+        amount = _amount(term, values[term["field"]])
+        hazard += term["log_hazard"] * amount
+        odds += term["odds"] * amount
+    return hazard, odds
+
+
+def _amount(term: Mapping[str, Any], value: FloatArray) -> FloatArray:
+    """Return the term's indicator (0/1), or its value in steps from the centre."""
+    if "per" in term:
+        steps: FloatArray = (np.minimum(value, term.get("up_to_value", np.inf)) - term["centre"]) / term[
+            "per"
+        ]
+        return steps
+    if "is" in term:
+        names = load_dictionary()[term["field"]].category_names
+        return np.isin(value, [names.index(name) for name in term["is"]]).astype(np.float64)
+    compare = {"from": np.greater_equal, "over": np.greater, "below": np.less, "up_to": np.less_equal}
+    word = next(word for word in compare if word in term)
+    met: FloatArray = compare[word](value, term[word]).astype(np.float64)
+    return met

@@ -1,0 +1,59 @@
+"""Where a condition holds: judged row by row, never held against a row that is empty."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from features.dictionary import FloatArray
+from features.errors import Problem
+from features.sources.codes import Rows, member, numeric
+from features.sources.forms import Condition
+
+HOLDS: Mapping[str, Callable[[FloatArray, FloatArray], Rows]] = {
+    "before": np.less,
+    "not_after": np.less_equal,
+    "after": np.greater,
+    "not_before": np.greater_equal,
+    "same_as": np.equal,
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The rows in which conditions hold, those in which an empty cell forbids a verdict, and problems."""
+
+    holds: Rows
+    empty: Rows
+    problems: tuple[Problem, ...] = ()
+
+
+def judge(condition: Condition, table: pd.DataFrame) -> Verdict:
+    """Judge one condition in every row."""
+    series = table[condition.column]
+    empty = series.isna().to_numpy(dtype=bool)
+    if condition.codes is not None:
+        if None in condition.codes:
+            empty = np.zeros(len(table), dtype=bool)
+        return Verdict(member(series, condition.codes), empty)
+    if condition.comparison == "known":
+        return Verdict(empty != bool(condition.other), np.zeros(len(table), dtype=bool))
+    left, problems = numeric(series, table)
+    if isinstance(condition.other, str):
+        right, more = numeric(table[condition.other], table)
+    else:
+        right, more = np.full(len(table), float(str(condition.other))), []
+    holds = HOLDS[str(condition.comparison)](left, right)
+    return Verdict(holds, np.isnan(left) | np.isnan(right), (*problems, *more))
+
+
+def judge_all(conditions: tuple[Condition, ...], table: pd.DataFrame) -> Verdict:
+    """Judge conditions that must hold together."""
+    verdicts = [judge(condition, table) for condition in conditions]
+    nothing = np.zeros(len(table), dtype=bool)
+    return Verdict(
+        np.logical_and.reduce([~nothing, *(v.holds for v in verdicts)]),
+        np.logical_or.reduce([nothing, *(v.empty for v in verdicts)]),
+        tuple(problem for verdict in verdicts for problem in verdict.problems),
+    )

@@ -1,0 +1,159 @@
+"""From FHIR files to a validated cohort, every patient read and every one left out counted."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from features.cohort import PATIENT, Cohort, Provenance
+from features.dictionary import Dictionary, load_dictionary
+from features.eligibility import Attrition
+from features.errors import InvalidCohort, Problem
+from features.sources.fhir.extract import (
+    NO_DISEASE,
+    NO_FOLLOW_UP,
+    NO_RELAPSE,
+    Extracted,
+    extract_patient,
+    require_index_event,
+)
+from features.sources.fhir.files import read_documents
+from features.sources.fhir.findings import Findings
+from features.sources.fhir.index_event import LATEST
+from features.sources.fhir.intake import bundle_patient, group, is_bundle, open_bundle, remember_medication
+from features.sources.fhir.resources import Entry, Scope
+from features.sources.fhir.terminology import load_terminology
+
+EVIDENCE = ("synthetic", "real")
+LISTED_NOTES = 40
+COUNTED = (
+    "disease", "histology", "age", "sex", "months_diagnosis_to_relapse", "months_since_transplant",
+    "disease_status", "prior_lines", "line_inferred", "ldh_ratio", "months_followed", "died",
+)  # fmt: skip
+PREFIXES = ("site_", "prior_", "plan_")
+NOT_READ = ("prior_best_response", "plan_regimen", "plan_class_change", "plan_intensity", "plan_conditioning",
+            "plan_donor", "plan_graft", "plan_route", "plan_intent", "plan_re_irradiation",
+            "plan_supportive_care", "plan_clinical_trial")  # fmt: skip
+
+
+def read_fhir(path: Path, *, evidence: str, index_event: str = LATEST) -> Cohort:
+    """Read mCODE Bundles, a folder of them, or an NDJSON bulk export as a cohort.
+
+    Every column that this door can read is there, missing where a record lacks it. A patient without a
+    relapse or progression on record, without a disease of the dictionary, or without follow-up is left out
+    and counted by reason. Notes (codes not read, partial dates) stand in the provenance with their number.
+
+    Args:
+        path: a Bundle or resource (.json), a bulk export (.ndjson), or a folder of either.
+        evidence: ``synthetic`` or ``real``; the files do not say it, so the reader must.
+        index_event: the latest, or the first, relapse or progression.
+
+    Raises:
+        InvalidCohort: naming every file, line and resource that cannot be read as it should.
+
+    """
+    require_index_event(index_event)
+    if evidence not in EVIDENCE:
+        problem = Problem("evidence", "is not said", "say synthetic or real")
+        raise InvalidCohort(str(path), [problem])
+    findings = Findings()
+    patients = _patients(path, findings)
+    extracted = [
+        extract_patient(patient, entries, index_event=index_event, findings=Findings())
+        for patient, entries in sorted(patients.items())
+    ]
+    problems = [*findings.record, *(p for one in extracted for p in _blocking(one))]
+    if problems:
+        raise InvalidCohort(str(path), problems)
+    kept = [one for one in extracted if one.excluded is None]
+    provenance = _provenance(path, evidence, index_event, extracted, findings)
+    return Cohort.from_frame(_frame(kept), dictionary=readable(), provenance=(provenance,))
+
+
+def readable() -> Dictionary:
+    """Return the fields that this door can read, in the dictionary's order.
+
+    >>> {"ecog", "prior_lines", "months_followed"} <= set(readable().names)
+    True
+    """
+    names = {*COUNTED, *load_terminology().fields.values()}
+    names |= {n for n in load_dictionary().names if n.startswith(PREFIXES) and n not in NOT_READ}
+    return load_dictionary().slice(load_dictionary().ordered(names))
+
+
+def _patients(path: Path, findings: Findings) -> dict[str, list[Entry]]:
+    """Return every patient's resources; those of one patient in several files come together."""
+    loose: list[Entry] = []
+    whole: dict[str, list[Entry]] = {}
+    scope = Scope()
+    for document in read_documents(path, findings):
+        if not is_bundle(document.resource):
+            loose.append(Entry(document.resource, document.source, scope))
+            remember_medication(loose[-1])
+            continue
+        before, entries = len(findings.record), open_bundle(document.resource, source=document.source)
+        patient = bundle_patient(entries, findings)
+        if patient:
+            whole.setdefault(patient, []).extend(entries)
+        elif patient is None and len(findings.record) == before:
+            loose.extend(entries)
+            _require_someone(entries, document.source, findings)
+        else:
+            findings.wrong(document.source, "has a patient who cannot be told", "give the Patient an id")
+    for patient, entries in group(loose, findings).items():
+        whole.setdefault(patient, []).extend(entries)
+    return whole
+
+
+def _require_someone(entries: Sequence[Entry], source: str, findings: Findings) -> None:
+    if not any(entry.patient for entry in entries):
+        findings.wrong(source, "has no patient", "expected a Bundle with exactly one Patient")
+
+
+def _blocking(one: Extracted) -> tuple[Problem, ...]:
+    """Return the problems that stop the reading: of values, only for a patient who would enter."""
+    return one.problems if one.excluded is None else one.record_problems
+
+
+def _frame(kept: Sequence[Extracted]) -> pd.DataFrame:
+    columns = {PATIENT: pd.Series([one.patient for one in kept], dtype=object)}
+    for name in readable().names:
+        columns[name] = pd.Series([one.fields.get(name) for one in kept], dtype=object)
+    return pd.DataFrame(columns)
+
+
+def _provenance(
+    path: Path, evidence: str, index_event: str, extracted: Sequence[Extracted], findings: Findings
+) -> Provenance:
+    attrition = Attrition(len(extracted))
+    reasons = Counter(one.excluded for one in extracted)
+    for reason in (NO_RELAPSE, NO_DISEASE, NO_FOLLOW_UP):
+        attrition = attrition.then(reason, reasons[reason])
+    notes = Counter(findings.notes)
+    for one in extracted:
+        notes.update(one.notes)
+        if one.excluded and one.value_problems:
+            notes["a value that cannot be read, of a patient left out"] += len(one.value_problems)
+    return Provenance(
+        recipe="fhir",
+        evidence=evidence,
+        source=f"FHIR files: {path.name}",
+        terms="as agreed with whoever exported the records",
+        index_event=index_event,
+        selection=_stated(notes),
+        attrition=attrition,
+    )
+
+
+def _stated(notes: Counter[str]) -> tuple[str, ...]:
+    """Return how the cohort was made, and the most frequent notes with their number."""
+    ranked = sorted(notes.items(), key=lambda note: (-note[1], note[0]))
+    listed = [f"{wording} ({times})" for wording, times in ranked[:LISTED_NOTES]]
+    rest = len(ranked) - len(listed)
+    return (
+        "values are the latest at or before the index date; none from after it is used",
+        "the plan is read from drafts alone, from the index date on",
+        *listed,
+        *([f"{rest} further notes"] if rest > 0 else []),
+    )

@@ -1,0 +1,186 @@
+"""From one patient's resources to dictionary fields, with time zero explicit."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from features.dictionary import load_dictionary
+from features.errors import InvalidCohort, Problem
+from features.sources.fhir.counted import Fields, counted_fields
+from features.sources.fhir.disease import (
+    Cancer,
+    histology,
+    metastases,
+    read_cancers,
+    treated_cancer,
+)
+from features.sources.fhir.findings import Findings
+from features.sources.fhir.index_event import (
+    INDEX_EVENTS,
+    LATEST,
+    choose_evidence,
+    latest_status,
+    read_evidence,
+    read_statuses,
+)
+from features.sources.fhir.intake import one_patient
+from features.sources.fhir.observations import collect_readings, read_fields
+from features.sources.fhir.person import Person, read_person
+from features.sources.fhir.resources import Entry, Item, Record, index_record
+from features.sources.fhir.stage import condition_stage
+from features.sources.fhir.treatment import (
+    planned,
+)
+from features.sources.fhir.values import Plain
+
+NO_RELAPSE = "no relapse or progression recorded"
+NO_DISEASE = "no disease of the dictionary recorded"
+NO_FOLLOW_UP = "no follow-up after the index date"
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What one patient's record holds.
+
+    ``fields`` are dictionary fields that keep their rules; without an index date they are the latest values
+    known, and nothing that is counted from the index date (age, prior treatment, follow-up) is among them.
+    ``disease_status`` is the status in mCODE's words (improved, stable, worsened, ...), which is not the
+    dictionary's ``disease_status`` (relapsed, refractory, ...). ``excluded`` says why the patient cannot
+    enter a cohort. ``record_problems`` concern the record as a whole, ``value_problems`` single values.
+    """
+
+    patient: str | None
+    fields: Mapping[str, Plain]
+    index_date: date | None
+    disease_status: str | None
+    excluded: str | None
+    record_problems: tuple[Problem, ...]
+    value_problems: tuple[Problem, ...]
+    notes: Mapping[str, int]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Return everything that has to be mended."""
+        return self.record_problems + self.value_problems
+
+
+def extract_bundle(
+    resources: Mapping[str, Any] | Iterable[Mapping[str, Any]], *, index_event: str = LATEST, source: str = ""
+) -> Extracted:
+    """Extract one patient from a Bundle, or from the resources of one.
+
+    It never raises for what the record holds: what is wrong stands in ``problems``. References by full
+    address are followed only in a whole Bundle. ``source`` names the record in the problems' texts.
+    """
+    findings = Findings()
+    patient, entries = one_patient(resources, source=source, findings=findings)
+    return extract_patient(patient, entries, index_event=index_event, findings=findings)
+
+
+def extract_patient(
+    patient: str | None, entries: Sequence[Entry], *, index_event: str, findings: Findings
+) -> Extracted:
+    """Extract one patient from the entries that are about this patient.
+
+    Raises:
+        InvalidCohort: when the index event is none that a record can prove.
+
+    """
+    require_index_event(index_event)
+    person = read_person(entries, findings)
+    record = index_record(entries, death=person.death, findings=findings)
+    cancers = read_cancers(record, findings)
+    statuses = read_statuses(record, cancers, findings)
+    proofs = read_evidence(statuses, cancers, findings)
+    chosen = choose_evidence(proofs, index_event)
+    index = chosen.when if chosen else None
+    about = chosen.about if chosen else frozenset()
+    cancer = treated_cancer(cancers, index=index, evidence=about, findings=findings)
+    fields, used = _known(record, cancers, cancer, index, findings)
+    if person.sex:
+        fields["sex"] = person.sex
+    if chosen:
+        counted, more = counted_fields(chosen, person, record, cancers, cancer, statuses, findings)
+        fields, used = fields | counted, used + more
+    _judge_days(person, index, [*used, *(c.item for c in cancers), *(s.item for s in statuses)], findings)
+    status = latest_status(statuses, index)
+    kept = _applicable(fields, person.where, findings)
+    return Extracted(
+        patient=patient,
+        fields=kept,
+        index_date=index,
+        disease_status=status.status if status else None,
+        excluded=_excluded(kept, index),
+        record_problems=tuple(findings.record),
+        value_problems=tuple(findings.values),
+        notes=dict(findings.notes),
+    )
+
+
+def require_index_event(index_event: str) -> None:
+    """Refuse an index event that a record cannot prove.
+
+    Raises:
+        InvalidCohort: naming those that it can.
+
+    """
+    if index_event not in INDEX_EVENTS:
+        problem = Problem("index_event", "is none this door knows", "use " + " or ".join(INDEX_EVENTS))
+        raise InvalidCohort("FHIR", [problem])
+
+
+def _known(
+    record: Record, cancers: Sequence[Cancer], cancer: Cancer | None, index: date | None, findings: Findings
+) -> tuple[Fields, list[Item]]:
+    """Return what is known at the index date, or by now where there is none."""
+    about = frozenset({cancer.reference}) if cancer else frozenset[str]()
+    same = frozenset(c.reference for c in cancers if cancer and c.disease == cancer.disease and c.disease)
+    readings = collect_readings(record, about=about | same, findings=findings)
+    fields, used = read_fields(readings, index=index, findings=findings)
+    fields |= metastases(cancers, index=index)
+    fields |= planned(record.drafts, index=index)
+    if cancer and cancer.disease:
+        fields["disease"] = cancer.disease
+        if kind := histology(cancer):
+            fields["histology"] = kind
+        if "stage_at_relapse" not in fields and (stage := condition_stage(cancer, findings)):
+            fields["stage_at_relapse"] = stage
+    return fields, used
+
+
+def _judge_days(person: Person, index: date | None, used: Sequence[Item], findings: Findings) -> None:
+    """Name what is dated before birth, and a death before the relapse."""
+    if person.birth:
+        for item in used:
+            if item.when and item.when < person.birth:
+                findings.wrong(item.entry.label, "is dated before birth", "correct its date or birthDate")
+    if index and person.death and person.death < index:
+        remedy = "correct deceasedDateTime, or the date of the relapse or progression"
+        findings.wrong(person.where, "died before the index date", remedy)
+
+
+def _applicable(fields: Fields, where: str, findings: Findings) -> Fields:
+    """Return the fields that have a meaning in this disease; the others are noted by name."""
+    disease = str(fields.get("disease", ""))
+    kept: Fields = {}
+    for name, value in fields.items():
+        declared = load_dictionary()[name]
+        if declared.applies(disease):
+            faults = declared.read([value]).faults
+            if faults:
+                findings.unreadable(where, f"{name} is {next(iter(faults))}", f"expected {declared.expected}")
+            else:
+                kept[name] = value
+        elif value is not False:
+            findings.note(f"{name}: has no meaning in this disease and is left out")
+    return kept
+
+
+def _excluded(fields: Mapping[str, Plain], index: date | None) -> str | None:
+    """Return why the patient cannot enter a cohort."""
+    if index is None:
+        return NO_RELAPSE
+    if "disease" not in fields:
+        return NO_DISEASE
+    return NO_FOLLOW_UP if fields.get("months_followed") == 0 else None

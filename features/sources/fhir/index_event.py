@@ -1,0 +1,97 @@
+"""Time zero from a record: the evidence of relapse or progression, and the disease status in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from features.sources.fhir.disease import Cancer
+from features.sources.fhir.element import child, codes
+from features.sources.fhir.findings import Findings
+from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.terminology import load_terminology
+
+DISEASE_STATUS = ("loinc", "97509-4")
+LATEST, FIRST = "latest relapse or progression", "first relapse or progression"
+INDEX_EVENTS = (LATEST, FIRST)
+REMISSION = frozenset({"full_remission", "partial_remission", "improved"})
+
+
+@dataclass(frozen=True)
+class Status:
+    """One disease status: improved, stable, worsened, undetermined or a remission."""
+
+    item: Item
+    status: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One proof of relapse or progression: its day, and the Conditions it is about."""
+
+    when: date
+    about: frozenset[str]
+    recurrence: bool
+    item: Item
+
+
+def read_statuses(record: Record, cancers: Sequence[Cancer], findings: Findings) -> list[Status]:
+    """Return the cancer's statuses in order; one whose focus is another Condition is left out."""
+    listed = load_terminology().maps["disease_status"]
+    ours = {c.reference for c in cancers}
+    all_conditions = {f"Condition/{item.resource.get('id')}" for item in record.of("Condition")}
+    found = []
+    for item in record.of("Observation"):
+        if DISEASE_STATUS not in codes(child(item.resource, "code")):
+            continue
+        focus = set(item.entry.refers_to("focus")) & all_conditions
+        said = [code for _, code in codes(child(item.resource, "valueCodeableConcept"))]
+        status = next((listed[code] for code in said if code in listed), None)
+        if focus and not focus & ours:
+            findings.note("a disease status of another condition is not read")
+        elif status is None:
+            findings.note("a disease status that is none we know is not read")
+        elif item.when is None and status == "worsened":
+            findings.wrong(item.entry.label, "says worsened on no day", "add effectiveDateTime")
+        else:
+            found.append(Status(item, status))
+    return sorted(found, key=lambda s: (s.item.when or date.min, s.item.entry.label))
+
+
+def read_evidence(
+    statuses: Sequence[Status], cancers: Sequence[Cancer], findings: Findings
+) -> list[Evidence]:
+    """Return every proof of relapse or progression, in order."""
+    found = [
+        Evidence(s.item.when, frozenset(s.item.entry.refers_to("focus")), False, s.item)
+        for s in statuses
+        if s.status == "worsened" and s.item.when
+    ]
+    for cancer in cancers:
+        if not cancer.relapsing:
+            continue
+        if cancer.item.when is None:
+            findings.wrong(cancer.item.entry.label, "came back on no day", "add onsetDateTime")
+        else:
+            about = frozenset({cancer.reference})
+            found.append(Evidence(cancer.item.when, about, True, cancer.item))
+    return sorted(found, key=lambda e: e.when)
+
+
+def choose_evidence(evidence: Sequence[Evidence], index_event: str) -> Evidence | None:
+    """Return the proof that sets time zero."""
+    ordered = evidence[-1:] if index_event == LATEST else evidence[:1]
+    return ordered[0] if ordered else None
+
+
+def latest_status(statuses: Sequence[Status], index: date | None) -> Status | None:
+    """Return the latest disease status known at the index date."""
+    return next((s for s in reversed(statuses) if s.item.by(index)), None)
+
+
+def came_back(chosen: Evidence, statuses: Sequence[Status]) -> bool:
+    """Tell whether the disease came back after a response, rather than never having given way.
+
+    Progression without a recorded response may be refractory disease or a relapse: the record cannot tell.
+    """
+    earlier = (s for s in statuses if s.item.when and s.item.when < chosen.when)
+    return chosen.recurrence or any(s.status in REMISSION for s in earlier)

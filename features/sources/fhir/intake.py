@@ -1,0 +1,81 @@
+"""Bundles opened and loose resources grouped: every resource to the one patient it is about."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from features.sources.fhir.element import Element, child, children, string
+from features.sources.fhir.findings import Findings
+from features.sources.fhir.resources import DATED_BY, Entry, Scope
+
+TWO_PATIENTS = "holds two patients"
+ONE_EACH = "write one Bundle a patient, or an NDJSON export grouped by subject"
+
+
+def open_bundle(bundle: Element, *, source: str) -> list[Entry]:
+    """Return a Bundle's resources; references by full address are resolved within it."""
+    scope = Scope()
+    entries = []
+    for part in children(bundle, "entry"):
+        resource = child(part, "resource")
+        if not resource:
+            continue
+        entry = Entry(resource, source, scope)
+        entries.append(entry)
+        if address := string(part, "fullUrl"):
+            scope.aliases[address] = f"{entry.kind}/{string(resource, 'id')}"
+        remember_medication(entry)
+    return entries
+
+
+def remember_medication(entry: Entry) -> None:
+    """Keep a Medication resource, so that orders may refer to it."""
+    if entry.kind == "Medication":
+        entry.scope.medications[f"Medication/{string(entry.resource, 'id')}"] = child(entry.resource, "code")
+
+
+def is_bundle(resource: Element) -> bool:
+    """Tell whether a resource is a Bundle."""
+    return resource.get("resourceType") == "Bundle"
+
+
+def one_patient(
+    resources: Mapping[str, Any] | Iterable[Mapping[str, Any]], *, source: str, findings: Findings
+) -> tuple[str | None, list[Entry]]:
+    """Return the one patient of a Bundle, or of a list of resources, and this patient's entries."""
+    if isinstance(resources, Mapping):
+        entries = open_bundle(resources, source=source)
+    else:
+        scope = Scope()
+        entries = [Entry(r, source, scope) for r in resources if isinstance(r, dict)]
+        for entry in entries:
+            remember_medication(entry)
+    return bundle_patient(entries, findings), entries
+
+
+def bundle_patient(entries: Sequence[Entry], findings: Findings) -> str | None:
+    """Return the patient whom a Bundle is about; a second one, or a resource of another, is a problem."""
+    own = dict.fromkeys(e.patient or "" for e in entries if e.kind == "Patient")
+    if len(own) > 1:
+        findings.wrong(entries[0].source or "Bundle", TWO_PATIENTS, ONE_EACH)
+        return None
+    patient = next(iter(own), None)
+    for entry in entries:
+        about = entry.patient
+        if patient is not None and about is not None and about != patient:
+            findings.wrong(entry.label, "is about another patient than its Bundle", ONE_EACH)
+    return patient
+
+
+def group(entries: Iterable[Entry], findings: Findings) -> dict[str, list[Entry]]:
+    """Group loose resources by the patient they name; a clinical one that names none is a problem."""
+    grouped: dict[str, list[Entry]] = {}
+    for entry in entries:
+        patient = entry.patient
+        if patient is not None:
+            grouped.setdefault(patient, []).append(entry)
+        elif entry.kind in DATED_BY or entry.kind == "Patient":
+            remedy = (
+                "give the Patient an id" if entry.kind == "Patient" else "add subject.reference Patient/id"
+            )
+            findings.wrong(entry.label, "names no patient", remedy)
+    return grouped

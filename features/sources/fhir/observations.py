@@ -1,0 +1,112 @@
+"""Fields read from Observations: the latest value at or before the index date wins."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from features.dictionary import Field, load_dictionary
+from features.sources.fhir.element import Element, child, children, codes, number
+from features.sources.fhir.findings import Findings
+from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.terminology import load_terminology
+from features.sources.fhir.units import factor
+from features.sources.fhir.values import Plain, Value, read_value
+
+STALE_DAYS = 90
+HANDLED = frozenset({"97509-4", "81956-5", "21889-1", "line-of-therapy"})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One candidate for a field: the Observation, and the part of it that carries the value."""
+
+    item: Item
+    element: Element
+
+
+def collect_readings(
+    record: Record, *, about: frozenset[str], findings: Findings
+) -> dict[str, list[Reading]]:
+    """Return the candidates of every field; codes that stand for no field are noted with their number.
+
+    A stage that names another disease than the one treated (``about``: its Conditions) is left out.
+    """
+    fields = load_terminology().fields
+    found: dict[str, list[Reading]] = {}
+    for item in record.of("Observation"):
+        for element in (item.resource, *children(item.resource, "component")):
+            said = codes(child(element, "code"))
+            name = next((fields[code] for code in said if code in fields), None)
+            if name is None:
+                _note_unread(said, findings)
+            elif name == "stage_at_relapse" and about and not _concerns(item, about):
+                findings.note("stage_at_relapse: a stage of another disease is not read")
+            else:
+                found.setdefault(name, []).append(Reading(item, element))
+    return found
+
+
+def _note_unread(said: Sequence[tuple[str, str]], findings: Findings) -> None:
+    if said and said[0][1] not in HANDLED:
+        findings.note(f"Observation code {said[0][0][:60]} {said[0][1][:40]} is not read")
+
+
+def _concerns(item: Item, about: frozenset[str]) -> bool:
+    focus = item.entry.refers_to("focus")
+    return not focus or bool(about.intersection(focus))
+
+
+def read_fields(
+    readings: Mapping[str, Sequence[Reading]], *, index: date | None, findings: Findings
+) -> tuple[dict[str, Plain], list[Item]]:
+    """Return the fields' values and the Observations used; undated ones cannot be placed and are noted."""
+    values: dict[str, Plain] = {}
+    used: list[Item] = []
+    for name, candidates in readings.items():
+        field = load_dictionary()[name]
+        undated = sum(c.item.when is None for c in candidates)
+        findings.notes.update({f"{name}: an undated Observation is not read": undated} if undated else {})
+        chosen = _latest(field, [c for c in candidates if c.item.by(index)], findings)
+        if chosen is None:
+            continue
+        reading, value = chosen
+        used.append(reading.item)
+        values[name] = value
+        if index and reading.item.when and (index - reading.item.when).days > STALE_DAYS:
+            findings.note(f"{name}: older than {STALE_DAYS} days at the index date")
+        if name == "ldh" and (ratio := _over_upper_limit(field, reading.element, value)) is not None:
+            values["ldh_ratio"] = ratio
+    return values, used
+
+
+def _latest(field: Field, candidates: Sequence[Reading], findings: Findings) -> tuple[Reading, Plain] | None:
+    """Return the latest reading that says something; a wrong latest value is a problem, not passed over."""
+    ranked = sorted(candidates, key=lambda c: (c.item.when or date.min, c.item.entry.label), reverse=True)
+    for position, reading in enumerate(ranked):
+        read = read_value(field, reading.element)
+        if read.remark:
+            findings.note(read.remark)
+        if read.problem:
+            findings.unreadable(reading.item.entry.label, read.problem, read.remedy)
+            return None
+        if read.value is not None:
+            if _contradicted(field, read, reading, ranked[position + 1 :]):
+                findings.note(f"{field.name}: two different values on one day, the last by id is read")
+            return reading, read.value
+    return None
+
+
+def _contradicted(field: Field, read: Value, reading: Reading, others: Sequence[Reading]) -> bool:
+    same_day = [other for other in others if other.item.when == reading.item.when]
+    return any(read_value(field, o.element).value not in (None, read.value) for o in same_day)
+
+
+def _over_upper_limit(field: Field, element: Element, value: Plain) -> float | None:
+    """Return a value over the upper limit of normal that stands beside it."""
+    highs = [child(span, "high") for span in children(element, "referenceRange")]
+    for high in highs:
+        limit, by = number(high, "value"), factor(field, str(high.get("code") or high.get("unit") or "")[:40])
+        if by and limit and limit > 0:
+            ratio = float(value) / (limit * by)
+            return ratio if not load_dictionary()["ldh_ratio"].read([ratio]).faults else None
+    return None

@@ -1,0 +1,122 @@
+"""Treatment in a record: drugs by class, radiation, surgery and transplants, given or planned."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from features.dictionary import load_dictionary
+from features.sources.fhir.element import child, children, codes
+from features.sources.fhir.findings import Findings
+from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.terminology import Drug, load_terminology
+
+GIVEN = ("MedicationAdministration", "MedicationStatement", "MedicationRequest")
+DRUG_FLAGS = (
+    "chemotherapy", "immunotherapy", "targeted_therapy", "anthracycline", "taxane", "platinum",
+    "rituximab", "bevacizumab", "endocrine_therapy", "levamisole",
+)  # fmt: skip
+PROCEDURE_FLAGS = ("radiation", "surgery", "autologous_transplant", "allogeneic_transplant")
+
+
+@dataclass(frozen=True)
+class Dose:
+    """A drug against cancer on a day: administered, stated or ordered."""
+
+    item: Item
+    drug: Drug
+    when: date
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """A procedure against cancer on a day."""
+
+    item: Item
+    kind: str
+    when: date
+
+
+def read_doses(record: Record, findings: Findings) -> list[Dose]:
+    """Return the drugs against cancer in order; other drugs and undated ones are noted."""
+    doses = []
+    for item in record.of(*GIVEN):
+        drug = load_terminology().drug(item.entry.medication)
+        if drug is None:
+            said = codes(item.entry.medication)
+            code = f"{said[0][0][:60]} {said[0][1][:40]}" if said else "without a code"
+            findings.note(f"medication {code} is not a cancer drug we know")
+        elif item.when is None:
+            findings.note("an undated drug against cancer is not read")
+        else:
+            doses.append(Dose(item, drug, item.when))
+    return sorted(doses, key=lambda dose: (dose.when, dose.drug.name))
+
+
+def read_interventions(record: Record, findings: Findings) -> list[Intervention]:
+    """Return radiation, surgery, transplants and cellular therapy in order."""
+    found = []
+    for item in record.of("Procedure"):
+        kind = _procedure_kind(item)
+        if kind is None:
+            said = codes(child(item.resource, "code"))
+            code = f"{said[0][0][:60]} {said[0][1][:40]}" if said else "without a code"
+            findings.note(f"procedure {code} is no treatment of cancer we know")
+        elif item.when is None:
+            findings.note(f"undated {kind} is not read")
+        else:
+            found.append(Intervention(item, kind, item.when))
+    return sorted(found, key=lambda i: (i.when, i.kind))
+
+
+def _procedure_kind(item: Item) -> str | None:
+    profiles = child(item.resource, "meta").get("profile")
+    names = [p for p in profiles if isinstance(p, str)] if isinstance(profiles, list) else []
+    if any(name.endswith("mcode-cancer-related-surgical-procedure") for name in names):
+        return "surgery"
+    return load_terminology().procedure(child(item.resource, "code"))
+
+
+def prior_treatment(
+    doses: Sequence[Dose], interventions: Sequence[Intervention], *, index: date
+) -> dict[str, bool]:
+    """Return what was given before the index date.
+
+    A class is free (False) only where drugs are recorded at all, a procedure only where procedures are:
+    a record without any tells nothing.
+    """
+    flags: dict[str, bool] = {}
+    earlier = [dose for dose in doses if dose.when < index]
+    done = [i.kind for i in interventions if i.when < index]
+    classes = {name for dose in earlier for name in dose.drug.classes}
+    if earlier:
+        flags |= {f"prior_{name}": name in classes for name in DRUG_FLAGS}
+    if done:
+        flags |= {f"prior_{name}": name in done for name in PROCEDURE_FLAGS}
+    if "cellular_therapy" in classes or "cellular_therapy" in done:
+        flags["prior_cellular_therapy"] = True
+    elif earlier and done:
+        flags["prior_cellular_therapy"] = False
+    return flags
+
+
+def last_transplant(interventions: Iterable[Intervention], *, index: date) -> date | None:
+    """Return the day of the last transplant before the index date."""
+    return max(
+        (i.when for i in interventions if i.kind.endswith("transplant") and i.when < index), default=None
+    )
+
+
+def planned(drafts: Sequence[Item], *, index: date | None) -> dict[str, bool]:
+    """Return the plan from draft orders and proposals, undated or dated from the index date on.
+
+    Only what is ordered is known: a draft of one drug does not say that nothing else is planned.
+    """
+    names: set[str] = set()
+    for item in drafts:
+        if index and item.when and item.when < index:
+            continue
+        drug = load_terminology().drug(item.entry.medication)
+        names |= set(drug.classes) if drug else set()
+        said = [child(item.resource, "code"), *children(item.resource, "code")]
+        names |= {kind for concept in said if (kind := load_terminology().procedure(concept))}
+    return {f"plan_{name}": True for name in sorted(names) if f"plan_{name}" in load_dictionary()}

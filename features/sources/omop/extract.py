@@ -1,0 +1,323 @@
+"""From an OMOP CDM to a cohort of patients whose cancer progressed or came back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from features.cohort import PATIENT, Cohort, Provenance
+from features.dictionary import Dictionary, load_dictionary
+from features.eligibility import Attrition, has_follow_up
+from features.errors import InvalidCohort, Problem
+from features.sources.omop.cdm import Cdm, days_between, listed, open_cdm
+from features.sources.omop.disease import (
+    NO_DISEASE,
+    SEVERAL_DISEASES,
+    Diseases,
+    patient_diseases,
+    read_diseases,
+)
+from features.sources.omop.follow_up import FollowUp, read_follow_up
+from features.sources.omop.laboratory import Laboratory, loinc_fields, read_laboratory
+from features.sources.recipe import MONTH, YEAR
+
+FIRST_OCCURRENCE, TREATMENT = 32528, 32531
+RECURRENCE_OR_PROGRESSION = (32529, 32677, 32949)
+CONDITION_EVENT = 1147127  # an episode's event that is a condition_occurrence
+SEX = {8507: "male", 8532: "female"}
+NO_FOLLOW_UP = "no follow-up after the index date"
+
+
+@dataclass(frozen=True)
+class IndexRule:
+    """Which episode starts the clock: its concepts, its least number, and both in words."""
+
+    concepts: tuple[int, ...]
+    least_number: int | None
+    event: str
+    reason: str
+
+    @property
+    def condition(self) -> str:
+        """Return the rule as a query's condition on ``episode``."""
+        number = "" if self.least_number is None else f" AND episode_number >= {self.least_number}"
+        return f"episode_concept_id IN ({listed(self.concepts)}){number}"
+
+    def matches(self, episodes: pd.DataFrame) -> "pd.Series[bool]":
+        """Tell which episodes may start the clock."""
+        matched = episodes["episode_concept_id"].isin(list(self.concepts))
+        return (
+            matched
+            if self.least_number is None
+            else matched & (episodes["episode_number"] >= self.least_number)
+        )
+
+
+INDEXES: Mapping[str, IndexRule] = {
+    "progression": IndexRule(
+        RECURRENCE_OR_PROGRESSION,
+        None,
+        "first episode of progression or recurrence",
+        "no episode of progression or recurrence",
+    ),
+    "second_treatment": IndexRule(
+        (TREATMENT,), 2, "start of the second treatment episode", "no second treatment episode"
+    ),
+}
+
+
+def read_omop(
+    url: str, *, evidence: str, index: str = "progression", schema: str | None = None,
+    citation: str | None = None, terms: str = "as agreed with the holder of the database",
+    lab_days: int = 30, death_grace_days: int = 60,
+    unknown_units: Literal["refuse", "missing"] = "refuse",
+) -> Cohort:  # fmt: skip
+    """Return the cohort of a CDM 5.4 database with the oncology extension's episodes.
+
+    ``index`` is ``progression`` (a disease episode of progression or recurrence, the first one) or
+    ``second_treatment`` (a treatment episode numbered 2 or more). ``evidence`` says ``real`` or
+    ``synthetic``. Laboratory values are the latest of the ``lab_days`` up to the index date.
+
+    Raises:
+        InvalidCohort: naming every missing table and column, and every record that breaks a rule by its id.
+        MissingExtra: when the database's driver is not installed.
+
+    """
+    _check_choices(evidence, index, unknown_units)
+    rule, dictionary = INDEXES[index], load_dictionary()
+    with open_cdm(url, schema=schema) as cdm:
+        read = _read(cdm, rule, dictionary, lab_days, death_grace_days, unknown_units)
+        source = citation or f"OMOP CDM 5.4, {cdm.database.name}"
+    frame, attrition = _include(read)
+    provenance = Provenance(
+        recipe="omop",
+        evidence=evidence,
+        source=source,
+        terms=terms,
+        index_event=rule.event,
+        selection=_selection(read, lab_days, death_grace_days),
+        attrition=attrition,
+    )
+    names = dictionary.ordered(name for name in frame.columns if name != PATIENT)
+    return Cohort.from_frame(frame, dictionary=dictionary.slice(names), provenance=(provenance,))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the CDM says of everyone with an index date, one row a person."""
+
+    frame: pd.DataFrame
+    diseases: Mapping[int, frozenset[str]]
+    follow_up: FollowUp
+    laboratory: Laboratory
+    attrition: Attrition
+
+
+def _check_choices(evidence: str, index: str, unknown_units: str) -> None:
+    choices = (
+        ("evidence", evidence, ("real", "synthetic")),
+        ("index", index, tuple(INDEXES)),
+        ("unknown_units", unknown_units, ("refuse", "missing")),
+    )
+    problems = [
+        Problem(name, f"cannot be {given}", "use one of " + ", ".join(allowed))
+        for name, given, allowed in choices
+        if given not in allowed
+    ]
+    if problems:
+        raise InvalidCohort("OMOP CDM", problems)
+
+
+def _read(
+    cdm: Cdm, rule: IndexRule, dictionary: Dictionary, lab_days: int, grace_days: int, unknown_units: str
+) -> _Read:
+    episode = cdm.table("episode")
+    persons = f"SELECT person_id FROM {episode} WHERE {rule.condition}"
+    episodes = _episodes(cdm, persons)
+    starts = episodes[rule.matches(episodes) & episodes["start"].notna()]
+    index = starts.groupby("person_id")["start"].min()
+    everyone = int(cdm.read(f"SELECT COUNT(*) AS persons FROM {cdm.table('person')}")["persons"].iloc[0])
+    attrition = Attrition(everyone).then(rule.reason, everyone - len(index))
+    if index.empty:
+        cdm.raise_problems()
+        raise _nobody_left(attrition)
+    first = starts[starts["start"] == starts["person_id"].map(index)]
+    diseases = read_diseases(cdm, disease=dictionary["disease"])
+    evidence = _disease_evidence(cdm, episodes, first, index, diseases, persons)
+    decided = patient_diseases(evidence, diseases, persons=index.index)
+    dates = f"SELECT person_id, MIN(episode_start_date) AS index_date FROM {episode} "
+    laboratory = read_laboratory(
+        cdm, index, fields=loinc_fields(dictionary), days=lab_days, unknown_units=unknown_units,
+        index_query=f"{dates} WHERE {rule.condition} GROUP BY person_id",
+    )  # fmt: skip
+    follow_up = read_follow_up(cdm, index, persons=persons, grace_days=grace_days)
+    columns = _persons(cdm, index, persons) | _history(episodes, index)
+    _check_ranges(cdm, columns, dictionary)
+    cdm.raise_problems()
+    columns |= _applicable(laboratory, decided, dictionary)
+    frame = pd.DataFrame(columns, index=index.index)
+    return _Read(frame, decided, follow_up, laboratory, attrition)
+
+
+def _episodes(cdm: Cdm, persons: str) -> pd.DataFrame:
+    episodes = cdm.read(
+        "SELECT episode_id, person_id, episode_concept_id, episode_start_date, episode_parent_id, "
+        "episode_number, episode_object_concept_id "
+        f"FROM {cdm.table('episode')} WHERE person_id IN ({persons})"
+    )
+    return episodes.assign(start=cdm.dates(episodes, "episode", "episode_start_date", key="episode_id"))
+
+
+def _disease_evidence(
+    cdm: Cdm, episodes: pd.DataFrame, first: pd.DataFrame, index: "pd.Series[Any]", diseases: Diseases,
+    persons: str,
+) -> list[pd.DataFrame]:  # fmt: skip
+    """Return what states a disease, the strongest first.
+
+    These are the index episode and its parent, the conditions linked to them, earlier disease episodes, and
+    earlier conditions.
+    """
+    parents = episodes[episodes["episode_id"].isin(first["episode_parent_id"].dropna())]
+    own = pd.concat([first, parents])
+    of_disease = episodes["episode_concept_id"].isin([FIRST_OCCURRENCE, *RECURRENCE_OR_PROGRESSION])
+    known_then = episodes[of_disease & (episodes["start"] <= episodes["person_id"].map(index))]
+    columns = "c.person_id, c.condition_occurrence_id, c.condition_start_date, c.condition_concept_id, "
+    conditions = f"{columns} c.condition_source_concept_id FROM {cdm.table('condition_occurrence')} c"
+    linked = cdm.read(
+        f"SELECT v.episode_id, {conditions} JOIN {cdm.table('episode_event')} v "
+        f"ON v.event_id = c.condition_occurrence_id AND v.episode_event_field_concept_id = {CONDITION_EVENT} "
+        f"WHERE c.person_id IN ({persons})"
+    )
+    linked = linked[linked["episode_id"].isin(own["episode_id"])]
+    known = listed(diseases.meant)
+    earlier = cdm.read(
+        f"SELECT {conditions} WHERE c.person_id IN ({persons}) AND "
+        f"(c.condition_concept_id IN ({known}) OR c.condition_source_concept_id IN ({known}))"
+    )
+    days = cdm.dates(earlier, "condition_occurrence", "condition_start_date", key="condition_occurrence_id")
+    earlier = earlier[days <= earlier["person_id"].map(index)]
+    return [
+        _concepts(own, "episode_object_concept_id"),
+        _concepts(linked, "condition_concept_id", "condition_source_concept_id"),
+        _concepts(known_then, "episode_object_concept_id"),
+        _concepts(earlier, "condition_concept_id", "condition_source_concept_id"),
+    ]
+
+
+def _concepts(records: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Return the concepts that records name in these columns, one below the other."""
+    parts = [
+        records[["person_id", column]].set_axis(["person_id", "concept_id"], axis=1) for column in columns
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _persons(cdm: Cdm, index: "pd.Series[Any]", persons: str) -> dict[str, "pd.Series[Any]"]:
+    """Return age and sex; of a birth date that lacks month or day, the middle of what is known counts."""
+    frame = cdm.read(
+        "SELECT person_id, gender_concept_id, year_of_birth, month_of_birth, day_of_birth "
+        f"FROM {cdm.table('person')} WHERE person_id IN ({persons})"
+    )
+    again = frame.loc[frame["person_id"].duplicated(), "person_id"]
+    cdm.blame("person", "stands in several rows", "keep one row a person, named by person_id", again)
+    absent = index.index[~index.index.isin(frame["person_id"])]
+    cdm.blame(
+        "episode.person_id", "is not in the table person", "add the person, or remove its episodes", absent
+    )
+    frame = frame.drop_duplicates("person_id").set_index("person_id").reindex(index.index)
+    parts = {
+        "year": frame["year_of_birth"],
+        "month": frame["month_of_birth"].fillna(7),
+        "day": frame["day_of_birth"].fillna(frame["month_of_birth"].isna().map({True: 1, False: 15})),
+    }
+    born = pd.to_datetime(
+        pd.DataFrame({name: part.astype(float) for name, part in parts.items()}), errors="coerce"
+    )
+    wrong = frame.index[born.isna() & frame["year_of_birth"].notna()]
+    cdm.blame("person", "has an impossible birth date", "correct it; persons are named by person_id", wrong)
+    return {
+        "age": days_between(born, index) / YEAR,
+        "sex": frame["gender_concept_id"].map(SEX).astype(object),
+    }
+
+
+def _history(episodes: pd.DataFrame, index: "pd.Series[Any]") -> dict[str, "pd.Series[Any]"]:
+    """Return the lines of therapy before the index date and the time since the first occurrence.
+
+    Treatment episodes of one number are one line. A database without any treatment episode says nothing of
+    lines, so then there is no such column.
+    """
+    at = episodes["person_id"].map(index)
+    found = episodes[(episodes["episode_concept_id"] == FIRST_OCCURRENCE) & (episodes["start"] <= at)]
+    diagnosed = found.groupby("person_id")["start"].min().reindex(index.index)
+    history = {"months_diagnosis_to_relapse": days_between(diagnosed, index) / MONTH}
+    treatments = episodes[episodes["episode_concept_id"] == TREATMENT]
+    if len(treatments):
+        before = treatments[treatments["start"] < treatments["person_id"].map(index)]
+        line = before["episode_number"].where(before["episode_number"].notna(), -before["episode_id"])
+        lines = line.groupby(before["person_id"]).nunique()
+        history["prior_lines"] = lines.reindex(index.index).fillna(0)
+    return history
+
+
+def _check_ranges(cdm: Cdm, columns: Mapping[str, "pd.Series[Any]"], dictionary: Dictionary) -> None:
+    for name, column in columns.items():
+        faults = dictionary[name].read_series(column.reset_index(drop=True)).faults
+        for fault, rows in faults.items():
+            remedy = f"expected {dictionary[name].expected}; persons are named by person_id"
+            cdm.blame(name, fault, remedy, column.index.to_numpy()[list(rows)])
+
+
+def _applicable(
+    laboratory: Laboratory, diseases: Mapping[int, frozenset[str]], dictionary: Dictionary
+) -> dict[str, "pd.Series[Any]"]:
+    """Blank what was measured in a disease in which the field has no meaning."""
+    kept = {}
+    for name, values in laboratory.values.items():
+        applies: Callable[[str], bool] = dictionary[name].applies
+        meant = [any(map(applies, diseases.get(int(person), frozenset()))) for person in values.index]
+        if any(meant):
+            kept[name] = values[meant]
+    return kept
+
+
+def _include(read: _Read) -> tuple[pd.DataFrame, Attrition]:
+    """Leave out, reason by reason, who cannot be in a cohort; everyone left out is counted once."""
+    none = frozenset(p for p, names in read.diseases.items() if not names)
+    several = frozenset(p for p, names in read.diseases.items() if len(names) > 1)
+    months = read.follow_up.months
+    followed = has_follow_up(months.to_numpy(dtype=float))
+    reasons = {NO_DISEASE: none, SEVERAL_DISEASES: several, **read.follow_up.left_out}
+    reasons[NO_FOLLOW_UP] = frozenset(int(person) for person in months.index[~followed])
+    attrition, frame = read.attrition, read.frame
+    for reason, persons in reasons.items():
+        out = frame.index.isin(list(persons))
+        attrition, frame = attrition.then(reason, int(out.sum())), frame[~out]
+    if frame.empty:
+        raise _nobody_left(attrition)
+    named = frame.assign(
+        disease=[next(iter(read.diseases[int(person)])) for person in frame.index],
+        months_followed=months.reindex(frame.index),
+        died=read.follow_up.died.reindex(frame.index).astype(bool),
+        patient=[str(person) for person in frame.index],
+    )
+    return named.dropna(axis="columns", how="all").reset_index(drop=True), attrition
+
+
+def _nobody_left(attrition: Attrition) -> InvalidCohort:
+    counted = "; ".join(f"{step.excluded} left out: {step.reason}" for step in attrition.exclusions)
+    return InvalidCohort("OMOP CDM", [Problem("cohort", f"has nobody left of {attrition.read}", counted)])
+
+
+def _selection(read: _Read, lab_days: int, grace_days: int) -> tuple[str, ...]:
+    stated = [
+        f"laboratory values are the latest of the {lab_days} days up to the index date",
+        "lines before the index date are treatment episodes; a treatment that is not recorded is not counted",
+        f"follow-up ends with the observation period; deaths up to {grace_days} days after it count",
+    ]
+    if read.follow_up.late_deaths:
+        stated.append(f"{read.follow_up.late_deaths} deaths recorded later than that are not counted")
+    if read.laboratory.left_out:
+        stated.append(f"{read.laboratory.left_out} laboratory values in unknown units were left out")
+    return tuple(stated)
