@@ -173,10 +173,13 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def patient_schema(dictionary: Dictionary) -> dict[str, Any]:
-    """Return the JSON Schema of a patient; every field but the disease may be left out or null."""
+def patient_schema(dictionary: Dictionary, *, diseases: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """Return the JSON Schema of a patient; every field but the disease may be left out or null.
+
+    ``diseases`` are those in a model's scope, every one of the dictionary when absent.
+    """
     properties = {field.name: _field_schema(field) for field in dictionary.fields}
-    properties[DISEASE]["enum"] = list(dictionary[DISEASE].category_names)
+    properties[DISEASE]["enum"] = list(diseases or dictionary[DISEASE].category_names)
     return {
         "type": "object",
         "title": "Patient",

@@ -48,7 +48,7 @@ def _detail(champions: Champions, name: str) -> ModelDetail:
     return ModelDetail(
         champion.stamp,
         bundle.protocol.as_dict(),
-        patient_schema(bundle.dictionary),
+        patient_schema(bundle.dictionary, diseases=bundle.protocol.diseases),
         bundle.protocol.horizons,
         dict(bundle.supported),
         bundle.card.as_dict(),

@@ -120,7 +120,7 @@ def test_a_message_names_the_field_and_its_unit_but_no_patients_value(applicabil
     dictionary = load_dictionary().slice(protocol().predictors)
     one = Cohort.from_patient(BREAST | {"age": 117.0}, dictionary=dictionary)
     (caution,) = applicability.warnings(one, disease="breast_cancer", dictionary=dictionary)
-    assert caution.message.startswith("Age at relapse")
+    assert caution.message.startswith("Age at the index date")
     assert "years" in caution.message
     assert "117" not in caution.message
 

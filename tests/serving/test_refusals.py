@@ -140,7 +140,7 @@ def test_a_refusal_says_what_is_expected_with_its_unit(shared):
 
 def test_a_refusal_lists_the_categories_that_are_known(shared):
     document = assert_problem(shared.post(PREDICTIONS, content=with_field("tumour_grade", '"x"')), 422)
-    assert document["problems"][0]["remedy"] == "expected one of grade_1, grade_2, grade_3"
+    assert document["problems"][0]["remedy"] == "expected one of grade_1, grade_2, grade_3, grade_4"
 
 
 def test_a_refused_request_leaves_no_record(client, home):
