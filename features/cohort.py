@@ -169,18 +169,8 @@ class Cohort:
             InvalidCohort: when the file was not written by :meth:`write` or breaks the dictionary.
 
         """
-        table = _read_table(path)
-        metadata = (table.schema.metadata or {}).get(SITE.encode())
-        if metadata is None or (provenance := _stated(metadata)) is None:
-            remedy = "build it first: salvage cohort build --recipe RECIPE --input FILE --out COHORT.parquet"
-            raise InvalidCohort(str(path), [Problem("file", "is not a cohort file", remedy)])
-        known = load_dictionary()
-        names = [name for name in table.column_names if name in known]
-        unknown = [name for name in table.column_names if name not in known and name != PATIENT]
-        if unknown:
-            problems = [Problem(name, "is not in the dictionary", "remove the column") for name in unknown]
-            raise InvalidCohort(str(path), problems)
-        return cls.from_frame(table.to_pandas(), dictionary=known.slice(names), provenance=provenance)
+        dictionary, provenance = read_header(path)
+        return cls.from_frame(pq.read_table(path).to_pandas(), dictionary=dictionary, provenance=provenance)
 
 
 def concatenate(cohorts: Sequence[Cohort]) -> Cohort:
@@ -206,6 +196,26 @@ def concatenate(cohorts: Sequence[Cohort]) -> Cohort:
     return Cohort(dictionary, patients, values, tuple(p for c in cohorts for p in c.provenance))
 
 
+def read_header(path: Path) -> tuple[Dictionary, tuple[Provenance, ...]]:
+    """Return the fields of a cohort file and where it came from, without reading its rows.
+
+    Raises:
+        InvalidCohort: when it is no cohort file or has columns that the dictionary does not know.
+
+    """
+    schema = _read_schema(path)
+    metadata = (schema.metadata or {}).get(SITE.encode())
+    if metadata is None or (provenance := _stated(metadata)) is None:
+        remedy = "build it first: salvage cohort build --recipe RECIPE --input FILE --out COHORT.parquet"
+        raise InvalidCohort(str(path), [Problem("file", "is not a cohort file", remedy)])
+    known = load_dictionary()
+    unknown = [name for name in schema.names if name not in known and name != PATIENT]
+    if unknown:
+        problems = [Problem(name, "is not in the dictionary", "remove the column") for name in unknown]
+        raise InvalidCohort(str(path), problems)
+    return known.slice(name for name in schema.names if name in known), provenance
+
+
 def _stated(metadata: bytes) -> tuple[Provenance, ...] | None:
     """Return the provenance in a file's metadata, None where there is none that can be read."""
     try:
@@ -215,11 +225,11 @@ def _stated(metadata: bytes) -> tuple[Provenance, ...] | None:
         return None
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_schema(path: Path) -> pa.Schema:
     if path.is_dir():
         raise InvalidCohort(str(path), [Problem("file", "is a folder", "give one cohort file")])
     try:
-        return pq.read_table(path)
+        return pq.read_schema(path)
     except FileNotFoundError as error:
         raise InvalidCohort(str(path), [Problem("file", "does not exist", "check the path")]) from error
     except (pa.ArrowInvalid, OSError) as error:

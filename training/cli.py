@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from features.cohort import Cohort, concatenate
+from features.cohort import Cohort, concatenate, read_header
 from features.errors import InvalidInput, Problem
 from features.protocol import StudyProtocol, load_protocol
 from features.sources.anywhere import build_from
@@ -143,8 +143,14 @@ def describe(
 
 @cohort.command("check")
 def check(file: Path) -> None:
-    """Validate a cohort file against the dictionary."""
-    display.attrition(console, display.cohort_summary(Cohort.read(file)))
+    """Validate a cohort file of any size against the dictionary, part by part."""
+    from features.sources.table import check_parquet  # noqa: PLC0415
+
+    dictionary, provenance = read_header(file)
+    checked = check_parquet(file, dictionary=dictionary)
+    checked.require_valid(str(file))
+    display.attrition(console, {"sources": [source.as_dict() for source in provenance], "events": {}})
+    console.print(f"{checked.rows:,} patients, every value within the dictionary")
 
 
 def fit(
