@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import date
 
-from features.sources.fhir.dates import MONTH, YEAR
 from features.sources.fhir.disease import Cancer, diagnosed
 from features.sources.fhir.findings import Findings
 from features.sources.fhir.index_event import Evidence, Status, came_back
@@ -12,6 +11,7 @@ from features.sources.fhir.person import Person
 from features.sources.fhir.resources import Item, Record
 from features.sources.fhir.treatment import last_transplant, prior_treatment, read_doses, read_interventions
 from features.sources.fhir.values import Plain
+from features.sources.forms import MONTH, YEAR
 
 Fields = dict[str, Plain]
 

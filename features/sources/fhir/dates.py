@@ -4,7 +4,6 @@ import re
 from datetime import date
 from functools import lru_cache
 
-MONTH, YEAR = 365.25 / 12, 365.25  # days, as every door counts them
 SHAPE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T.*)?)?)?", re.DOTALL)
 
 
