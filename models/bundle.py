@@ -43,7 +43,7 @@ from models.prediction import (
     Prediction,
     SurvivalCurve,
 )
-from models.survival import IntArray, median_time
+from models.curves import IntArray, median_time
 
 FORMAT = 1
 MANIFEST = "manifest.json"

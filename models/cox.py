@@ -18,7 +18,7 @@ import numpy as np
 from features.censoring import Outcome
 from features.dictionary import FloatArray
 from features.errors import NotFittable
-from models.survival import IntArray, step, stratified_folds
+from models.curves import IntArray, step, stratified_folds
 
 PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 3000.0, 16))
 SMALLEST_HAZARD = 1e-12

@@ -15,7 +15,7 @@ from features.errors import NotFittable
 from models.cox import CoxModel, RidgeCox
 from models.hazard import BoostedHazard, HazardModel
 from models.ipcw import integrated_brier
-from models.survival import IntArray, stratified_folds
+from models.curves import IntArray, stratified_folds
 
 GRID = 30
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from features.dictionary import FloatArray
 from models.ensemble import Mixture
-from models.survival import IntArray
+from models.curves import IntArray
 
 METHOD = (
     "Shapley values of each member (Cox: exact, additive; boosted hazards: exact path-dependent TreeSHAP), "

@@ -20,7 +20,7 @@ import numpy as np
 from features.censoring import Outcome
 from features.dictionary import FloatArray
 from models.cox import CoxModel
-from models.survival import IntArray
+from models.curves import IntArray
 from models.trees import Trees, read_trees
 
 LARGEST_HAZARD = 0.95

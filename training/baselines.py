@@ -8,7 +8,7 @@ import numpy as np
 from features.censoring import Outcome
 from features.dictionary import FloatArray
 from models.cox import CoxModel, RidgeCox
-from models.survival import IntArray, SurvivalModel, kaplan_meier, step
+from models.curves import IntArray, SurvivalModel, kaplan_meier, step
 
 ALMOST_NO_PENALTY = 1e-4
 

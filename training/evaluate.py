@@ -12,7 +12,7 @@ from features.dictionary import FloatArray
 from features.protocol import StudyProtocol
 from models.bundle import strata
 from models.ipcw import integrated_brier
-from models.survival import IntArray
+from models.curves import IntArray
 from training import metrics
 from training.baselines import fit_kaplan_meier, fit_plain_cox
 from training.bootstrap import Resampled

@@ -15,7 +15,7 @@ from models.bundle import ModelBundle, strata
 from models.card import ModelCard
 from models.cox import RidgeCox
 from models.ensemble import CrossValidatedMixture, Mixture
-from models.survival import IntArray, supported_until
+from models.curves import IntArray, supported_until
 from training.plan import TrainingPlan
 
 

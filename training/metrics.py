@@ -11,7 +11,7 @@ import numpy as np
 from features.censoring import Outcome
 from features.dictionary import FloatArray
 from models.ipcw import censoring_survival
-from models.survival import IntArray, kaplan_meier, step
+from models.curves import IntArray, kaplan_meier, step
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from features.protocol import StudyProtocol
 from models.bundle import SURVIVAL, ModelBundle
 from models.card import ModelCard
 from models.explanation import METHOD
-from models.survival import kaplan_meier
+from models.curves import kaplan_meier
 from training.evaluate import EVERYONE, MODEL, Evaluation
 from training.metrics import restricted_mean_risk
 from training.plan import TrainingPlan

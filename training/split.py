@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.censoring import Outcome
-from models.survival import IntArray, stratified_folds
+from models.curves import IntArray, stratified_folds
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 
-from models.survival import kaplan_meier
+from models.curves import kaplan_meier
 from tests.models.outcomes import sample_outcome, structured
 from training.baselines import fit_kaplan_meier, fit_plain_cox
 

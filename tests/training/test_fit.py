@@ -4,7 +4,7 @@ import numpy as np
 
 from features.eligibility import Attrition
 from features.endpoints import overall_survival
-from models.survival import supported_until
+from models.curves import supported_until
 from tests.lib.fitting import PLAN
 from tests.lib.patients import protocol
 from training.fit import fit_mixture

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sksurv.nonparametric import kaplan_meier_estimator
 
 from features.censoring import Outcome
-from models.survival import kaplan_meier, median_time, step, stratified_folds, supported_until
+from models.curves import kaplan_meier, median_time, step, stratified_folds, supported_until
 from tests.models.outcomes import sample_outcome, tied_outcomes
 
 
