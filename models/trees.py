@@ -1,232 +1,277 @@
 """Boosted trees as plain arrays: margins and exact path-dependent TreeSHAP, without xgboost.
 
-Each leaf is kept with the distinct features on its path. A feature's splits on that path merge into one
-interval, and the share of training cover that follows them merges into one fraction. A row meets or misses
-each feature's interval, so it falls on one of 2^d patterns, and the leaf's SHAP values for every pattern are
-tabulated once. Explaining a row is then a look-up and a sum per leaf.
+Leaves are kept in groups with the conditions that a row must meet to reach them; a feature's splits on the
+way to a group merge into one condition. models/treeplan.py makes the groups, models/treeshap.py the sums.
 
-Feature 0 is the time interval. It is treated as given, not as a player: a leaf simply belongs to the
+Feature 0 may be the time interval. It is then treated as given, not as a player: a group belongs to the
 intervals that its splits on time admit. One pass therefore explains every interval at once.
-
-Source of the value function: Lundberg et al., Nature Machine Intelligence 2020;2:56-67 (path-dependent).
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import io
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 from functools import cached_property
-from math import factorial
-from typing import Any
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from features.dictionary import FloatArray
+from models import treeshap
+from models.treefile import Condition, read_file
+from models.treeplan import Group, plan
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-ROWS_AT_ONCE = 128
+MOST_ENTRIES = 1 << 24
 
 
 @dataclass(frozen=True)
-class _Path:
-    """The way to one leaf: per feature its interval, whether missing is admitted, its cover share."""
+class Parts:
+    """Groups of leaves as flat arrays without offsets, so that ensembles join by appending.
 
-    lower: dict[int, float]
-    upper: dict[int, float]
-    missing: dict[int, bool]
-    share: dict[int, float]
-
-    def split(self, feature: int, threshold: float, *, left: bool, missing: bool, share: float) -> "_Path":
-        lower, upper, admits, shares = (
-            dict(self.lower),
-            dict(self.upper),
-            dict(self.missing),
-            dict(self.share),
-        )
-        if left:
-            upper[feature] = min(upper.get(feature, np.inf), threshold)
-        else:
-            lower[feature] = max(lower.get(feature, -np.inf), threshold)
-        admits[feature] = admits.get(feature, True) and missing
-        shares[feature] = shares.get(feature, 1.0) * share
-        return _Path(lower, upper, admits, shares)
-
-
-@dataclass(frozen=True)
-class _Leaves:
-    """Leaves with the same number ``d`` of features on their path.
-
-    ``feature``, ``lower``, ``upper``, ``missing`` have shape (leaves, d); ``table`` has shape
-    (leaves, 2^d, d); ``first`` and ``end`` bound the time intervals a leaf belongs to.
+    ``group_*`` one entry a group: whether it has a table, how many conditions, features and leaves, and its
+    time intervals. The others are in the order of the groups; models/treeshap.py says what they mean.
+    ``condition_test`` is the condition's place among the tests of categories, or -1.
     """
 
-    value: FloatArray
-    share: FloatArray
+    group_tabled: BoolArray
+    group_conditions: IntArray
+    group_features: IntArray
+    group_leaves: IntArray
+    group_first: IntArray
+    group_end: IntArray
     feature: IntArray
-    lower: FloatArray
-    upper: FloatArray
-    missing: BoolArray
-    table: FloatArray
-    first: IntArray
-    end: IntArray
-
-    @cached_property
-    def _bits(self) -> IntArray:
-        return 1 << np.arange(self.feature.shape[1], dtype=np.int64)
-
-    def pattern(self, rows: npt.NDArray[np.float32]) -> IntArray:
-        """Return which features each row meets, as bits, shape (rows, leaves)."""
-        x = rows[:, self.feature]
-        met = np.where(np.isnan(x), self.missing, (x >= self.lower) & (x < self.upper))
-        pattern: IntArray = met @ self._bits
-        return pattern
-
-    @property
-    def full(self) -> int:
-        """Return the pattern of a row that reaches the leaf."""
-        return int((1 << self.feature.shape[1]) - 1)
+    condition_feature: IntArray
+    condition_lower: npt.NDArray[np.float32]
+    condition_upper: npt.NDArray[np.float32]
+    condition_missing: BoolArray
+    condition_test: IntArray
+    leaf_value: FloatArray
+    leaf_needs: IntArray
+    need_slot: IntArray
+    need_mask: IntArray
+    need_want: IntArray
+    need_share: FloatArray
+    test_feature: IntArray
+    test_missing: BoolArray
+    test_codes: IntArray
+    test_allowed: BoolArray
 
 
 @dataclass(frozen=True)
 class Trees:
-    """A boosted ensemble over ``columns`` features, and over ``intervals`` values of time in feature 0."""
+    """A boosted ensemble over ``columns`` features, and over ``intervals`` values of time unless None."""
 
     columns: int
-    intervals: int
-    groups: tuple[_Leaves, ...]
+    intervals: int | None
+    parts: Parts
 
-    def margins(self, X: FloatArray) -> FloatArray:
-        """Return the summed leaf values, shape (rows, intervals); the base margin is the caller's."""
-        rows = np.asarray(X, dtype=np.float32)
-        steps = np.zeros((len(rows), self.intervals + 1))
-        for part in _chunks(len(rows)):
-            for leaves in self.groups:
-                reached = np.where(leaves.pattern(rows[part]) == leaves.full, leaves.value, 0.0)
-                for sign, at in ((1.0, leaves.first), (-1.0, leaves.end)):
-                    np.add.at(steps[part].T, at, sign * reached.T)
-        return np.cumsum(steps, axis=1)[:, :-1]
+    def margins(self, X: FloatArray, *, threads: int = 1) -> FloatArray:
+        """Return the summed leaf values, shape (rows, intervals) or (rows,), without the base margin."""
+        rows = self._rows(X)
+        out = np.empty((len(rows), self._layout.slots))
+        _, reach = self._tables
+        _in_threads(lambda at: treeshap.margins(rows[at], self._layout, reach, out[at]), len(rows), threads)
+        return self._shaped(out, axis=1)
 
-    def contributions(self, X: FloatArray) -> FloatArray:
-        """Return exact path-dependent SHAP values, shape (rows, intervals, columns).
+    def contributions(self, X: FloatArray, *, threads: int = 1) -> FloatArray:
+        """Return exact path-dependent SHAP values, shape (rows, intervals, columns) or (rows, columns).
 
         For each row and interval they sum to the margin less :meth:`expected`.
         """
-        rows = np.asarray(X, dtype=np.float32)
-        steps = np.zeros((len(rows), (self.intervals + 1) * self.columns))
-        for leaves in self.groups:
-            starts = (leaves.first[:, None] * self.columns + leaves.feature).ravel()
-            ends = (leaves.end[:, None] * self.columns + leaves.feature).ravel()
-            leaf = np.arange(len(leaves.value))
-            for part in _chunks(len(rows)):
-                shares = leaves.table[leaf, leaves.pattern(rows[part])].reshape(len(rows[part]), starts.size)
-                for row, share in zip(steps[part], shares, strict=True):
-                    row += np.bincount(starts, share, row.size) - np.bincount(ends, share, row.size)
-        return np.cumsum(steps.reshape(len(rows), self.intervals + 1, self.columns), axis=1)[:, :-1]
+        rows = self._rows(X)
+        out = np.empty((len(rows), self._layout.slots, self.columns))
+        few = len(rows) <= treeshap.FEW and bool(self.parts.group_tabled.all())
+        kernel = treeshap.contributions_of_few if few else treeshap.contributions
+        table, _ = self._tables
+        _in_threads(lambda at: kernel(rows[at], self._layout, table, out[at]), len(rows), threads)
+        return self._shaped(out, axis=1)
 
     def expected(self) -> FloatArray:
-        """Return the cover-weighted mean margin at each interval, shape (intervals,)."""
-        steps = np.zeros(self.intervals + 1)
-        for leaves in self.groups:
-            mean = leaves.value * leaves.share.prod(axis=1)
-            np.add.at(steps, leaves.first, mean)
-            np.add.at(steps, leaves.end, -mean)
-        return np.cumsum(steps)[:-1]
+        """Return the cover-weighted mean margin, shape (intervals,) or (); without the base margin."""
+        return self._shaped(treeshap.expectation(self._layout), axis=0)
+
+    def to_bytes(self) -> bytes:
+        """Return the groups as an npz file; the tables follow from them."""
+        file = io.BytesIO()
+        shape = np.array([self.columns, -1 if self.intervals is None else self.intervals])
+        np.savez(file, shape=shape, **{f.name: getattr(self.parts, f.name) for f in fields(Parts)})
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Trees":
+        """Read what :meth:`to_bytes` wrote."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            columns, intervals = stored["shape"].tolist()
+            parts = Parts(**{f.name: stored[f.name] for f in fields(Parts)})
+        return cls(columns, None if intervals < 0 else intervals, parts)
+
+    def _rows(self, X: FloatArray) -> npt.NDArray[np.float32]:
+        rows = np.ascontiguousarray(X, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.columns:
+            raise ValueError(f"expected a matrix of {self.columns} columns, found shape {rows.shape}")
+        return rows
+
+    def _shaped(self, out: FloatArray, *, axis: int) -> FloatArray:
+        return out.squeeze(axis) if self.intervals is None else out
+
+    @cached_property
+    def _layout(self) -> treeshap.Layout:
+        return _layout(
+            self.parts, columns=self.columns, slots=1 if self.intervals is None else self.intervals
+        )
+
+    @cached_property
+    def _tables(self) -> tuple[FloatArray, FloatArray]:
+        groups = self._layout.groups[self.parts.group_tabled]
+        patterns = 1 << groups[:, treeshap.BITS]
+        table = np.zeros(int((groups[:, treeshap.WIDTH] * patterns).sum()))
+        reach = np.zeros(int(patterns.sum()))
+        treeshap.tabulate(self._layout, table, reach)
+        return table, reach
 
 
-def read_trees(model: bytes, *, columns: int, intervals: int) -> Trees:
-    """Read xgboost's JSON model (one margin, gbtree). Feature 0 is time, features 1.. the columns."""
-    parsed = json.loads(model)
-    paths: list[tuple[float, _Path]] = []
-    for tree in parsed["learner"]["gradient_booster"]["model"]["trees"]:
-        paths += _paths(tree)
-    return _tabulate(paths, columns=columns, intervals=intervals)
+def read_trees(model: bytes, *, columns: int, intervals: int | None) -> Trees:
+    """Read xgboost's JSON model (one margin, gbtree or dart).
+
+    With ``intervals``, feature 0 is time and features 1.. are the columns; without, features 0.. are.
+
+    Raises:
+        InvalidInput: the model has no trees or more than one margin.
+    """
+    slots, time = (1, None) if intervals is None else (intervals, 0)
+    groups, bits = plan(read_file(model), time=time, intervals=slots, most=MOST_ENTRIES)
+    return Trees(columns, intervals, _flat(groups, bits=bits, skip=0 if time is None else 1))
 
 
-def _paths(tree: Mapping[str, Any]) -> list[tuple[float, _Path]]:
-    left, right = tree["left_children"], tree["right_children"]
-    feature, threshold = tree["split_indices"], tree["split_conditions"]
-    default_left, cover = tree["default_left"], tree["sum_hessian"]
-    found = []
-    waiting = [(0, _Path({}, {}, {}, {}))]
-    while waiting:
-        node, path = waiting.pop()
-        if left[node] == -1:
-            found.append((float(threshold[node]), path))
-            continue
-        for child, goes_left in ((left[node], True), (right[node], False)):
-            share = cover[child] / cover[node]
-            step = path.split(
-                feature[node],
-                float(np.float32(threshold[node])),
-                left=goes_left,
-                missing=bool(default_left[node]) == goes_left,
-                share=share,
-            )
-            waiting.append((child, step))
-    return found
+def average(weighted: Sequence[tuple[Trees, float]]) -> Trees:
+    """Return the weighted sum of ensembles over the same columns and intervals as one ensemble."""
+    first = weighted[0][0]
+    joined: dict[str, list[npt.NDArray[np.generic]]] = {f.name: [] for f in fields(Parts)}
+    tests = 0
+    for trees, weight in weighted:
+        own = {name: getattr(trees.parts, name) for name in joined}
+        own["leaf_value"] = weight * own["leaf_value"]
+        own["condition_test"] = np.where(own["condition_test"] < 0, -1, own["condition_test"] + tests)
+        tests += len(own["test_feature"])
+        for name, array in own.items():
+            joined[name].append(array)
+    parts = Parts(**{name: np.concatenate(arrays) for name, arrays in joined.items()})
+    return Trees(first.columns, first.intervals, parts)
 
 
-def _tabulate(paths: list[tuple[float, _Path]], *, columns: int, intervals: int) -> Trees:
-    by_length: dict[int, list[tuple[float, _Path]]] = {}
-    for value, path in paths:
-        by_length.setdefault(len(set(path.share) - {0}), []).append((value, path))
-    groups = tuple(_group(d, members, intervals=intervals) for d, members in sorted(by_length.items()))
-    return Trees(columns, intervals, groups)
-
-
-def _group(d: int, members: list[tuple[float, _Path]], *, intervals: int) -> _Leaves:
-    value = np.array([value for value, _ in members])
-    features = [sorted(set(path.share) - {0}) for _, path in members]
-    share = _stack([[p.share[f] for f in fs] for (_, p), fs in zip(members, features, strict=True)], d)
-    first = [max(0, int(np.ceil(path.lower.get(0, 0.0)))) for _, path in members]
-    end = [
-        min(intervals, int(np.ceil(path.upper.get(0, np.inf)))) if 0 in path.upper else intervals
-        for _, path in members
-    ]
-    return _Leaves(
-        value=value,
-        share=share,
-        feature=_stack(features, d).astype(np.int64) - 1,
-        lower=_stack(
-            [[p.lower.get(f, -np.inf) for f in fs] for (_, p), fs in zip(members, features, strict=True)], d
+def _flat(groups: Sequence[Group], *, bits: int, skip: int) -> Parts:
+    conditions = [c for group in groups for c in group.conditions]
+    leaves = [leaf for group in groups for leaf in group.leaves]
+    tests = {c: at for at, c in enumerate(dict.fromkeys(c for c in conditions if c.tests))}
+    slots = [_slots(group) for group in groups]
+    needs = [need for leaf in leaves for need in leaf.needs.values()]
+    allowed = [_allowed(test) for test in tests]
+    return Parts(
+        group_tabled=np.array([len(g.conditions) <= bits for g in groups], dtype=bool),
+        group_conditions=_ints(len(g.conditions) for g in groups),
+        group_features=_ints(len(g.features) for g in groups),
+        group_leaves=_ints(len(g.leaves) for g in groups),
+        group_first=_ints(g.span[0] for g in groups),
+        group_end=_ints(g.span[1] for g in groups),
+        feature=_ints(f - skip for slot in slots for f in slot),
+        condition_feature=_ints(c.feature - skip for c in conditions),
+        condition_lower=np.array([c.lower for c in conditions], dtype=np.float32),
+        condition_upper=np.array([c.upper for c in conditions], dtype=np.float32),
+        condition_missing=np.array([c.missing for c in conditions], dtype=bool),
+        condition_test=_ints(tests.get(c, -1) for c in conditions),
+        leaf_value=np.array([leaf.value for leaf in leaves], dtype=np.float64),
+        leaf_needs=_ints(len(leaf.needs) for leaf in leaves),
+        need_slot=_ints(
+            slot[f] for slot, g in zip(slots, groups, strict=True) for leaf in g.leaves for f in leaf.needs
         ),
-        upper=_stack(
-            [[p.upper.get(f, np.inf) for f in fs] for (_, p), fs in zip(members, features, strict=True)], d
-        ),
-        missing=_stack([[p.missing[f] for f in fs] for (_, p), fs in zip(members, features, strict=True)], d)
-        == 1,
-        table=_shap_tables(value, share),
-        first=np.array(first, dtype=np.int64),
-        end=np.maximum(np.array(end, dtype=np.int64), first),
+        need_mask=_ints(need.mask for need in needs),
+        need_want=_ints(need.want for need in needs),
+        need_share=np.array([need.share for need in needs], dtype=np.float64),
+        test_feature=_ints(test.feature - skip for test in tests),
+        test_missing=np.array([test.missing for test in tests], dtype=bool),
+        test_codes=_ints(map(len, allowed)),
+        test_allowed=np.array(list(chain.from_iterable(allowed)), dtype=bool),
     )
 
 
-def _shap_tables(value: FloatArray, share: FloatArray) -> FloatArray:
-    """Return each leaf's SHAP values for every pattern of features met, shape (leaves, 2^d, d).
-
-    The leaf's game has the worth ``value * prod(met or share)``: 1 for a known feature that is met, 0 for a
-    known one that is missed, its cover share for an unknown one.
-    """
-    leaves, d = share.shape
-    patterns = (np.arange(2**d)[:, None] >> np.arange(d)) & 1
-    table = np.zeros((leaves, 2**d, d))
-    for player in range(d):
-        others = [j for j in range(d) if j != player]
-        total = np.zeros((leaves, 2**d))
-        for known in range(2 ** (d - 1)):
-            inside = [j for at, j in enumerate(others) if known >> at & 1]
-            outside = [j for at, j in enumerate(others) if not known >> at & 1]
-            weight = factorial(len(inside)) * factorial(len(outside)) / factorial(d)
-            total += weight * share[:, outside].prod(axis=1)[:, None] * patterns[:, inside].prod(axis=1)
-        table[:, :, player] = value[:, None] * total * (patterns[:, player] - share[:, player, None])
-    return table
+def _slots(group: Group) -> dict[int, int]:
+    return {feature: slot for slot, feature in enumerate(group.features)}
 
 
-def _stack(rows: list[list[Any]], width: int) -> FloatArray:
-    return np.array(rows, dtype=np.float64).reshape(len(rows), width)
+def _allowed(condition: Condition) -> list[bool]:
+    """Return which codes meet a condition; the last entry stands for every code that no test names."""
+    codes = max(max(named, default=-1) for named, _ in condition.tests) + 2
+    return [all((code in named) == inside for named, inside in condition.tests) for code in range(codes)]
 
 
-def _chunks(rows: int) -> list[slice]:
-    return [slice(at, at + ROWS_AT_ONCE) for at in range(0, rows, ROWS_AT_ONCE)]
+def _ints(values: Iterable[int]) -> IntArray:
+    return np.fromiter(values, dtype=np.int64)
+
+
+def _starts(counts: IntArray) -> IntArray:
+    """Return where each part starts, and where the last one ends."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def _layout(parts: Parts, *, columns: int, slots: int) -> treeshap.Layout:
+    tested = parts.condition_test >= 0
+    points, weights = _quadrature(int(parts.leaf_needs.max(initial=1)))
+    return treeshap.Layout(
+        condition_column=np.where(tested, columns + parts.condition_test, parts.condition_feature),
+        condition_lower=np.where(tested, np.float32(0.5), parts.condition_lower),
+        condition_upper=parts.condition_upper,
+        condition_missing=parts.condition_missing,
+        groups=_groups(parts),
+        feature=parts.feature,
+        leaf_value=parts.leaf_value,
+        leaf_need=_starts(parts.leaf_needs),
+        need_slot=parts.need_slot,
+        need_mask=parts.need_mask,
+        need_want=parts.need_want,
+        need_share=parts.need_share,
+        category_column=parts.test_feature,
+        category_missing=parts.test_missing,
+        category_start=_starts(parts.test_codes),
+        category_allowed=parts.test_allowed,
+        points=points,
+        weights=weights,
+        columns=columns,
+        slots=slots,
+    )
+
+
+def _groups(parts: Parts) -> IntArray:
+    """Return one row of fields a group, in the order that models/treeshap.py names."""
+    bits, width = parts.group_conditions, parts.group_features
+    patterns = np.where(parts.group_tabled, 1 << np.minimum(bits, 62), 0)
+    table = np.where(parts.group_tabled, _starts(patterns * width)[:-1], treeshap.NO_TABLE)
+    leaf = _starts(parts.group_leaves)
+    columns = (
+        bits, _starts(bits)[:-1], width, _starts(width)[:-1], table, _starts(patterns)[:-1],
+        leaf[:-1], leaf[1:], parts.group_first, parts.group_end,
+    )  # fmt: skip
+    return np.ascontiguousarray(np.column_stack(columns), dtype=np.int64)
+
+
+def _quadrature(most: int) -> tuple[FloatArray, FloatArray]:
+    """Return Gauss-Legendre rules on [0, 1], row n holding n points, enough for ``most`` features."""
+    count = treeshap.quadrature_points(most)
+    points, weights = np.zeros((count + 1, count)), np.zeros((count + 1, count))
+    for n in range(1, count + 1):
+        at, weight = np.polynomial.legendre.leggauss(n)
+        points[n, :n], weights[n, :n] = (at + 1.0) / 2.0, weight / 2.0
+    return points, weights
+
+
+def _in_threads(work: Callable[[slice], None], rows: int, threads: int) -> None:
+    """Do the work on equal parts of the rows, one thread each."""
+    if threads <= 1 or rows <= threads:
+        work(slice(0, rows))
+        return
+    bounds = np.linspace(0, rows, threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, map(slice, bounds[:-1], bounds[1:])))
