@@ -4,16 +4,15 @@ manifest.json        the other files' SHA-256; its own SHA-256 is the bundle's h
 protocol.json        scope, index event, predictors, endpoint, horizons
 dictionary.json      the predictors' declarations, as training read them
 encoder.json         vocabulary and columns
-cox.json             coefficients and baselines
-hazard.json          intervals and life-table log odds
-booster.json         xgboost's own model
-mixture.json         weight, supported follow-up, provenance
+hazard.json          intervals, baselines and linear coefficients
+trees.npz            the boosted trees' leaves
+provenance.json      supported follow-up, evidence, the cohort's fingerprint
 applicability.json   ranges and categories seen in training
-background.npz       the background patients that explanations start from
+information.json     plausible values of what a test can find out
+background.npz       the background patients that explanations start from, with their weights
 card.json            the model card
 """
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,30 +24,31 @@ import numpy as np
 from features.cohort import Cohort
 from features.dictionary import Dictionary, FloatArray
 from features.encoder import Encoder
-from features.errors import BundleRefused, InvalidInput, InvalidRequest, NotExplained, Problem
+from features.errors import BundleRefused, InvalidInput, InvalidRequest, Problem
 from features.fingerprint import canonical_json, sha256
 from features.protocol import StudyProtocol
 from models.applicability import Applicability
+from models.background import Background
 from models.card import ModelCard
-from models.cox import CoxModel
-from models.ensemble import Mixture
-from models.explanation import METHOD, Attribution, Explainer
+from models.curves import IntArray, median_time
+from models.explanation import METHOD, Attribution, EndpointExplainer
 from models.hazard import HazardModel
+from models.information import Information, NextTest
 from models.prediction import (
     Contribution,
     ExplainedScale,
     Explanation,
+    GroupContribution,
     HorizonSurvival,
     MedianSurvival,
     Prediction,
     SurvivalCurve,
 )
-from models.curves import IntArray, median_time
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 SURVIVAL, LOG_HAZARD = "survival_probability", "log_cumulative_hazard"
-ADDITIVITY = 1e-6
+REFERENCE = "mean prediction of the training cohort"
 NOTICE = (
     "Describes patients of the training cohorts who were like this one. It is an association, not the effect "
     "of any treatment, and informs a clinician's decision without making it."
@@ -65,11 +65,11 @@ class ModelBundle:
     protocol: StudyProtocol
     dictionary: Dictionary
     encoder: Encoder
-    mixture: Mixture
+    model: HazardModel
     supported: Mapping[str, float]
     applicability: Applicability
-    background: FloatArray
-    background_strata: IntArray
+    information: Information
+    background: Background
     evidence: str
     cohort_fingerprint: str
     card: ModelCard
@@ -118,9 +118,9 @@ class ModelBundle:
         explained = usual if horizon is None else horizon
         x, stratum = self.encoder.encode(patient), self.strata(patient)
         months = curve_months(limit)
-        survival = np.minimum.accumulate(np.clip(self.mixture.survival(x, stratum, months)[0], 0.0, 1.0))
+        survival = np.minimum.accumulate(np.clip(self.model.survival(x, stratum, months)[0], 0.0, 1.0))
         horizons = np.array(self.protocol.horizons)
-        at_horizons = self.mixture.survival(x, stratum, horizons)[0]
+        at_horizons = self.model.survival(x, stratum, horizons)[0]
         return Prediction(
             endpoint=self.protocol.endpoint,
             index_event=self.protocol.index_event,
@@ -130,12 +130,14 @@ class ModelBundle:
             median=_median(months, survival, limit),
             curve=SurvivalCurve((0.0, *months.tolist()), (1.0, *survival.tolist())),
             explanation=self._explain(patient, x, stratum, explained),
+            next_tests=self._next_tests(patient, explained),
             warnings=self.applicability.warnings(patient, disease=disease, dictionary=self.dictionary),
             notice=NOTICE,
         )
 
     def _explain(self, patient: Cohort, x: FloatArray, stratum: IntArray, horizon: float) -> Explanation:
-        on_survival, on_log_hazard = self.explainers[horizon].explain(x, stratum)
+        explained = self.explainer.explain(x, stratum, np.array([horizon]))
+        on_survival, on_log_hazard = explained.at(outcome=self.model.outcome)
         return Explanation(
             horizon=horizon,
             method=METHOD,
@@ -148,41 +150,47 @@ class ModelBundle:
         )
 
     def _scale(self, patient: Cohort, attribution: Attribution, scale: str, unit: str) -> ExplainedScale:
-        total = attribution.reference + float(attribution.contributions.sum())
-        if not abs(total - attribution.prediction) < ADDITIVITY:
-            raise NotExplained(
-                f"contributions on {scale} miss the prediction by {total - attribution.prediction:.2g}"
-            )
-        reference_name = (
-            f"mean prediction of {len(self.background)} patients spread evenly over the training cohort"
-        )
         values = patient.patient(0)
         contributions = tuple(
             Contribution(field.name, field.label, field.group, values[field.name], field.unit, float(share))
             for field, share in zip(self.dictionary.fields, attribution.contributions, strict=True)
         )
+        groups = tuple(
+            GroupContribution(group, sum(c.contribution for c in contributions if c.group == group))
+            for group in dict.fromkeys(c.group for c in contributions)
+        )
         return ExplainedScale(
-            scale, unit, attribution.prediction, attribution.reference, reference_name, contributions
+            scale, unit, attribution.prediction, attribution.reference, REFERENCE, contributions, groups
+        )
+
+    def _next_tests(self, patient: Cohort, horizon: float) -> tuple[NextTest, ...]:
+        """Rank the missing tests by how much knowing them would move survival at the horizon."""
+        at = np.array([horizon])
+        return self.information.rank(
+            patient,
+            lambda variants: self.survival(variants, at)[:, 0],
+            outcome=f"the probability of living {horizon:g} months",
         )
 
     @cached_property
-    def explainers(self) -> Mapping[float, Explainer]:
-        """Return one explainer per horizon of the protocol, its background scored."""
-        return {
-            horizon: Explainer.prepare(
-                self.mixture,
-                horizon=horizon,
-                owners=self.encoder.owners(),
-                disease=self.dictionary.names.index("disease"),
-                X=self.background,
-                strata=self.background_strata,
-            )
-            for horizon in self.protocol.horizons
-        }
+    def explainer(self) -> EndpointExplainer:
+        """Return the explainer against the bundle's background."""
+        return EndpointExplainer(
+            self.model,
+            self.background,
+            owners=self.encoder.owners(),
+            disease=self.dictionary.names.index("disease"),
+            groups=tuple(field.group for field in self.dictionary.fields),
+        )
+
+    def prepare(self) -> None:
+        """Score the background at every horizon, so that the first patient does not wait for it."""
+        for horizon in self.protocol.horizons:
+            self.explainer.prepared(np.array([horizon]))
 
     def survival(self, cohort: Cohort, times: FloatArray) -> FloatArray:
         """Return survival probabilities of a whole cohort, shape (patients, times)."""
-        return self.mixture.survival(self.encoder.encode(cohort), self.strata(cohort), times)
+        return self.model.survival(self.encoder.encode(cohort), self.strata(cohort), times)
 
     def answered(self, cohort: Cohort, times: tuple[float, ...]) -> FloatArray:
         """Return survival of a whole cohort, shape (patients, times), NaN beyond each disease's follow-up."""
@@ -198,29 +206,25 @@ class ModelBundle:
 
     def files(self) -> dict[str, bytes]:
         """Return the bundle's files; the same model gives the same bytes."""
-        mixture = {
-            "cox_weight": self.mixture.cox_weight.tolist(),
+        provenance = {
             "supported": dict(self.supported),
             "evidence": self.evidence,
             "cohort_fingerprint": self.cohort_fingerprint,
         }
-        arrays = io.BytesIO()
-        np.savez(arrays, matrix=self.background, strata=self.background_strata)
         documents = {
             "protocol.json": self.protocol.as_dict(),
             "dictionary.json": self.dictionary.as_dict(),
             "encoder.json": self.encoder.as_dict(),
-            "cox.json": self.mixture.cox.as_dict(),
-            "hazard.json": self.mixture.hazard.as_dict(),
-            "mixture.json": mixture,
+            "provenance.json": provenance,
             "applicability.json": self.applicability.as_dict(),
+            "information.json": self.information.as_dict(),
             "card.json": self.card.as_dict(),
         }
         files = {
             name: json.dumps(document, indent=1, allow_nan=False).encode()
             for name, document in documents.items()
         }
-        return files | {"booster.json": self.mixture.hazard.booster, "background.npz": arrays.getvalue()}
+        return files | dict(self.model.files()) | {"background.npz": self.background.to_bytes()}
 
     def write(self, folder: Path) -> str:
         """Write the bundle into an empty folder and return its hash."""
@@ -252,22 +256,19 @@ def read_bundle(folder: Path, *, expected_hash: str | None = None) -> ModelBundl
 def _decode(files: Mapping[str, bytes]) -> ModelBundle:
     documents = {name: json.loads(content) for name, content in files.items() if name.endswith(".json")}
     dictionary = Dictionary.from_dict(documents["dictionary.json"])
-    cox = CoxModel.from_dict(documents["cox.json"])
-    hazard = HazardModel.from_dict(documents["hazard.json"], booster=files["booster.json"], start=cox)
-    mixture = documents["mixture.json"]
-    with np.load(io.BytesIO(files["background.npz"]), allow_pickle=False) as arrays:
-        background, background_strata = arrays["matrix"], arrays["strata"]
+    encoder = Encoder.from_dict(documents["encoder.json"], dictionary=dictionary)
+    provenance = documents["provenance.json"]
     return ModelBundle(
         protocol=StudyProtocol.from_dict(documents["protocol.json"], dictionary=dictionary),
         dictionary=dictionary,
-        encoder=Encoder.from_dict(documents["encoder.json"], dictionary=dictionary),
-        mixture=Mixture(cox, hazard, np.array(mixture["cox_weight"])),
-        supported=mixture["supported"],
+        encoder=encoder,
+        model=HazardModel.from_files(files),
+        supported=provenance["supported"],
         applicability=Applicability.from_dict(documents["applicability.json"]),
-        background=background,
-        background_strata=background_strata,
-        evidence=mixture["evidence"],
-        cohort_fingerprint=mixture["cohort_fingerprint"],
+        information=Information.from_dict(documents["information.json"], encoder=encoder),
+        background=Background.from_bytes(files["background.npz"]),
+        evidence=provenance["evidence"],
+        cohort_fingerprint=provenance["cohort_fingerprint"],
         card=ModelCard.from_dict(documents["card.json"]),
     )
 

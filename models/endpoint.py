@@ -8,7 +8,7 @@ survival, competing risks and response.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Parts:
 class EndpointModel(Protocol):
     """A fitted model of one endpoint.
 
-    ``X`` has shape (patients, columns) with NaN for missing; ``strata`` one disease index a patient; ``times``
+    ``X`` has shape (patients, columns) with NaN for missing; ``strata`` a disease index each; ``times``
     are months after the index date. A model without time (``timed`` false) ignores them and answers one
     column.
     """
@@ -81,6 +81,23 @@ class EndpointModel(Protocol):
     def files(self) -> Mapping[str, bytes]:
         """Return the model as files of plain JSON or npz; the same model gives the same bytes."""
         ...
+
+
+M = TypeVar("M", bound=EndpointModel)
+
+
+@dataclass(frozen=True)
+class CrossFit(Generic[M]):
+    """A model that is the mean of its members' scores, each member fitted without one fold of the patients.
+
+    ``held_out`` has shape (patients, scores): each patient's scores by members that never saw them. The
+    members' spread is what a delete-a-fold jackknife needs; ``fold_share`` is the share of patients left out.
+    """
+
+    model: M
+    members: tuple[M, ...]
+    held_out: FloatArray
+    fold_share: float
 
 
 def probabilities(model: EndpointModel, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:

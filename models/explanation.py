@@ -1,56 +1,36 @@
-"""Explanations: what each predictor adds, in survival probability and on the model's own scale.
+"""Explanations: what each predictor adds to each outcome's probability at each time, and on the link's scale.
 
-The members explain themselves exactly: the Cox model is additive, the trees by path-dependent TreeSHAP, each
-relative to a background patient. The mixture turns their scores into a probability by a smooth function;
-each member's contributions are carried through it along the straight line from the background patient's
-scores to this patient's (Aumann and Shapley's value), and averaged over the background. So contributions sum
-to the prediction less the background's mean prediction, on either scale.
+A model's scores are exact sums of predictors' shares (linear terms; path-dependent TreeSHAP of boosted
+trees). Its probabilities are smooth in the scores. Each share's difference from a background patient is
+multiplied with the mean slope of the probability along the straight line between the two patients' scores
+(Aumann and Shapley's value), and averaged over a weighted background. So contributions sum to the prediction
+less the training cohort's mean prediction, on either scale, at every time at once; and those of a group of
+predictors are the sum of its members', as if the group had been one predictor from the start.
 
 Sources: Chen, Lundberg and Lee, Nature Communications 2022;13:4512 (Shapley values carried through a series
-of models); Sundararajan, Taly and Yan, ICML 2017 (the integral along the path).
+of models); Sundararajan, Taly and Yan, ICML 2017 (the integral along the line).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from features.dictionary import FloatArray
-from models.ensemble import Mixture
+from features.errors import NotExplained
+from models.background import Background
 from models.curves import IntArray
+from models.endpoint import EndpointModel
+from models.link import Link, links, on_both_scales
+from models.path import Answers, answers_of, mean_slopes
 
 METHOD = (
-    "Shapley values of each member (Cox: exact, additive; boosted hazards: exact path-dependent TreeSHAP), "
-    "carried through the mixture by Aumann-Shapley integration and averaged over background patients"
+    "Shapley values of the model's scores (linear terms: exact; boosted trees: exact path-dependent "
+    "TreeSHAP), carried through the probability by Aumann-Shapley integration and averaged over weighted "
+    "background patients whose mean prediction is the training cohort's"
 )
-NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
-NODES, NODE_WEIGHTS = (NODES + 1.0) / 2.0, NODE_WEIGHTS / 2.0
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The members' scores at one horizon, split by predictor.
-
-    ``cox`` has shape (patients, predictors) and sums to the log cumulative hazard; ``hazard`` has shape
-    (patients, intervals, predictors) and, with ``constant`` (intervals,), sums to the margins; ``weight``
-    (patients,) is the Cox member's weight, which depends on the disease alone.
-    """
-
-    cox: FloatArray
-    hazard: FloatArray
-    constant: FloatArray
-    weight: FloatArray
-
-    @property
-    def log_hazard(self) -> FloatArray:
-        """Return the Cox log cumulative hazard, shape (patients,)."""
-        total: FloatArray = self.cox.sum(axis=1)
-        return total
-
-    @property
-    def margins(self) -> FloatArray:
-        """Return the log odds per interval, shape (patients, intervals)."""
-        total: FloatArray = self.hazard.sum(axis=2) + self.constant
-        return total
+PROBABILITY = "probability"
+ADDITIVITY = 1e-6
+MOST_PREPARED = 16
 
 
 @dataclass(frozen=True)
@@ -63,120 +43,134 @@ class Attribution:
 
 
 @dataclass(frozen=True)
-class Explainer:
-    """Explains a mixture at one horizon against a fixed background of training patients.
+class Explained:
+    """Explanations of several patients on two scales: the probability and its link.
 
-    ``exposure`` (intervals,) is the share of each interval before the horizon; later intervals are left out.
+    ``prediction`` has shape (patients, 2, outcomes, times), ``reference`` (2, outcomes, times),
+    ``contributions`` (patients, 2, outcomes, times, predictors) and ``grouped`` the same with groups for
+    predictors. ``scales`` names, per outcome, the two scales.
     """
 
-    mixture: Mixture
-    horizon: float
-    owners: FloatArray
-    disease: int
-    exposure: FloatArray
-    background: Scores
+    outcomes: tuple[str, ...]
+    scales: tuple[tuple[str, str], ...]
+    groups: tuple[str, ...]
+    prediction: FloatArray
+    reference: FloatArray
+    contributions: FloatArray
+    grouped: FloatArray
 
-    @classmethod
-    def prepare(
-        cls,
-        mixture: Mixture,
-        *,
-        horizon: float,
-        owners: FloatArray,
-        disease: int,
-        X: FloatArray,
-        strata: IntArray,
-    ) -> "Explainer":
-        """Score the background once.
-
-        ``owners`` (columns, predictors) sums columns into predictors; ``disease`` is the predictor to which
-        everything belongs that depends on the stratum alone.
-        """
-        exposure = mixture.hazard.exposure(np.array([horizon]))[0]
-        nobody = Scores(np.empty((0, 0)), np.empty((0, 0, 0)), np.empty(0), np.empty(0))
-        explainer = cls(mixture, horizon, owners, disease, exposure[exposure > 0], nobody)
-        return replace(explainer, background=explainer._scores(X, strata))
-
-    def explain(self, x: FloatArray, stratum: IntArray) -> tuple[Attribution, Attribution]:
-        """Explain one patient (shapes (1, columns) and (1,)): survival probability, log cumulative hazard."""
-        patient = self._scores(x, stratum)
-        predictions = self._values(patient)
-        references = self._values(self.background)
-        on_survival, on_log_hazard = (
-            Attribution(float(at[0]), float(reference.mean()), self._carry(patient, slopes))
-            for at, reference, slopes in zip(predictions, references, self._slopes(patient), strict=True)
-        )
-        return on_survival, on_log_hazard
-
-    def _scores(self, X: FloatArray, strata: IntArray) -> Scores:
-        """Split both members' scores by predictor."""
-        terms = self.mixture.cox.terms(X, strata) @ self.owners
-        cox = terms.copy()
-        cox[:, self.disease] += self.mixture.cox.log_baseline(strata, np.array([self.horizon]))[:, 0]
-        lived = len(self.exposure)
-        hazard = self.mixture.hazard.trees.contributions(X)[:, :lived] @ self.owners + terms[:, None, :]
-        hazard[:, :, self.disease] += self.mixture.hazard.base[strata, :lived]
-        return Scores(
-            cox, hazard, self.mixture.hazard.trees.expected()[:lived], self.mixture.cox_weight[strata]
-        )
-
-    def _values(self, scores: Scores) -> tuple[FloatArray, FloatArray]:
-        """Return survival and its log cumulative hazard."""
-        cox = np.exp(-np.exp(scores.log_hazard))
-        survival = scores.weight * cox + (1.0 - scores.weight) * self._boosted(
-            np.logaddexp(0.0, scores.margins)
-        )
-        return survival, np.log(-np.log(survival))
-
-    def _boosted(self, softplus: FloatArray) -> FloatArray:
-        survival: FloatArray = np.exp(-softplus @ self.exposure)
-        return survival
-
-    def _slopes(self, patient: Scores) -> tuple["_Slopes", "_Slopes"]:
-        """Return, per scale, the mean slopes along the path from each background patient."""
-        start, first, old = self.background.log_hazard, self.background.margins, self.background.weight
-        ahead, forward, change = patient.log_hazard - start, patient.margins - first, patient.weight - old
-        on_survival, on_log_hazard = _Slopes.zero(first.shape), _Slopes.zero(first.shape)
-        for node, share in zip(NODES, NODE_WEIGHTS, strict=True):
-            hazard, margins, weight = (
-                np.exp(start + node * ahead),
-                first + node * forward,
-                old + node * change,
+    def at(self, *, outcome: str, time: int = 0, patient: int = 0) -> tuple[Attribution, Attribution]:
+        """Return one outcome's two explanations, by the position of the time and of the patient."""
+        which = self.outcomes.index(outcome)
+        on_probability, on_link = (
+            Attribution(
+                float(self.prediction[patient, scale, which, time]),
+                float(self.reference[scale, which, time]),
+                self.contributions[patient, scale, which, time],
             )
-            softplus = np.logaddexp(0.0, margins)
-            cox, boosted = np.exp(-hazard), self._boosted(softplus)
-            survival = weight * cox + (1.0 - weight) * boosted
-            by_cox = -share * weight * cox * hazard
-            by_weight = share * (cox - boosted)
-            by_margin = (
-                -share * ((1.0 - weight) * boosted)[:, None] * self.exposure * np.exp(margins - softplus)
-            )
-            on_survival.add(by_cox, by_margin, by_weight, np.ones_like(survival))
-            on_log_hazard.add(by_cox, by_margin, by_weight, 1.0 / (survival * np.log(survival)))
-        return on_survival, on_log_hazard
-
-    def _carry(self, patient: Scores, slopes: "_Slopes") -> FloatArray:
-        """Multiply slopes with score differences and average over the background, shape (predictors,)."""
-        here = slopes.cox.sum() * patient.cox[0] + slopes.margin.sum(axis=0) @ patient.hazard[0]
-        flat = self.background.hazard.reshape(-1, self.background.hazard.shape[2])
-        carried: FloatArray = here - slopes.cox @ self.background.cox - slopes.margin.reshape(-1) @ flat
-        carried[self.disease] += slopes.weight @ (patient.weight - self.background.weight)
-        return carried / len(slopes.cox)
+            for scale in (0, 1)
+        )
+        return on_probability, on_link
 
 
 @dataclass(frozen=True)
-class _Slopes:
-    """One scale's mean slopes: ``cox`` and ``weight`` (background,), ``margin`` (background, intervals)."""
+class _Prepared:
+    """The background at given times: scores (patients, scores), shares (patients x scores, predictors)."""
 
-    cox: FloatArray
-    margin: FloatArray
-    weight: FloatArray
+    scores: FloatArray
+    shares: FloatArray
+    answers: FloatArray
+    reference: FloatArray
+    slopes: Answers
 
-    @classmethod
-    def zero(cls, shape: tuple[int, ...]) -> "_Slopes":
-        return cls(np.zeros(shape[0]), np.zeros(shape), np.zeros(shape[0]))
 
-    def add(self, cox: FloatArray, margin: FloatArray, weight: FloatArray, factor: FloatArray) -> None:
-        np.add(self.cox, factor * cox, out=self.cox)
-        np.add(self.margin, factor[:, None] * margin, out=self.margin)
-        np.add(self.weight, factor * weight, out=self.weight)
+@dataclass(frozen=True)
+class EndpointExplainer:
+    """Explains a model against a fixed weighted background of training patients.
+
+    ``owners`` (columns, predictors) says which predictor a column shows, ``disease`` is the predictor to
+    which everything belongs that depends on the disease alone, ``groups`` names each predictor's group.
+    """
+
+    model: EndpointModel
+    background: Background
+    owners: FloatArray
+    disease: int
+    groups: tuple[str, ...]
+    _prepared: dict[bytes, _Prepared] = field(default_factory=dict, repr=False, compare=False)
+
+    def explain(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Explained:
+        """Explain every outcome at every time; a model without time answers one column.
+
+        Raises:
+            NotExplained: when contributions miss a prediction by 0.000001 or more, or are not finite.
+
+        """
+        linked = links(self.model)
+        ready = self.prepared(times)
+        parts = self.model.parts(X, strata, times)
+        scores, shares = parts.total(), parts.by_predictor(self.owners, disease=self.disease)
+        prediction = on_both_scales(self.model, scores, times, linked)
+        carried = [
+            self._carry(ready, score, share, answer.ravel())
+            for score, share, answer in zip(scores, shares, prediction, strict=True)
+        ]
+        contributions = np.stack(carried).reshape(*prediction.shape, -1)
+        explained = self._explained(linked, prediction, ready.reference, contributions)
+        _require_sums(explained)
+        return explained
+
+    def prepared(self, times: FloatArray) -> _Prepared:
+        """Return the background's scores and shares at these times; made once and kept."""
+        key = times.tobytes()
+        found = self._prepared.get(key)
+        if found is None:
+            if len(self._prepared) >= MOST_PREPARED:
+                self._prepared.clear()
+            found = self._prepared[key] = self._prepare(times)
+        return found
+
+    def _prepare(self, times: FloatArray) -> _Prepared:
+        linked = links(self.model)
+        parts = self.model.parts(self.background.X, self.background.strata, times)
+        scores, shares = parts.total(), parts.by_predictor(self.owners, disease=self.disease)
+        answers = on_both_scales(self.model, scores, times, linked)
+        reference: FloatArray = np.tensordot(self.background.weights, answers, axes=1)
+        slopes = answers_of(self.model, times, linked)
+        flat = shares.reshape(-1, shares.shape[2])
+        return _Prepared(scores, flat, answers.reshape(len(answers), -1), reference, slopes)
+
+    def _carry(
+        self, ready: _Prepared, scores: FloatArray, shares: FloatArray, answers: FloatArray
+    ) -> FloatArray:
+        """Return one patient's contributions, shape (answers, predictors)."""
+        slopes = mean_slopes(ready.slopes, ready.scores, scores, answers - ready.answers)
+        slopes *= self.background.weights[:, None]
+        carried: FloatArray = slopes.sum(axis=1) @ shares - slopes.reshape(len(answers), -1) @ ready.shares
+        return carried
+
+    def _explained(
+        self, linked: tuple[Link, ...], prediction: FloatArray, reference: FloatArray, carried: FloatArray
+    ) -> Explained:
+        groups = tuple(dict.fromkeys(self.groups))
+        members = np.array([[group == name for name in groups] for group in self.groups], dtype=np.float64)
+        return Explained(
+            outcomes=self.model.outcomes,
+            scales=tuple((PROBABILITY, link.name) for link in linked),
+            groups=groups,
+            prediction=prediction,
+            reference=reference,
+            contributions=carried,
+            grouped=carried @ members,
+        )
+
+
+def _require_sums(explained: Explained) -> None:
+    """Refuse contributions that do not add up, naming the outcome and the scale."""
+    missed = np.abs(explained.reference + explained.contributions.sum(axis=-1) - explained.prediction)
+    faults = ~(missed < ADDITIVITY)
+    if faults.any():
+        _, scale, outcome, _ = np.argwhere(faults)[0]
+        name = f"{explained.outcomes[outcome]} on the scale of the {explained.scales[outcome][scale]}"
+        worst = float(missed[:, scale, outcome].max())
+        raise NotExplained(f"contributions to {name} miss the prediction by {worst:.2g}")

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from models.information import NextTest
+
 
 @dataclass(frozen=True)
 class SurvivalCurve:
@@ -41,8 +43,16 @@ class Contribution:
 
 
 @dataclass(frozen=True)
+class GroupContribution:
+    """What a group of predictors adds to, or takes from, the reference: the sum of its predictors'."""
+
+    group: str
+    contribution: float
+
+
+@dataclass(frozen=True)
 class ExplainedScale:
-    """Contributions on one scale: ``reference`` plus their sum is ``prediction``."""
+    """Contributions on one scale: ``reference`` plus their sum, by predictor or group, is ``prediction``."""
 
     scale: str
     unit: str
@@ -50,6 +60,7 @@ class ExplainedScale:
     reference: float
     reference_name: str
     contributions: tuple[Contribution, ...]
+    groups: tuple[GroupContribution, ...]
 
 
 @dataclass(frozen=True)
@@ -80,5 +91,6 @@ class Prediction:
     median: MedianSurvival
     curve: SurvivalCurve
     explanation: Explanation
+    next_tests: tuple[NextTest, ...]
     warnings: tuple[Caution, ...]
     notice: str

@@ -61,7 +61,7 @@ class Champions:
 
 def _load(shelved: Shelved) -> Champion:
     bundle = read_bundle(shelved.folder, expected_hash=shelved.bundle)
-    _ = bundle.explainers  # scored now, so that the first patient does not wait for it
+    bundle.prepare()
     card = bundle.card
     stamp = ModelStamp(
         shelved.name, shelved.version, shelved.bundle, card.title, bundle.protocol.name, bundle.evidence

@@ -11,12 +11,12 @@ from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.protocol import StudyProtocol
 from models.bundle import strata
-from models.ipcw import integrated_brier
 from models.curves import IntArray
+from models.ipcw import integrated_brier
 from training import metrics
 from training.baselines import fit_kaplan_meier, fit_plain_cox
 from training.bootstrap import Resampled
-from training.fit import fit_mixture
+from training.fit import fit_model
 from training.plan import TrainingPlan
 from training.split import Split
 
@@ -83,10 +83,10 @@ def predict_held_out(
     curves = {name: np.empty((len(cohort), len(times))) for name in (MODEL, KAPLAN_MEIER, COX)}
     for train, test in split.parts():
         known, known_outcome = cohort.take(train), outcome.take(train)
-        fitted = fit_mixture(known, known_outcome, protocol=protocol, plan=plan)
+        fitted = fit_model(known, known_outcome, protocol=protocol, plan=plan)
         X, X_test = fitted.encoder.encode(known), fitted.encoder.encode(cohort.take(test))
         models = {
-            MODEL: fitted.mixture,
+            MODEL: fitted.model,
             KAPLAN_MEIER: fit_kaplan_meier(X, stratum[train], known_outcome),
             COX: fit_plain_cox(X, stratum[train], known_outcome),
         }

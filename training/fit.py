@@ -7,31 +7,33 @@ from threadpoolctl import threadpool_limits
 
 from features.censoring import Outcome
 from features.cohort import Cohort
-from features.dictionary import FloatArray
 from features.encoder import Encoder
 from features.protocol import StudyProtocol
 from models.applicability import Applicability
+from models.background import fit_background
 from models.bundle import ModelBundle, strata
 from models.card import ModelCard
 from models.cox import RidgeCox
-from models.ensemble import CrossValidatedMixture, Mixture
-from models.curves import IntArray, supported_until
+from models.curves import supported_until
+from models.ensemble import CrossFitted
+from models.hazard import HazardModel
+from models.information import Information
 from training.plan import TrainingPlan
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """An encoder and the mixture fitted on what it encodes."""
+    """An encoder and the model fitted on what it encodes."""
 
     encoder: Encoder
-    mixture: Mixture
+    model: HazardModel
 
 
-def fit_mixture(cohort: Cohort, outcome: Outcome, *, protocol: StudyProtocol, plan: TrainingPlan) -> Fitted:
-    """Learn the encoding and both members from these patients alone."""
+def fit_model(cohort: Cohort, outcome: Outcome, *, protocol: StudyProtocol, plan: TrainingPlan) -> Fitted:
+    """Learn the encoding and the model from these patients alone."""
     encoder = Encoder.fit(cohort, predictors=protocol.predictors)
-    estimator = CrossValidatedMixture(
-        until=max(protocol.horizons),
+    estimator = CrossFitted(
+        outcome=protocol.endpoint,
         cox=RidgeCox(seed=plan.seed, folds=plan.inner_folds),
         folds=plan.inner_folds,
         seed=plan.seed,
@@ -54,8 +56,6 @@ def bundle_from(
     """Put everything needed to answer beside the fitted model."""
     stratum = strata(cohort, protocol.diseases)
     X = fitted.encoder.encode(cohort)
-    survival = fitted.mixture.survival(X, stratum, np.array([protocol.explained_horizon]))[:, 0]
-    rows = _evenly_spread(survival, stratum, plan.background)
     supported = {
         disease: supported_until(outcome.take(stratum == at), at_risk=plan.smallest_at_risk)
         for at, disease in enumerate(protocol.diseases)
@@ -64,21 +64,14 @@ def bundle_from(
         protocol=protocol,
         dictionary=fitted.encoder.dictionary,
         encoder=fitted.encoder,
-        mixture=fitted.mixture,
+        model=fitted.model,
         supported=supported,
         applicability=Applicability.fit(cohort, predictors=protocol.predictors, diseases=protocol.diseases),
-        background=X[rows],
-        background_strata=stratum[rows],
+        information=Information.fit(cohort, fitted.encoder, protocol.predictors, protocol.diseases),
+        background=fit_background(
+            fitted.model, X, stratum, np.array(protocol.horizons), size=plan.background
+        ),
         evidence=cohort.evidence,
         cohort_fingerprint=cohort.fingerprint(),
         card=card,
     )
-
-
-def _evenly_spread(survival: FloatArray, stratum: IntArray, count: int) -> IntArray:
-    """Return patients spread evenly over disease and predicted survival: their mean is near the cohort's."""
-    order = np.lexsort((survival, stratum))
-    if len(order) <= count:
-        return order.astype(np.int64)
-    centres = (np.arange(count) + 0.5) * len(order) / count
-    return order[centres.astype(np.int64)].astype(np.int64)

@@ -10,8 +10,8 @@ import numpy as np
 
 from features.censoring import Outcome
 from features.dictionary import FloatArray
-from models.ipcw import censoring_survival
 from models.curves import IntArray, kaplan_meier, step
+from models.ipcw import censoring_survival
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ class TrainingPlan:
     evaluation_folds: int = 5
     inner_folds: int = 5
     bootstrap: int = 200
-    background: int = 256
+    background: int = 64
     smallest_at_risk: int = 10
 
     def as_dict(self) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from features.cohort import Cohort
 from features.protocol import StudyProtocol
 from models.bundle import SURVIVAL, ModelBundle
 from models.card import ModelCard
-from models.explanation import METHOD
 from models.curves import kaplan_meier
+from models.explanation import METHOD
 from training.evaluate import EVERYONE, MODEL, Evaluation
 from training.metrics import restricted_mean_risk
 from training.plan import TrainingPlan
@@ -44,8 +44,9 @@ def model_card(
         endpoint=protocol.endpoint,
         horizons=protocol.horizons,
         method=(
-            "Average of a ridge-penalised Cox model, stratified by disease, and boosted discrete-time "
-            f"hazards started from it, weighted per disease by cross-validation. Explanations: {METHOD}."
+            "Discrete-time hazards: the mean log odds of ridge-penalised Cox scores, stratified by disease, "
+            "of trees boosted from them and of trees boosted freely, cross-fitted and weighted by held-out "
+            f"likelihood. Explanations: {METHOD}."
         ),
         cohorts=tuple(source.as_dict() for source in cohort.provenance),
         patients=len(cohort),

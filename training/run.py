@@ -17,7 +17,7 @@ from models.registry.tracking import TrackedRun, environment, tracked_run
 from models.shelf import Shelf
 from training import report
 from training.evaluate import Evaluation, evaluate, predict_held_out
-from training.fit import bundle_from, fit_mixture
+from training.fit import bundle_from, fit_model
 from training.gate import Verdict, judge
 from training.plan import TrainingPlan
 from training.scope import in_scope, with_every_disease
@@ -66,7 +66,7 @@ def train(
     held_out = predict_held_out(cohort, outcome, split, protocol=protocol, plan=plan)
     evaluation = evaluate(held_out, protocol=protocol, plan=plan)
     report_progress("fitting on everyone")
-    fitted = fit_mixture(cohort, outcome, protocol=protocol, plan=plan)
+    fitted = fit_model(cohort, outcome, protocol=protocol, plan=plan)
     card = report.model_card(cohort, outcome, evaluation, protocol=protocol, plan=plan)
     bundle = bundle_from(fitted, cohort, outcome, protocol=protocol, plan=plan, card=card)
     report_progress("tracking and registering")
@@ -115,15 +115,9 @@ def _log(
             "events": bundle.card.events,
             "cohort_fingerprint": bundle.cohort_fingerprint,
             "evidence": bundle.evidence,
-            "cox_penalty": bundle.mixture.cox.penalty,
             "python": platform.python_version(),
         }
-        | {
-            f"cox_weight.{disease}": weight
-            for disease, weight in zip(
-                bundle.protocol.diseases, bundle.mixture.cox_weight.tolist(), strict=True
-            )
-        }
+        | dict(bundle.model.chosen)
     )
     run.log_metrics(flat_metrics(evaluation))
     run.log_document({"cohorts": [source.as_dict() for source in cohort.provenance]}, "cohort.json")

@@ -6,7 +6,7 @@ from features.endpoints import overall_survival
 from models.bundle import ModelBundle, strata
 from tests.lib.patients import protocol
 from training.evaluate import Evaluation, evaluate, predict_held_out
-from training.fit import bundle_from, fit_mixture
+from training.fit import bundle_from, fit_model
 from training.plan import TrainingPlan
 from training.report import model_card
 from training.split import split_by_patient
@@ -29,6 +29,6 @@ def small_bundle(cohort: Cohort) -> ModelBundle:
     """Fit and bundle a small cohort."""
     study = protocol()
     outcome, evaluation = small_evaluation(cohort)
-    fitted = fit_mixture(cohort, outcome, protocol=study, plan=PLAN)
+    fitted = fit_model(cohort, outcome, protocol=study, plan=PLAN)
     card = model_card(cohort, outcome, evaluation, protocol=study, plan=PLAN)
     return bundle_from(fitted, cohort, outcome, protocol=study, plan=PLAN, card=card)

@@ -1,4 +1,4 @@
-"""The mixture: what it answers, and that its weights follow the evidence."""
+"""The cross-fitted ensemble: what it averages, and that its weights follow the evidence."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,12 @@ import pytest
 from features.censoring import Outcome
 from features.errors import NotFittable
 from models.cox import RidgeCox
-from models.ensemble import CrossValidatedMixture, _choose_weight
+from models.ensemble import PRIOR, CrossFitted, _weigh
+from models.hazard import interval_edges, person_intervals
 from tests.models.outcomes import sample_outcome
 
 TIMES = np.linspace(2.0, 60.0, 30)
-QUICK = CrossValidatedMixture(until=60.0, cox=RidgeCox(penalties=(1.0,), folds=3), folds=3)
+QUICK = CrossFitted(cox=RidgeCox(penalties=(1.0,), folds=3), folds=3, repeats=2)
 
 
 def made(seed, *, patients, curved=False):
@@ -28,22 +29,6 @@ def fitted():
     return X, strata, QUICK.fit(X, strata, outcome)
 
 
-def test_each_stratum_has_a_weight_between_0_and_1(fitted):
-    weight = fitted[2].cox_weight
-    assert weight.shape == (2,)
-    assert ((weight >= 0) & (weight <= 1)).all()
-
-
-def test_survival_is_the_weighted_mean_of_its_members(fitted):
-    X, strata, model = fitted
-    cox, boosted = model.cox.survival(X, strata, TIMES), model.hazard.survival(X, strata, TIMES)
-    assert np.abs(cox - boosted).max() > 0.1
-    for stratum, weight in enumerate(model.cox_weight):
-        rows = strata == stratum
-        expected = weight * cox[rows] + (1.0 - weight) * boosted[rows]
-        np.testing.assert_allclose(model.survival(X, strata, TIMES)[rows], expected, atol=1e-12)
-
-
 def test_survival_lies_between_0_and_1_and_never_rises(fitted):
     rng = np.random.default_rng(3)
     anyone = rng.normal(size=(300, 2)) * 5.0
@@ -53,26 +38,52 @@ def test_survival_lies_between_0_and_1_and_never_rises(fitted):
     assert (np.diff(survival, axis=1) <= 1e-12).all()
 
 
-def test_the_boosted_hazard_starts_from_the_mixtures_own_cox_model(fitted):
-    model = fitted[2]
-    assert model.hazard.start.as_dict() == model.cox.as_dict()
+def test_held_out_predictions_know_nothing_of_their_own_outcome():
+    _, strata, outcome = made(2, patients=400)
+    noise = np.random.default_rng(0).normal(size=(400, 30))
+    found = QUICK.cross_fit(noise, strata, outcome)
+    seen = found.model.scores(noise, strata, TIMES).mean(axis=1)
+    left_out = found.held_out.mean(axis=1)
+    died_early = outcome.event & (outcome.duration < 12.0)
+
+    def gap(margins):
+        return margins[died_early].mean() - margins[~died_early].mean()
+
+    assert gap(seen) > gap(left_out) + 0.05
 
 
-def test_where_hazards_are_proportional_the_cox_model_carries_the_mixture():
-    assert QUICK.fit(*made(4, patients=800)).cox_weight.min() >= 0.5
+def test_where_the_effect_is_linear_the_truth_is_recovered():
+    X, strata, outcome = made(4, patients=1500)
+    truth = np.exp(-np.outer(np.array([0.02, 0.04])[strata] * np.exp(0.8 * X[:, 0]), TIMES))
+    assert np.abs(QUICK.fit(X, strata, outcome).survival(X, strata, TIMES) - truth).mean() < 0.03
 
 
-def test_where_the_effect_is_curved_the_boosted_hazard_carries_the_mixture():
-    assert QUICK.fit(*made(5, patients=1200, curved=True)).cox_weight.max() <= 0.5
+def test_where_the_effect_is_curved_trees_recover_it():
+    X, strata, outcome = made(5, patients=1500, curved=True)
+    hazard = np.array([0.02, 0.04])[strata] * np.exp(2.0 * (np.abs(X[:, 0]) > 1))
+    truth = np.exp(-np.outer(hazard, TIMES))
+    cox = RidgeCox(penalties=(1.0,)).fit(X, strata, outcome).survival(X, strata, TIMES)
+    ours = QUICK.fit(X, strata, outcome).survival(X, strata, TIMES)
+    assert np.abs(ours - truth).mean() < 0.5 * np.abs(cox - truth).mean()
 
 
 def test_the_same_data_give_the_same_model(fitted):
     again = QUICK.fit(*made(1, patients=500, curved=True))
-    model = fitted[2]
-    assert again.cox.as_dict() == model.cox.as_dict()
-    assert again.hazard.booster == model.hazard.booster
-    assert again.hazard.as_dict() == model.hazard.as_dict()
-    assert again.cox_weight.tolist() == model.cox_weight.tolist()
+    assert again.files() == fitted[2].files()
+
+
+def test_another_seed_gives_another_model(fitted):
+    other = CrossFitted(cox=QUICK.cox, folds=3, repeats=2, seed=9).fit(*made(1, patients=500, curved=True))
+    assert other.files() != fitted[2].files()
+
+
+def test_a_constant_column_changes_nothing_that_a_patient_would_notice():
+    X, strata, outcome = made(7, patients=400)
+    with_constant = np.column_stack([X, np.full(len(X), 3.0)])
+    plain = QUICK.fit(X, strata, outcome).survival(X, strata, TIMES)
+    padded = QUICK.fit(with_constant, strata, outcome).survival(with_constant, strata, TIMES)
+    assert np.abs(plain - padded).max() < 0.1
+    assert np.abs(plain - padded).mean() < 0.01
 
 
 def test_fewer_events_than_folds_are_not_fittable():
@@ -83,38 +94,26 @@ def test_fewer_events_than_folds_are_not_fittable():
         QUICK.fit(X, strata, Outcome(outcome.duration, event))
 
 
-def compared(seed, *, patients=400):
-    """Return deaths nobody censors, the true curves and curves that are the same for everyone."""
-    rng = np.random.default_rng(seed)
+def compared(patients):
+    """Return person-intervals, margins that are true and margins that are the same for everyone."""
+    rng = np.random.default_rng(8)
     hazard = rng.lognormal(-3.5, 0.8, patients)
     outcome = Outcome(rng.exponential(1.0 / hazard), np.ones(patients, dtype=bool))
-    blunt = np.exp(-np.outer(np.full(patients, 0.05), TIMES))
-    return outcome, np.exp(-np.outer(hazard, TIMES)), blunt
+    edges = interval_edges(outcome, count=20)
+    widths = np.diff(np.append(0.0, edges))
+    chance = np.minimum(-np.expm1(-np.outer(hazard, widths)), 1.0 - 1e-9)
+    true = np.log(chance) - np.log1p(-chance)
+    return person_intervals(outcome, edges), true, np.full_like(true, true.mean())
 
 
-def test_members_that_cannot_be_told_apart_weigh_one_half_each():
-    outcome, truth, _ = compared(7)
-    assert _choose_weight(np.stack([truth, truth]), outcome, TIMES) == 0.5
+def test_kinds_that_cannot_be_told_apart_keep_their_usual_weights():
+    rows, true, _ = compared(200)
+    np.testing.assert_allclose(_weigh(np.stack([true, true, true]), rows), PRIOR, atol=0.051)
 
 
-def test_the_weight_is_the_logistic_function_of_the_error_saved_in_standard_errors():
-    outcome, truth, blunt = compared(8)
-    close = 0.9 * truth + 0.1 * blunt
-    alive = outcome.duration[:, None] > TIMES  # nobody is censored, so the Brier score needs no weights
-    cox, boosted = (np.trapezoid((alive - c) ** 2, TIMES, axis=1) / 58.0 for c in (close, truth))
-    z = (boosted - cox).mean() / ((boosted - cox).std(ddof=1) / 20.0)
-    chosen = _choose_weight(np.stack([close, truth]), outcome, TIMES)
-    assert chosen == pytest.approx(1.0 / (1.0 + np.exp(-z)), abs=1e-9)
-    assert 0.0 < chosen < 0.5
-
-
-def test_a_member_that_is_clearly_better_gets_nearly_all():
-    outcome, truth, blunt = compared(9)
-    assert _choose_weight(np.stack([truth, blunt]), outcome, TIMES) > 0.95
-    assert _choose_weight(np.stack([blunt, truth]), outcome, TIMES) < 0.05
-
-
-def test_exchanging_the_members_exchanges_their_weights():
-    outcome, truth, blunt = compared(10, patients=60)
-    one, other = (_choose_weight(np.stack(c), outcome, TIMES) for c in ((truth, blunt), (blunt, truth)))
-    assert one + other == pytest.approx(1.0)
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_a_kind_that_is_much_better_takes_nearly_all(best):
+    rows, true, blunt = compared(3000)
+    kinds = [blunt, blunt, blunt]
+    kinds[best] = true
+    assert _weigh(np.stack(kinds), rows)[best] >= 0.8

@@ -1,171 +1,291 @@
-"""Explanations: they add up, start where they say, and agree with Shapley values sampled independently."""
+"""Explanations: they add up, start at the cohort mean, follow the integral, agree with Shapley values."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import factorial
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 from scipy.stats import spearmanr
 
-from models.bundle import LOG_HAZARD, SURVIVAL
-from models.explanation import Explainer
+from features.errors import NotExplained
+from models.background import Background, fit_background
+from models.endpoint import EndpointModel, probabilities
+from models.explanation import EndpointExplainer
+from models.link import links, on_both_scales
+from tests.models.endpoint_doubles import (
+    EDGES,
+    Additive,
+    ResponseDouble,
+    competing_double,
+    hazard_double,
+    mixture_double,
+    patients,
+    response_double,
+)
 
-HORIZONS = (12.0, 24.0, 36.0, 60.0)
+COLUMNS = 6
+TIMES = np.array([6.0, 12.0, 30.0, 48.0])
+DOUBLES = {
+    "hazard": hazard_double(COLUMNS, seed=6),
+    "mixture": mixture_double(COLUMNS, seed=1),
+    "competing": competing_double(COLUMNS, seed=2),
+    "response": response_double(COLUMNS, seed=3),
+}
 
 
-def explainer(bundle, horizon, *, X=None, strata=None, owners=None):
-    """Prepare an explainer, against the bundle's own background unless another is given."""
-    return Explainer.prepare(
-        bundle.mixture,
-        horizon=horizon,
-        owners=bundle.encoder.owners() if owners is None else owners,
-        disease=bundle.dictionary.names.index("disease"),
-        X=bundle.background if X is None else X,
-        strata=bundle.background_strata if strata is None else strata,
-    )
+def owners(predictors: int = COLUMNS) -> np.ndarray:
+    """Every column its own predictor, the disease behind them without a column."""
+    return np.eye(predictors, predictors + 1)
 
 
-def with_weight(bundle, *weight):
-    return replace(bundle, mixture=replace(bundle.mixture, cox_weight=np.array(weight)))
+def explainer(model: EndpointModel, background: Background, **changed) -> EndpointExplainer:
+    given = {"owners": owners(), "disease": COLUMNS, "groups": ("a", "a", "b", "b", "b", "c", "disease")}
+    return EndpointExplainer(model, background, **given | changed)
+
+
+def even(X, strata) -> Background:
+    return Background(X, strata, np.full(len(X), 1.0 / len(X)))
 
 
 @pytest.fixture(scope="module")
-def half_boosted(bundle):
-    """The bundle with a mixture in which both members count, each disease in its own measure."""
-    return with_weight(bundle, 0.3, 0.6)
+def cohort():
+    return patients(300, COLUMNS, seed=4)
 
 
-@pytest.fixture(params=["bundle", "half_boosted"])
-def explained(request):
-    return request.getfixturevalue(request.param)
+@pytest.fixture(params=DOUBLES)
+def model(request):
+    return DOUBLES[request.param]
 
 
-@pytest.mark.parametrize("horizon", HORIZONS)
-def test_both_scales_add_up_to_the_prediction(explained, cohort, horizon):
-    X, strata = explained.encoder.encode(cohort), explained.strata(cohort)
-    survival = explained.mixture.survival(X, strata, np.array([horizon]))[:, 0]
-    for row in range(0, len(cohort), 5):
-        on_survival, on_log_hazard = explained.explainers[horizon].explain(X[[row]], strata[[row]])
-        assert on_survival.prediction == pytest.approx(survival[row], abs=1e-9)
-        assert on_log_hazard.prediction == pytest.approx(np.log(-np.log(survival[row])), abs=1e-9)
-        for scale in (on_survival, on_log_hazard):
-            assert scale.reference + scale.contributions.sum() == pytest.approx(scale.prediction, abs=1e-9)
+@pytest.fixture
+def explained(model, cohort):
+    X, strata = cohort
+    ready = explainer(model, fit_background(model, X, strata, TIMES, size=40))
+    return ready.explain(X[:25], strata[:25], TIMES)
 
 
-@pytest.mark.parametrize("horizon", HORIZONS)
-def test_the_reference_is_the_mean_prediction_of_the_background(explained, cohort, horizon):
-    at = explained.mixture.survival(explained.background, explained.background_strata, np.array([horizon]))
-    X, strata = explained.encoder.encode(cohort)[:1], explained.strata(cohort)[:1]
-    on_survival, on_log_hazard = explained.explainers[horizon].explain(X, strata)
-    assert on_survival.reference == pytest.approx(at.mean(), abs=1e-9)
-    assert on_log_hazard.reference == pytest.approx(np.log(-np.log(at)).mean(), abs=1e-9)
+def test_contributions_lead_from_the_cohorts_mean_to_the_prediction(explained, model, cohort):
+    X, strata = cohort
+    everyone = on_both_scales(model, model.scores(X, strata, TIMES), TIMES, links(model))
+    np.testing.assert_allclose(explained.reference, everyone.mean(axis=0), atol=1e-8)
+    np.testing.assert_allclose(explained.prediction, everyone[:25], atol=1e-9)
+    total = explained.reference + explained.contributions.sum(axis=-1)
+    np.testing.assert_allclose(total, everyone[:25], atol=1e-6)
 
 
-def test_a_patient_explained_against_themself_owes_nothing_to_any_predictor(half_boosted, cohort):
-    X, strata = half_boosted.encoder.encode(cohort), half_boosted.strata(cohort)
-    for row in (0, 1, 2):
-        alone = explainer(half_boosted, 24.0, X=X[[row]], strata=strata[[row]])
-        for scale in alone.explain(X[[row]], strata[[row]]):
-            np.testing.assert_allclose(scale.contributions, 0.0, atol=1e-12)
-        other = row + 3
-        assert any(abs(s.contributions).max() > 1e-3 for s in alone.explain(X[[other]], strata[[other]]))
+def test_on_the_probability_the_prediction_is_the_models_own(explained, model, cohort):
+    X, strata = cohort
+    np.testing.assert_allclose(
+        explained.prediction[:, 0], probabilities(model, X[:25], strata[:25], TIMES), atol=1e-12
+    )
 
 
-def test_a_cox_model_alone_is_explained_by_its_own_terms_on_the_log_hazard_scale(bundle, cohort):
-    cox_only = with_weight(bundle, 1.0, 1.0)
-    X, strata = bundle.encoder.encode(cohort), bundle.strata(cohort)
-    cox, owners = bundle.mixture.cox, bundle.encoder.owners()
-    terms = cox.terms(X, strata) @ owners
-    background = cox.terms(bundle.background, bundle.background_strata) @ owners
-    base = cox.log_baseline(np.array([0, 1]), np.array([24.0]))[:, 0]
-    disease = bundle.dictionary.names.index("disease")
-    for row in range(20):
-        expected = terms[row] - background.mean(axis=0)
-        expected[disease] += base[strata[row]] - base[bundle.background_strata].mean()
-        _, on_log_hazard = explainer(cox_only, 24.0).explain(X[[row]], strata[[row]])
-        np.testing.assert_allclose(on_log_hazard.contributions, expected, atol=1e-9)
+def test_a_groups_contribution_is_that_of_the_group_as_one_predictor(model, cohort):
+    X, strata = cohort
+    background = even(X[100:130], strata[100:130])
+    apart = explainer(model, background).explain(X[:5], strata[:5], TIMES)
+    merged = np.zeros((COLUMNS, 4))
+    merged[[0, 1], 0] = merged[[2, 3, 4], 1] = merged[5, 2] = 1.0
+    joined = explainer(model, background, owners=merged, disease=3, groups=("a", "b", "c", "disease"))
+    together = joined.explain(X[:5], strata[:5], TIMES)
+    assert apart.groups == ("a", "b", "c", "disease")
+    np.testing.assert_allclose(apart.grouped, together.contributions, atol=1e-10)
+    np.testing.assert_allclose(apart.grouped.sum(axis=-1), apart.contributions.sum(axis=-1), atol=1e-10)
 
 
-def test_a_predictor_equal_to_the_only_background_patients_contributes_nothing(bundle, cohort):
-    cox_only = with_weight(bundle, 1.0, 1.0)
-    X, strata = bundle.encoder.encode(cohort), bundle.strata(cohort)
-    background = X[[0]].copy()
-    changed = bundle.encoder.names.index("age")
-    background[0, changed] += 10.0
-    one = explainer(cox_only, 24.0, X=background, strata=strata[[0]])
-    for scale in one.explain(X[[0]], strata[[0]]):
-        others = np.delete(scale.contributions, bundle.dictionary.names.index("age"))
-        assert (others == 0.0).all()
-        assert scale.contributions.sum() == pytest.approx(scale.prediction - scale.reference, abs=1e-9)
+@pytest.mark.parametrize("name", DOUBLES)
+def test_each_contribution_is_the_integral_of_its_slope(name, cohort):
+    """An adaptive quadrature of one predictor's shares times the model's slopes, line by line."""
+    model, (X, strata) = DOUBLES[name], cohort
+    times, predictor, outcome = TIMES[[1]], 2, 0
+    found = explainer(model, even(X[:3], strata[:3])).explain(X[3:4], strata[3:4], times)
+    parts = model.parts(X[:4], strata[:4], times)
+    scores, shares = parts.total(), parts.by_predictor(owners(), disease=COLUMNS)[:, :, predictor]
+
+    def slope(at, start):
+        along = scores[start] + at * (scores[3] - scores[start])
+        return float(model.slopes(along[None], times)[0, outcome, 0] @ (shares[3] - shares[start]))
+
+    expected = np.mean([quad(slope, 0.0, 1.0, args=(start,), epsabs=1e-11)[0] for start in range(3)])
+    assert found.contributions[0, 0, outcome, 0, predictor] == pytest.approx(expected, abs=1e-8)
 
 
-def test_a_predictor_without_a_column_contributes_nothing(half_boosted, cohort):
-    owners = half_boosted.encoder.owners()
-    silenced = half_boosted.dictionary.names.index("sex")
-    disease = half_boosted.dictionary.names.index("disease")
-    owners[:, disease] += owners[:, silenced]
-    owners[:, silenced] = 0.0
-    X, strata = half_boosted.encoder.encode(cohort), half_boosted.strata(cohort)
-    prepared = explainer(half_boosted, 24.0, owners=owners)
-    for scale in prepared.explain(X[[0]], strata[[0]]):
-        assert scale.contributions[silenced] == 0.0
-        assert scale.reference + scale.contributions.sum() == pytest.approx(scale.prediction, abs=1e-9)
+def test_a_proportional_model_is_explained_by_its_own_terms_on_the_log_hazard(cohort):
+    X, strata = cohort
+    cox = replace(DOUBLES["mixture"], strata=DOUBLES["mixture"].strata.copy())
+    cox.strata[:, -1] = 1.0
+    background = fit_background(cox, X, strata, TIMES, size=40)
+    found = explainer(cox, background).explain(X[:10], strata[:10], TIMES)
+    shares = cox.parts(X[:10], strata[:10], TIMES).by_predictor(owners(), disease=COLUMNS)[:, 0]
+    behind = cox.parts(background.X, background.strata, TIMES).by_predictor(owners(), disease=COLUMNS)[:, 0]
+    expected = shares - background.weights @ behind
+    for time in range(len(TIMES)):
+        np.testing.assert_allclose(found.contributions[:, 1, 0, time], expected, atol=1e-6)
 
 
-def test_the_strongest_reason_raises_one_scale_and_lowers_the_other(bundle, cohort):
-    for row in range(0, 60, 3):
-        scales = bundle.predict(cohort.take(np.array([row]))).explanation.scales
-        by_name = {s.scale: np.array([c.contribution for c in s.contributions]) for s in scales}
-        strongest = int(np.argmax(np.abs(by_name[LOG_HAZARD])))
-        assert by_name[SURVIVAL][strongest] * by_name[LOG_HAZARD][strongest] < 0
+def test_log_odds_of_one_score_are_explained_by_their_own_terms(cohort):
+    X, strata = cohort
+    model = DOUBLES["response"]
+    background = even(X[:30], strata[:30])
+    found = explainer(model, background).explain(X[30:40], strata[30:40], TIMES)
+    shares = model.parts(X[:40], strata[:40], TIMES).by_predictor(owners(), disease=COLUMNS)[:, 0]
+    _, on_log_odds = (
+        found.contributions[:, scale, model.outcomes.index("overall_response"), 0] for scale in (0, 1)
+    )
+    np.testing.assert_allclose(on_log_odds, shares[30:] - shares[:30].mean(axis=0), atol=1e-6)
 
 
-def sampled_shapley(bundle, rows, strata, *, horizon, permutations, seed):
-    """Estimate interventional Shapley values of survival by random orders of predictors.
+def test_explained_against_themself_nobody_owes_anything(model, cohort):
+    X, strata = cohort
+    alone = explainer(model, even(X[:1], strata[:1]))
+    assert np.abs(alone.explain(X[:1], strata[:1], TIMES).contributions).max() < 1e-12
+    assert np.abs(alone.explain(X[1:2], strata[1:2], TIMES).contributions).max() > 1e-3
 
-    Predictors switch one after the other from each background patient's value to the patient's, in an order
-    and in its reverse; disease switches its column and the stratum. Nothing here reads the explainer.
+
+def test_a_value_that_all_background_patients_share_contributes_nothing(model, cohort):
+    X, strata = cohort
+    behind = X[10:30].copy()
+    behind[:, 2] = X[0, 2]
+    found = explainer(model, even(behind, strata[10:30])).explain(X[:1], strata[:1], TIMES)
+    assert np.abs(found.contributions[..., 2]).max() < 1e-12
+    assert np.abs(found.contributions[..., 3]).max() > 1e-4
+
+
+def test_what_depends_on_the_disease_alone_is_the_diseases(model, cohort):
+    X, _ = cohort
+    same = np.repeat(X[:1], 2, axis=0)
+    found = explainer(model, even(same[:1], np.array([0]))).explain(same[1:], np.array([1]), TIMES)
+    assert np.abs(found.contributions[..., :COLUMNS]).max() < 1e-12
+    assert np.abs(found.contributions[..., COLUMNS]).min() > 1e-3
+
+
+def test_a_predictor_that_acts_late_contributes_late(cohort):
+    X, strata = cohort
+    double = DOUBLES["mixture"]
+    late = replace(double, steepness=double.steepness.copy(), missing=double.missing.copy())
+    for by_score in (late.steepness, late.missing):
+        by_score[0, 0] = 0.0
+        by_score[1 : 1 + np.searchsorted(EDGES, 12.0) + 1, 0] = 0.0
+    found = explainer(late, even(X[:20], strata[:20])).explain(X[20:30], strata[20:30], TIMES)
+    assert np.abs(found.contributions[:, :, 0, :2, 0]).max() == 0.0
+    assert np.abs(found.contributions[:, :, 0, 3, 0]).min() > 1e-5
+
+
+def test_the_background_is_scored_once_for_the_same_times(cohort, monkeypatch):
+    X, strata = cohort
+    model, asked = competing_double(COLUMNS, seed=9), []
+    original = Additive.parts
+
+    def counted(self, X, strata, times):
+        asked.append(len(X))
+        return original(self, X, strata, times)
+
+    ready = explainer(model, even(X[:50], strata[:50]))
+    monkeypatch.setattr(Additive, "parts", counted)
+    for row in (60, 61, 62):
+        ready.explain(X[[row]], strata[[row]], TIMES[:1])
+    assert sorted(asked) == [1, 1, 1, 50]
+
+
+@pytest.mark.parametrize("steep", [1.0, 3.0, 6.0])
+@pytest.mark.parametrize("make", [hazard_double, mixture_double])
+def test_steep_models_still_add_up(cohort, make, steep):
+    X, strata = cohort
+    model = make(COLUMNS, seed=5, steep=steep)
+    found = explainer(model, even(X[:10], strata[:10])).explain(X[10:20], strata[10:20], TIMES)
+    assert np.abs(found.reference + found.contributions.sum(axis=-1) - found.prediction).max() < 1e-6
+
+
+@dataclass(frozen=True)
+class WrongSlopes(ResponseDouble):
+    factor: float = 1.001
+
+    def slopes(self, scores, times):
+        return super().slopes(scores, times) * self.factor
+
+
+@pytest.mark.parametrize("factor", [1.001, np.nan, np.inf])
+def test_contributions_that_miss_the_prediction_are_refused_by_name(cohort, factor):
+    X, strata = cohort
+    double = DOUBLES["response"]
+    wrong = WrongSlopes(double.steepness, double.missing, double.strata, factor)
+    with np.errstate(invalid="ignore"), pytest.raises(NotExplained, match="complete_response"):
+        explainer(wrong, even(X[:5], strata[:5])).explain(X[5:9], strata[5:9], TIMES)
+
+
+def test_absurd_scores_are_refused_and_not_shown(cohort):
+    X, strata = cohort
+    model = mixture_double(COLUMNS, seed=5, steep=1e5)
+    with np.errstate(all="ignore"), pytest.raises(NotExplained, match="survival"):
+        explainer(model, even(X[:10], strata[:10])).explain(X[10:20], strata[10:20], TIMES)
+
+
+def brute_force(value, players: int) -> np.ndarray:
+    """Shapley's formula over all coalitions; ``value`` takes a 0/1 array of members."""
+    worth = {}
+    for size in range(players + 1):
+        for members in combinations(range(players), size):
+            worth[members] = value(np.isin(np.arange(players), members))
+    shapley = []
+    for player in range(players):
+        others = [p for p in range(players) if p != player]
+        total = 0.0
+        for size in range(players):
+            share = factorial(size) * factorial(players - size - 1) / factorial(players)
+            for members in combinations(others, size):
+                joined = tuple(sorted((*members, player)))
+                total = total + share * (worth[joined] - worth[members])
+        shapley.append(total)
+    return np.stack(shapley, axis=-1)
+
+
+def interventional(model, background: Background, x, stratum, times):
+    """Return the value function: the mean answer when members come from the patient, the rest from others."""
+
+    def value(members):
+        X = np.where(members[:COLUMNS], x, background.X)
+        strata = np.where(members[COLUMNS], stratum, background.strata)
+        answers = on_both_scales(model, model.scores(X, strata, times), times, links(model))
+        return np.tensordot(background.weights, answers, axes=1)
+
+    return value
+
+
+APART = {"hazard": (0.06, 0.01), "mixture": (0.04, 0.01), "competing": (0.06, 0.05), "response": (0.09, 0.02)}
+
+
+@pytest.mark.parametrize("name", DOUBLES)
+def test_close_to_brute_force_shapley_values_of_the_same_value_function(name, cohort, record_property):
+    """Aumann-Shapley and Shapley values differ where the answer bends.
+
+    By how much: the mean absolute difference over a contribution's mean size, on either scale.
     """
-    rng = np.random.default_rng(seed)
-    players = bundle.dictionary.names
-    columns = [[at for at, c in enumerate(bundle.encoder.columns) if c.predictor == name] for name in players]
-    values = np.zeros((len(rows), len(players)))
-    background, old = bundle.background, bundle.background_strata
-    for at, (row, stratum) in enumerate(zip(rows, strata, strict=True)):
-        for _ in range(permutations):
-            drawn = rng.permutation(len(players))
-            for order in (drawn, drawn[::-1]):
-                mixed, where = background.copy(), old.copy()
-                states, which = [mixed.copy()], [where.copy()]
-                for player in order:
-                    mixed[:, columns[player]] = row[columns[player]]
-                    if players[player] == "disease":
-                        where[:] = stratum
-                    states.append(mixed.copy())
-                    which.append(where.copy())
-                stacked = bundle.mixture.survival(np.vstack(states), np.concatenate(which), horizon)
-                mean = stacked.reshape(len(states), len(background)).mean(axis=1)
-                values[at, order] += np.diff(mean)
-    return values / (2 * permutations)
+    (X, strata), model = cohort, DOUBLES[name]
+    background = fit_background(model, X, strata, TIMES, size=24)
+    found = explainer(model, background).explain(X[:8], strata[:8], TIMES).contributions
+    exact = np.stack(
+        [
+            brute_force(interventional(model, background, X[row], strata[row], TIMES), COLUMNS + 1)
+            for row in range(8)
+        ]
+    )
+    np.testing.assert_allclose(exact.sum(axis=-1), found.sum(axis=-1), atol=1e-6)
+    for scale, most in enumerate(APART[name]):
+        correlation = float(spearmanr(exact[:, scale].ravel(), found[:, scale].ravel()).statistic)
+        apart = float(np.abs(exact[:, scale] - found[:, scale]).mean() / np.abs(exact[:, scale]).mean())
+        record_property(f"scale {scale}: rank correlation", correlation)
+        record_property(f"scale {scale}: mean absolute difference over mean size", apart)
+        assert correlation > 0.99
+        assert apart < most
 
 
-def test_contributions_agree_with_sampled_shapley_values(explained, cohort, record_property):
-    X, strata = explained.encoder.encode(cohort), explained.strata(cohort)
-    chosen = np.arange(0, 400, 27)
-    assert len(chosen) == 15
-    assert set(strata[chosen]) == {0, 1}
-    sampled = sampled_shapley(
-        explained, X[chosen], strata[chosen], horizon=np.array([24.0]), permutations=4, seed=5
-    )
-    ours = np.array(
-        [explained.explainers[24.0].explain(X[[r]], strata[[r]])[0].contributions for r in chosen]
-    )
-    np.testing.assert_allclose(sampled.sum(axis=1), ours.sum(axis=1), atol=1e-9)
-    correlation = float(spearmanr(sampled.ravel(), ours.ravel()).statistic)
-    difference = float(np.abs(sampled - ours).mean())
-    strongest = np.mean(np.abs(sampled).argmax(axis=1) == np.abs(ours).argmax(axis=1))
-    record_property("rank_correlation", correlation)
-    record_property("mean_absolute_difference", difference)
-    print(f"rank correlation {correlation:.4f}, mean absolute difference {difference:.5f}")  # noqa: T201
-    print(f"same strongest {strongest:.2f}, mean size {np.abs(sampled).mean():.5f}")  # noqa: T201
-    assert correlation > 0.8
-    assert difference < 0.2 * np.abs(sampled).mean()
+def test_both_are_the_same_where_the_answer_is_a_sum(cohort):
+    X, strata = cohort
+    cox = replace(DOUBLES["mixture"], strata=DOUBLES["mixture"].strata.copy())
+    cox.strata[:, -1] = 1.0
+    background = even(X[:20], strata[:20])
+    found = explainer(cox, background).explain(X[20:21], strata[20:21], TIMES).contributions
+    exact = brute_force(interventional(cox, background, X[20], strata[20], TIMES), COLUMNS + 1)
+    np.testing.assert_allclose(found[0, 1], exact[1], atol=1e-6)

@@ -1,7 +1,5 @@
 """The boosted discrete-time hazard: its person-interval table by hand, its curves by property and truth."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from features.censoring import Outcome
-from models.cox import CoxModel, RidgeCox
+from models.cox import RidgeCox
+from models.ensemble import CrossFitted
 from models.hazard import (
-    BoostedHazard,
     HazardModel,
     exposure,
     interval_edges,
@@ -23,14 +21,21 @@ from tests.models.outcomes import sample_outcome, tied_outcomes
 EDGES = np.array([2.0, 5.0, 9.0])
 
 
-def fitted(seed, *, patients=400, hazards=(0.03, 0.06), columns=3, rounds=100):
+QUICK = CrossFitted(cox=RidgeCox(penalties=(100.0,)), folds=3, repeats=1)
+
+
+def fitted(seed, *, patients=400, hazards=(0.03, 0.06), columns=3):
     """Fit constant hazards, each stratum its own, that no column influences."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(patients, columns))
     strata = rng.integers(0, len(hazards), patients)
     outcome = sample_outcome(rng, np.array(hazards)[strata])
-    start = RidgeCox(penalties=(100.0,)).fit(X, strata, outcome)
-    return X, strata, outcome, BoostedHazard(rounds=rounds).fit(X, strata, outcome, start=start)
+    return X, strata, outcome, QUICK.fit(X, strata, outcome)
+
+
+def columns_of(rows):
+    """Return patient, interval, weight and event of every person-interval."""
+    return rows.patient, rows.interval, rows.weight, rows.event
 
 
 def test_person_intervals_of_a_worked_example():
@@ -39,7 +44,7 @@ def test_person_intervals_of_a_worked_example():
         np.array([2.0, 1.0, 1.0, 3.5, 5.0, 8.0, 9.0]),
         np.array([True, True, False, False, False, True, False]),
     )
-    table = [tuple(row) for row in np.stack(person_intervals(outcome, EDGES), axis=1).tolist()]
+    table = [tuple(row) for row in np.stack(columns_of(person_intervals(outcome, EDGES)), axis=1).tolist()]
     assert table == [
         # patient, interval, weight, died
         (0, 0, 1.0, 1),  # died at the first edge: belongs to the interval that ends there
@@ -61,7 +66,7 @@ def test_person_intervals_of_a_worked_example():
 @given(tied_outcomes(smallest=2))
 def test_every_death_is_in_the_table_once_and_nobody_lives_on_after_leaving(outcome):
     edges = np.unique(np.append([1.5, 4.0, 6.0], outcome.duration.max()))
-    patient, interval, weight, died = person_intervals(outcome, edges)
+    patient, interval, weight, died = columns_of(person_intervals(outcome, edges))
     assert died.sum() == outcome.event.sum()
     assert ((weight > 0) & (weight <= 1)).all()
     for row in range(len(outcome)):
@@ -117,7 +122,7 @@ def test_survival_from_any_margins_starts_at_1_and_never_rises(margins, months):
 
 def test_survival_at_the_edges_is_the_product_of_one_less_each_hazard():
     X, strata, _, model = fitted(2)
-    hazard = 1.0 / (1.0 + np.exp(-model.margins(X, strata)))
+    hazard = 1.0 / (1.0 + np.exp(-model.scores(X, strata, model.edges)))
     expected = np.cumprod(1.0 - hazard, axis=1)
     np.testing.assert_allclose(model.survival(X, strata, model.edges), expected, atol=1e-12)
 
@@ -168,27 +173,70 @@ def test_the_trees_learn_an_effect_that_the_cox_model_misses():
     rng = np.random.default_rng(7)
     X = rng.normal(size=(3000, 1))
     strata = np.zeros(3000, dtype=np.int64)
-    hazard = np.where(np.abs(X[:, 0]) > 1, 0.1, 0.02)
-    outcome = sample_outcome(rng, hazard)
-    start = RidgeCox(penalties=(1.0,)).fit(X, strata, outcome)
-    model = BoostedHazard().fit(X, strata, outcome, start=start)
+    outcome = sample_outcome(rng, np.where(np.abs(X[:, 0]) > 1, 0.1, 0.02))
+    alone = RidgeCox(penalties=(1.0,)).fit(X, strata, outcome)
+    model = QUICK.fit(X, strata, outcome)
     times, anyone = np.array([12.0, 24.0]), np.array([[-2.0], [0.0], [2.0]])
     truth = np.exp(-np.outer([0.1, 0.02, 0.1], times))
-    alone = start.survival(anyone, strata[:3], times)
     assert np.abs(model.survival(anyone, strata[:3], times) - truth).max() < 0.08
-    assert np.abs(alone - truth).max() > 0.15
+    assert np.abs(alone.survival(anyone, strata[:3], times) - truth).max() > 0.15
 
 
-def test_the_same_data_give_the_same_booster():
-    first, second = fitted(8)[3], fitted(8)[3]
-    assert first.booster == second.booster
-    assert first.as_dict() == second.as_dict()
+def test_hazards_that_cross_are_learned():
+    rng = np.random.default_rng(17)
+    late = rng.random(3000) < 0.5
+    early = rng.exponential(1.0 / np.where(late, 0.01, 0.08))
+    death = np.where(early < 12.0, early, 12.0 + rng.exponential(1.0 / np.where(late, 0.08, 0.01)))
+    outcome = Outcome(np.minimum(death, 60.0), death <= 60.0)
+    model = QUICK.fit(late[:, None].astype(float), np.zeros(3000, dtype=np.int64), outcome)
+    times, two = np.array([12.0, 36.0]), np.zeros(2, dtype=np.int64)
+    truth = np.exp([[-0.96, -0.96 - 0.24], [-0.12, -0.12 - 1.92]])
+    assert np.abs(model.survival(np.array([[0.0], [1.0]]), two, times) - truth).max() < 0.06
+
+
+def test_a_cured_fraction_keeps_a_plateau():
+    rng = np.random.default_rng(18)
+    cured = rng.random(2000) < 0.4
+    death = np.where(cured, np.inf, rng.exponential(6.0, 2000))
+    outcome = Outcome(np.minimum(death, 100.0), death <= 100.0)
+    X, strata = rng.normal(size=(2000, 2)), np.zeros(2000, dtype=np.int64)
+    curves = QUICK.fit(X, strata, outcome).survival(X, strata, np.array([60.0, 90.0])).mean(axis=0)
+    np.testing.assert_allclose(curves, 0.4, atol=0.03)
+
+
+def test_slopes_are_the_derivatives_of_survival(fitted_once):
+    rng = np.random.default_rng(10)
+    times = np.array([3.0, 20.0, 45.0])
+    scores = rng.normal(-2.0, 1.0, size=(5, len(fitted_once.edges)))
+    slopes = fitted_once.slopes(scores, times)
+    step = 1e-6
+    for score in range(scores.shape[1]):
+        up, down = scores.copy(), scores.copy()
+        up[:, score] += step
+        down[:, score] -= step
+        found = fitted_once.probabilities(up, times) - fitted_once.probabilities(down, times)
+        np.testing.assert_allclose(slopes[..., score], found / (2.0 * step), atol=1e-8)
+
+
+def test_parts_add_up_to_the_scores(fitted_once):
+    rng = np.random.default_rng(11)
+    X = rng.normal(size=(20, 3))
+    X[rng.random(X.shape) < 0.3] = np.nan
+    strata, times = rng.integers(0, 2, 20), np.array([12.0])
+    total = fitted_once.parts(X, strata, times).total()
+    np.testing.assert_allclose(total, fitted_once.scores(X, strata, times), atol=1e-9)
+
+
+def test_absurd_values_give_probabilities_all_the_same(fitted_once):
+    absurd = np.array([[1e30, -1e30, 1e30], [np.nan, np.nan, np.nan]])
+    survival = fitted_once.survival(absurd, np.array([0, 1]), np.array([1.0, 60.0, 1e6]))
+    assert np.isfinite(survival).all()
+    assert ((survival >= 0.0) & (survival <= 1.0)).all()
 
 
 def test_a_stored_model_answers_as_before():
     X, strata, _, model = fitted(9)
-    stored = json.loads(json.dumps(model.as_dict()))
-    start = CoxModel.from_dict(json.loads(json.dumps(model.start.as_dict())))
-    again = HazardModel.from_dict(stored, booster=model.booster, start=start)
+    again = HazardModel.from_files(model.files())
     times = np.array([4.0, 20.0])
     assert (again.survival(X, strata, times) == model.survival(X, strata, times)).all()
+    assert again.files() == model.files()

@@ -23,10 +23,10 @@ FILES = [
     "protocol.json",
     "dictionary.json",
     "encoder.json",
-    "cox.json",
     "hazard.json",
-    "booster.json",
-    "mixture.json",
+    "trees.npz",
+    "provenance.json",
+    "information.json",
     "applicability.json",
     "background.npz",
     "card.json",
@@ -140,7 +140,7 @@ def test_files_and_manifest_changed_together_are_refused(home, tmp_path, bundle)
 
 
 def test_a_restored_bundle_answers_without_a_restart(home):
-    file = served_folder(home) / "cox.json"
+    file = served_folder(home) / "hazard.json"
     content = file.read_bytes()
     file.write_bytes(b"{}")
     with client_of(home) as client:
@@ -190,7 +190,7 @@ def test_two_models_keep_one_sequence_of_records(two_models):
 
 
 def test_one_broken_model_leaves_the_other_answering_and_the_server_not_ready(two_models):
-    (served_folder(two_models) / "cox.json").write_bytes(b"{}")
+    (served_folder(two_models) / "hazard.json").write_bytes(b"{}")
     with client_of(two_models) as client:
         assert answer(client, model=SECOND)["model"]["name"] == SECOND
         assert_problem(ask(client, model=MODEL), 503, "bundle-refused")
@@ -216,7 +216,7 @@ def test_an_unreadable_champion_file_is_503(home, pointer):
 
 
 def test_a_folder_in_the_place_of_a_bundles_file_is_503(home):
-    file = served_folder(home) / "cox.json"
+    file = served_folder(home) / "hazard.json"
     file.unlink()
     file.mkdir()
     with client_of(home) as client:

@@ -30,7 +30,7 @@ def without_champion(home):
 
 
 def with_changed_files(home):
-    (served_folder(home) / "cox.json").write_bytes(b"{}")
+    (served_folder(home) / "hazard.json").write_bytes(b"{}")
 
 
 def without_record(home):

@@ -14,7 +14,7 @@ from tests.lib.patients import protocol
 from training import metrics
 from training.baselines import fit_kaplan_meier
 from training.evaluate import COX, KAPLAN_MEIER, MODEL, grid, predict_held_out
-from training.fit import fit_mixture
+from training.fit import fit_model
 from training.split import split_by_patient
 
 
@@ -50,9 +50,9 @@ def test_held_out_curves_do_not_depend_on_the_patients_own_outcome(cohort, evalu
 def test_held_out_curves_are_those_of_a_fit_on_the_others(cohort, evaluation, split):
     train, test = split.parts()[1]
     outcome, stratum, times = overall_survival(cohort), strata(cohort, protocol().diseases), grid(protocol())
-    fitted = fit_mixture(cohort.take(train), outcome.take(train), protocol=protocol(), plan=PLAN)
+    fitted = fit_model(cohort.take(train), outcome.take(train), protocol=protocol(), plan=PLAN)
     X = fitted.encoder.encode(cohort.take(test))
-    expected = fitted.mixture.survival(X, stratum[test], times)
+    expected = fitted.model.survival(X, stratum[test], times)
     np.testing.assert_array_equal(evaluation.held_out.curves[MODEL][test], expected)
     km = fit_kaplan_meier(fitted.encoder.encode(cohort.take(train)), stratum[train], outcome.take(train))
     np.testing.assert_array_equal(

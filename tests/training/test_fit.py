@@ -1,32 +1,33 @@
 """Fitting: what goes into a bundle, and from whom."""
 
 import numpy as np
+import pytest
 
 from features.eligibility import Attrition
 from features.endpoints import overall_survival
 from models.curves import supported_until
 from tests.lib.fitting import PLAN
 from tests.lib.patients import protocol
-from training.fit import fit_mixture
+from training.fit import fit_model
 from training.plan import TrainingPlan
 
 
-def test_the_background_is_a_spread_of_training_patients(bundle, cohort):
+def test_the_background_is_made_of_training_patients(bundle, cohort):
     X, strata = bundle.encoder.encode(cohort), bundle.strata(cohort)
     known = {(row.tobytes(), int(s)) for row, s in zip(np.nan_to_num(X, nan=-9.0), strata, strict=True)}
-    background = np.nan_to_num(bundle.background, nan=-9.0)
-    assert bundle.background.shape == (PLAN.background, len(bundle.encoder.columns))
-    for row, stratum in zip(background, bundle.background_strata, strict=True):
+    background = bundle.background
+    assert len(background) <= PLAN.background + 2 * len(protocol().horizons) + 1
+    assert background.weights.sum() == pytest.approx(1.0)
+    assert (background.weights > 0.0).all()
+    for row, stratum in zip(np.nan_to_num(background.X, nan=-9.0), background.strata, strict=True):
         assert (row.tobytes(), int(stratum)) in known
 
 
-def test_the_backgrounds_mean_prediction_is_near_the_cohorts(bundle, cohort):
-    at = np.array([24.0])
-    everyone = bundle.survival(cohort, at).mean()
-    background = bundle.mixture.survival(bundle.background, bundle.background_strata, at).mean()
-    assert abs(everyone - background) < 0.01
-    share = (bundle.strata(cohort) == 1).mean()
-    assert abs((bundle.background_strata == 1).mean() - share) <= 1 / PLAN.background
+def test_the_backgrounds_mean_prediction_is_the_cohorts_at_every_horizon(bundle, cohort):
+    at, background = np.array(protocol().horizons), bundle.background
+    everyone = bundle.survival(cohort, at).mean(axis=0)
+    weighted = background.weights @ bundle.model.survival(background.X, background.strata, at)
+    np.testing.assert_allclose(weighted, everyone, atol=1e-8)
 
 
 def test_follow_up_is_supported_by_each_diseases_own_patients(bundle, cohort):
@@ -43,7 +44,7 @@ def test_the_bundle_knows_only_the_protocols_predictors(bundle, cohort):
 
 def test_the_encoding_is_learned_from_the_patients_given(cohort):
     women = cohort.take(cohort.values["sex"] == 0.0)
-    fitted = fit_mixture(women, overall_survival(women), protocol=protocol(), plan=PLAN)
+    fitted = fit_model(women, overall_survival(women), protocol=protocol(), plan=PLAN)
     assert not any(column.predictor == "sex" for column in fitted.encoder.columns)
 
 
@@ -58,6 +59,6 @@ def test_a_plans_settings_are_what_is_logged():
         "evaluation_folds": 5,
         "inner_folds": 5,
         "bootstrap": 200,
-        "background": 256,
+        "background": 64,
         "smallest_at_risk": 10,
     }

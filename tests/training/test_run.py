@@ -65,8 +65,9 @@ def test_the_run_keeps_every_setting(run, trained, better_cohort):
     assert parameters["cohort_fingerprint"] == better_cohort.fingerprint()
     assert parameters["evidence"] == "synthetic"
     assert float(parameters["cox_penalty"]) > 0
-    for disease in protocol().diseases:
-        assert 0.0 <= float(parameters[f"cox_weight.{disease}"]) <= 1.0
+    weights = [float(parameters[f"weight_{kind}"]) for kind in ("cox", "started", "free")]
+    assert sum(weights) == pytest.approx(1.0)
+    assert min(weights) >= 0.0
 
 
 def test_the_run_keeps_every_metric_of_every_group_and_model(run, trained):

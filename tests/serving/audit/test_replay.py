@@ -89,8 +89,8 @@ def test_a_replay_without_the_version_that_answered_says_it_is_gone(home, record
 
 
 def test_a_replay_with_changed_model_files_is_refused(home, recorded):
-    (served_folder(home) / "cox.json").write_bytes(b"{}")
-    with pytest.raises(BundleRefused, match=r"cox\.json was changed"):
+    (served_folder(home) / "hazard.json").write_bytes(b"{}")
+    with pytest.raises(BundleRefused, match=r"hazard\.json was changed"):
         replayed(home, recorded)
 
 
