@@ -140,29 +140,46 @@ def _ask(address: str) -> dict[str, Any]:
 
 
 def _show(console: Console, registered: dict[str, Any], answer: dict[str, Any]) -> None:
-    model, prediction = answer["model"], answer["prediction"]
+    model, prediction, audit = answer["model"], answer["prediction"], answer["audit"]
     console.rule("The model")
     console.print(
         f"{model['title']}\n{model['name']} version {model['version']}, evidence: {model['evidence']}"
     )
-    for group, by_model in registered["performance"].items():
-        ours, cox = by_model["model"]["uno_c"]["value"], by_model["cox"]["uno_c"]["value"]
-        console.print(f"held-out Uno's C, {group.replace('_', ' ')}: {ours:.3f} (Cox baseline {cox:.3f})")
+    for endpoint, groups in registered["performance"].items():
+        for group, by_model in groups.items():
+            ours, cox = by_model["model"]["uno_c"]["value"], by_model["cox"]["uno_c"]["value"]
+            whom = f"{endpoint}, {group}".replace("_", " ")
+            console.print(f"held-out Uno's C, {whom}: {ours:.3f} (Cox baseline {cox:.3f})")
     console.rule("The question")
     asked = Table("at the day of relapse", "")
     for name, value in answer["request"]["patient"].items():
         asked.add_row(name.replace("_", " "), str(value))
     console.print(asked)
     console.rule("The answer")
-    survival = Table("months from relapse", "probability of being alive")
-    for at in prediction["survival"]:
-        survival.add_row(
-            f"{at['horizon']:g}", "-" if at["probability"] is None else f"{at['probability']:.1%}"
-        )
-    console.print(survival)
-    median = prediction["median"]
-    console.print(f"median: {median['reason'] or format(median['months'], '.1f') + ' months'}")
-    explained = prediction["explanation"]["scales"][0]
+    for endpoint in prediction["endpoints"]:
+        for outcome in endpoint["outcomes"]:
+            _show_outcome(console, endpoint["title"], outcome)
+    console.rule("How sure")
+    _show_next_tests(console, prediction["next_tests"])
+    console.print(f"how typical: {prediction['typical']['words']}")
+    for warning in prediction["warnings"]:
+        console.print(f"note: {warning['message']}")
+    console.print(prediction["notice"])
+    console.print(f"on record as number {audit['seq']}: {audit['id']}")
+
+
+def _show_outcome(console: Console, title: str, outcome: dict[str, Any]) -> None:
+    """Print one outcome's probabilities with their intervals, its median, and the reasons."""
+    stated = Table("months", f"probability of {outcome['label']}", "nine times in ten within", title=title)
+    for at in outcome["probabilities"]:
+        known = at["probability"] is not None
+        said = f"{at['probability']:.1%}" if known else at["reason"]
+        months = "any" if at["horizon"] is None else f"{at['horizon']:g}"
+        stated.add_row(months, said, f"{at['low']:.1%} to {at['high']:.1%}" if known else "-")
+    console.print(stated)
+    if (median := outcome["median"]) is not None:
+        console.print(f"median: {median['reason'] or format(median['months'], '.1f') + ' months'}")
+    explained = outcome["explanation"]["scales"][0]
     console.print(f"{explained['reference']:.1%} is the {explained['reference_name']};")
     console.print(f"the reasons for {explained['prediction']:.1%} ({explained['unit']}):")
     reasons = Table("predictor", "value", "adds")
@@ -170,11 +187,13 @@ def _show(console: Console, registered: dict[str, Any], answer: dict[str, Any]) 
         value = "missing" if reason["value"] is None else str(reason["value"])
         reasons.add_row(reason["label"], value, f"{100 * reason['contribution']:+.1f} points")
     console.print(reasons)
-    for warning in prediction["warnings"]:
-        console.print(f"note: {warning['message']}")
-    console.print(prediction["notice"])
-    audit = answer["audit"]
-    console.print(f"on record as number {audit['seq']}: {audit['id']}")
+
+
+def _show_next_tests(console: Console, tests: list[dict[str, Any]]) -> None:
+    if not tests:
+        console.print("what to find out next: nothing that this model uses and a test at relapse could tell")
+    for rank, test in enumerate(tests[:5], start=1):
+        console.print(f"what to find out next, {rank}: {test['words']}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,39 @@ from features.errors import InvalidCohort, Problem
 RESPONSES = ("complete_response", "partial_response", "stable_disease")
 
 
+SURVIVAL, COMPETING_RISKS, RESPONSE = "survival", "competing_risks", "response"
+
+Rows = npt.NDArray[np.integer[Any]] | BoolArray
+
+
 @dataclass(frozen=True)
 class BinaryOutcome:
     """Whether the event happened, shape (patients,); it counts only where ``known``."""
 
     event: BoolArray
     known: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.event)
+
+    def take(self, rows: Rows) -> "BinaryOutcome":
+        """Return the outcome of these rows."""
+        return BinaryOutcome(self.event[rows], self.known[rows])
+
+
+@dataclass(frozen=True)
+class ResponseOutcome:
+    """Responses from the best to the widest, each including those before it; ``parts`` is one a response."""
+
+    names: tuple[str, ...]
+    parts: tuple[BinaryOutcome, ...]
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def take(self, rows: Rows) -> "ResponseOutcome":
+        """Return the outcome of these rows."""
+        return ResponseOutcome(self.names, tuple(part.take(rows) for part in self.parts))
 
 
 @dataclass(frozen=True)
@@ -31,6 +59,27 @@ class CompetingOutcome:
 
     duration: FloatArray
     cause: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.duration)
+
+    def take(self, rows: Rows) -> "CompetingOutcome":
+        """Return the outcome of these rows."""
+        return CompetingOutcome(self.duration[rows], self.cause[rows])
+
+    def any_event(self) -> Outcome:
+        """Return the time to the first event of either kind."""
+        return Outcome(self.duration, self.cause > 0)
+
+
+class AnyOutcome(Protocol):
+    """What every kind of outcome can do."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Rows) -> Self:
+        """Return the outcome of these rows."""
+        ...
 
 
 def overall_survival(cohort: Cohort) -> Outcome:
@@ -148,16 +197,6 @@ def _rows(field: str, problem: str, remedy: str, rows: npt.NDArray[np.int64]) ->
     return Problem(field, problem, remedy, int(rows.size), tuple((rows[:5] + 1).tolist()))
 
 
-ENDPOINTS: Mapping[str, Callable[[Cohort], Outcome]] = {
-    "overall_survival": overall_survival,
-    "progression_free_survival": progression_free_survival,
-    "event_free_survival": event_free_survival,
-}
-ENDPOINT_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "overall_survival": ("months_followed", "died"),
-    "progression_free_survival": ("months_progression_free", "progressed_or_died"),
-    "event_free_survival": ("months_event_free", "event_free_ended"),
-}
 BINARY_ENDPOINTS: Mapping[str, Callable[[Cohort], BinaryOutcome]] = {
     "complete_response": complete_response,
     "overall_response": overall_response,
@@ -167,18 +206,120 @@ BINARY_ENDPOINTS: Mapping[str, Callable[[Cohort], BinaryOutcome]] = {
 }
 
 
+def _alone(name: str) -> Callable[[Cohort], ResponseOutcome]:
+    return lambda cohort: ResponseOutcome((name,), (BINARY_ENDPOINTS[name](cohort),))
+
+
+def response(cohort: Cohort) -> ResponseOutcome:
+    """Return complete response, overall response and disease control, as far as the cohort tells them apart.
+
+    A response that nobody has beyond the one before it (no stable disease was recorded, say) is left out.
+
+    Raises:
+        InvalidCohort: when the cohort does not record responses.
+
+    """
+    found: dict[str, BinaryOutcome] = {}
+    for name in ("complete_response", "overall_response", "disease_control"):
+        part = BINARY_ENDPOINTS[name](cohort)
+        if not any(np.array_equal(part.event, other.event) for other in found.values()):
+            found[name] = part
+    return ResponseOutcome(tuple(found), tuple(found.values()))
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What may be predicted: its kind, the names and labels of its probabilities, and how it is read.
+
+    ``labels`` complete the sentence "the probability of ..."; with time it goes on "... by 24 months".
+    """
+
+    name: str
+    title: str
+    kind: str
+    labels: Mapping[str, str]
+    fields: tuple[str, ...]
+    read: Callable[[Cohort], Any]
+
+    @property
+    def timed(self) -> bool:
+        """Tell whether the probabilities depend on time."""
+        return self.kind != RESPONSE
+
+    @property
+    def duration(self) -> str:
+        """Return the field of an endpoint with time that holds the follow-up."""
+        return self.fields[0]
+
+
+ENDPOINTS: Mapping[str, Endpoint] = {
+    endpoint.name: endpoint
+    for endpoint in (
+        Endpoint(
+            "overall_survival", "Overall survival", SURVIVAL,
+            {"overall_survival": "being alive"},
+            ("months_followed", "died"), overall_survival,
+        ),
+        Endpoint(
+            "progression_free_survival", "Progression-free survival", SURVIVAL,
+            {"progression_free_survival": "being alive without progression"},
+            ("months_progression_free", "progressed_or_died"), progression_free_survival,
+        ),
+        Endpoint(
+            "event_free_survival", "Event-free survival", SURVIVAL,
+            {"event_free_survival": "being free of the trial's events"},
+            ("months_event_free", "event_free_ended"), event_free_survival,
+        ),
+        Endpoint(
+            "relapse_and_non_relapse_mortality", "Relapse and non-relapse mortality", COMPETING_RISKS,
+            {"relapse": "relapse or progression", "non_relapse_mortality": "death without relapse"},
+            ("months_progression_free", "first_event"), relapse_and_non_relapse_mortality,
+        ),
+        Endpoint(
+            "response", "Response", RESPONSE,
+            {
+                "complete_response": "a complete response",
+                "overall_response": "a complete or partial response",
+                "disease_control": "a response or stable disease",
+            },
+            ("response",), response,
+        ),
+        *(
+            Endpoint(name, title, RESPONSE, {name: label}, (name,), _alone(name))
+            for name, title, label in (
+                ("grade_3_toxicity", "Severe toxicity", "toxicity of grade 3 or higher"),
+                ("treatment_related_death", "Treatment-related death", "death caused by the treatment"),
+            )
+        ),
+    )
+}  # fmt: skip
+
+
 def event_counts(cohort: Cohort) -> dict[str, int]:
     """Return the number of events of every endpoint that the cohort records."""
     counts = {
-        name: int((cohort.values[fields[1]] == 1.0).sum())
-        for name, fields in ENDPOINT_FIELDS.items()
-        if fields[1] in cohort.values
+        endpoint.name: int((cohort.values[endpoint.fields[1]] == 1.0).sum())
+        for endpoint in ENDPOINTS.values()
+        if endpoint.kind == SURVIVAL and endpoint.fields[1] in cohort.values
     }
     if "first_event" in cohort.values:
         for cause, name in ((1.0, "relapse"), (2.0, "non_relapse_mortality")):
             counts[name] = int((cohort.values["first_event"] == cause).sum())
-    for name, endpoint in BINARY_ENDPOINTS.items():
+    for name, read in BINARY_ENDPOINTS.items():
         field = name if name in ("grade_3_toxicity", "treatment_related_death") else "response"
         if field in cohort.values:
-            counts[name] = int(endpoint(cohort).event.sum())
+            counts[name] = int(read(cohort).event.sum())
     return counts
+
+
+def outcome_events(outcome: Any, names: tuple[str, ...]) -> dict[str, int]:
+    """Return the number of events of each of an outcome's probabilities.
+
+    >>> outcome_events(Outcome(np.array([1.0, 2.0]), np.array([True, False])), ("overall_survival",))
+    {'overall_survival': 1}
+    """
+    if isinstance(outcome, ResponseOutcome):
+        return {n: int((p.event & p.known).sum()) for n, p in zip(outcome.names, outcome.parts, strict=True)}
+    if isinstance(outcome, CompetingOutcome):
+        return {name: int((outcome.cause == at).sum()) for at, name in enumerate(names, start=1)}
+    return {name: int(outcome.event.sum()) for name in names}

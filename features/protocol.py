@@ -1,4 +1,4 @@
-"""The study protocol: scope, index event, predictors, endpoint and horizons of one model."""
+"""The study protocol: scope, index event, predictors, endpoints and horizons of one model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +15,16 @@ from features.index_date import late_predictors
 
 KEYS = (
     "name", "title", "intended_use", "out_of_scope", "index_event", "diseases", "predictors",
-    "endpoint", "horizons", "explained_horizon", "cohorts",
+    "endpoints", "horizons", "explained_horizon", "cohorts",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class StudyProtocol:
-    """What is predicted, for whom, from when, and from which knowledge. Times are months."""
+    """What is predicted, for whom, from when, and from which knowledge. Times are months.
+
+    The first endpoint is the leading one: it decides how patients are split and which tests are worth doing.
+    """
 
     name: str
     title: str
@@ -30,7 +33,7 @@ class StudyProtocol:
     index_event: str
     diseases: tuple[str, ...]
     predictors: tuple[str, ...]
-    endpoint: str
+    endpoints: tuple[str, ...]
     horizons: tuple[float, ...]
     explained_horizon: float
     cohorts: tuple[str, ...]
@@ -108,7 +111,7 @@ def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Probl
     ]
     problems += [
         Problem(key, "is not a list", "give a list")
-        for key in ("out_of_scope", "diseases", "predictors", "horizons", "cohorts")
+        for key in ("out_of_scope", "diseases", "predictors", "endpoints", "horizons", "cohorts")
         if not isinstance(declared.get(key, []), list)
     ]
     if problems:
@@ -119,8 +122,7 @@ def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Probl
         for name in dict.fromkeys(predictors)
         if predictors.count(name) > 1
     ]
-    if declared["endpoint"] not in ENDPOINTS:
-        problems.append(Problem("endpoint", "is unknown", "use one of " + ", ".join(ENDPOINTS)))
+    problems += _endpoint_problems(declared["endpoints"])
     problems += [
         Problem(name, "is not in the dictionary", "declare it in dictionary.yaml first")
         for name in declared["predictors"]
@@ -138,6 +140,17 @@ def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Probl
         if name not in dictionary["disease"].category_names
     ]
     return problems + _horizon_problems(declared["horizons"], declared["explained_horizon"])
+
+
+def _endpoint_problems(endpoints: list[Any]) -> list[Problem]:
+    known = "use " + ", ".join(ENDPOINTS)
+    if not endpoints or len(set(map(str, endpoints))) < len(endpoints):
+        return [Problem("endpoints", "are none, or one stands twice", known)]
+    return [
+        Problem("endpoints", f"name the unknown endpoint {name}", known)
+        for name in endpoints
+        if name not in ENDPOINTS
+    ]
 
 
 def _horizon_problems(horizons: list[Any], explained: object) -> list[Problem]:

@@ -1,16 +1,17 @@
 """The model bundle: everything needed to answer, in files without pickle under a SHA-256 manifest.
 
 manifest.json        the other files' SHA-256; its own SHA-256 is the bundle's hash
-protocol.json        scope, index event, predictors, endpoint, horizons
+protocol.json        scope, index event, predictors, endpoints, horizons
 dictionary.json      the predictors' declarations, as training read them
 encoder.json         vocabulary and columns
-hazard.json          intervals, baselines and linear coefficients
-trees.npz            the boosted trees' leaves
 provenance.json      supported follow-up, evidence, the cohort's fingerprint
 applicability.json   ranges and categories seen in training
 information.json     plausible values of what a test can find out
-background.npz       the background patients that explanations start from, with their weights
+likeness.json        how usual combinations of values are
 card.json            the model card
+
+and for each endpoint, under its name, the model (hazard.json, competing.json or response.json, and trees),
+what its intervals need, and background.npz: the patients that explanations start from, with their weights.
 """
 
 import json
@@ -28,27 +29,15 @@ from features.errors import BundleRefused, InvalidInput, InvalidRequest, Problem
 from features.fingerprint import canonical_json, sha256
 from features.protocol import StudyProtocol
 from models.applicability import Applicability
-from models.background import Background
 from models.card import ModelCard
-from models.curves import IntArray, median_time
-from models.explanation import METHOD, Attribution, EndpointExplainer
-from models.hazard import HazardModel
+from models.curves import IntArray
+from models.fitted import NO_TIME, Asked, FittedEndpoint
 from models.information import Information, NextTest
-from models.prediction import (
-    Contribution,
-    ExplainedScale,
-    Explanation,
-    GroupContribution,
-    HorizonSurvival,
-    MedianSurvival,
-    Prediction,
-    SurvivalCurve,
-)
+from models.likeness import Likeness
+from models.prediction import Caution, Prediction
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
-SURVIVAL, LOG_HAZARD = "survival_probability", "log_cumulative_hazard"
-REFERENCE = "mean prediction of the training cohort"
 NOTICE = (
     "Describes patients of the training cohorts who were like this one. It is an association, not the effect "
     "of any treatment, and informs a clinician's decision without making it."
@@ -57,19 +46,18 @@ NOTICE = (
 
 @dataclass(frozen=True)
 class ModelBundle:
-    """A fitted model with all it needs to answer.
+    """Fitted models of a protocol's endpoints, with all they need to answer.
 
-    ``supported`` holds, per disease, the last month it answers for.
+    ``endpoints`` are in the protocol's order; the first one leads.
     """
 
     protocol: StudyProtocol
     dictionary: Dictionary
     encoder: Encoder
-    model: HazardModel
-    supported: Mapping[str, float]
+    endpoints: tuple[FittedEndpoint, ...]
     applicability: Applicability
     information: Information
-    background: Background
+    likeness: Likeness
     evidence: str
     cohort_fingerprint: str
     card: ModelCard
@@ -98,107 +86,92 @@ class ModelBundle:
             return [Problem("disease", "is missing", diseases)]
         if disease not in self.protocol.diseases:
             return [Problem("disease", "is outside this model's scope", diseases)]
-        explainable = self.explainable(str(disease))
-        if not explainable:
+        if not any(endpoint.answers(str(disease)) for endpoint in self.endpoints):
             return [Problem("disease", "was not followed long enough to answer", "train on longer follow-up")]
+        explainable = self.explainable(str(disease))
         if horizon is None or horizon in explainable:
             return []
         expected = "expected one of " + ", ".join(f"{h:g}" for h in explainable) + " months"
         return [Problem("horizon", "cannot be explained in this disease", expected)]
 
     def explainable(self, disease: str) -> tuple[float, ...]:
-        """Return the protocol's horizons that this disease's follow-up supports."""
-        return tuple(h for h in self.protocol.horizons if h <= self.supported[disease])
+        """Return the protocol's horizons that this disease's follow-up supports in any endpoint."""
+        return tuple(
+            h for h in self.protocol.horizons if any(h in e.explainable(disease) for e in self.endpoints)
+        )
 
     def predict(self, patient: Cohort, *, horizon: float | None = None) -> Prediction:
         """Answer for a cohort of one, explained at a horizon; :meth:`validate` has passed both."""
         disease = str(patient.text("disease")[0])
-        limit = self.supported[disease]
-        usual = min(self.protocol.explained_horizon, self.explainable(disease)[-1])
-        explained = usual if horizon is None else horizon
-        x, stratum = self.encoder.encode(patient), self.strata(patient)
-        months = curve_months(limit)
-        survival = np.minimum.accumulate(np.clip(self.model.survival(x, stratum, months)[0], 0.0, 1.0))
-        horizons = np.array(self.protocol.horizons)
-        at_horizons = self.model.survival(x, stratum, horizons)[0]
+        asked = Asked(patient, self.encoder.encode(patient), self.strata(patient), disease, horizon)
+        answering = [endpoint for endpoint in self.endpoints if endpoint.answers(disease)]
         return Prediction(
-            endpoint=self.protocol.endpoint,
             index_event=self.protocol.index_event,
-            survival=tuple(
-                _at_horizon(h, s, limit) for h, s in zip(horizons.tolist(), at_horizons.tolist(), strict=True)
-            ),
-            median=_median(months, survival, limit),
-            curve=SurvivalCurve((0.0, *months.tolist()), (1.0, *survival.tolist())),
-            explanation=self._explain(patient, x, stratum, explained),
-            next_tests=self._next_tests(patient, explained),
-            warnings=self.applicability.warnings(patient, disease=disease, dictionary=self.dictionary),
+            endpoints=tuple(endpoint.predict(asked) for endpoint in answering),
+            next_tests=self._next_tests(asked, answering[0]),
+            typical=self.likeness.typical(self.information, asked.X[0], disease),
+            warnings=self._warnings(patient, disease),
             notice=NOTICE,
         )
 
-    def _explain(self, patient: Cohort, x: FloatArray, stratum: IntArray, horizon: float) -> Explanation:
-        explained = self.explainer.explain(x, stratum, np.array([horizon]))
-        on_survival, on_log_hazard = explained.at(outcome=self.model.outcome)
-        return Explanation(
-            horizon=horizon,
-            method=METHOD,
-            scales=(
-                self._scale(patient, on_survival, SURVIVAL, f"probability of living {horizon:g} months"),
-                self._scale(
-                    patient, on_log_hazard, LOG_HAZARD, f"log of the cumulative hazard at {horizon:g} months"
-                ),
-            ),
+    def _warnings(self, patient: Cohort, disease: str) -> tuple[Caution, ...]:
+        unanswered = tuple(
+            Caution("not_answered", None, f"{e.endpoint.title}: not followed long enough in this disease")
+            for e in self.endpoints
+            if not e.answers(disease)
         )
+        found = self.applicability.warnings(patient, disease=disease, dictionary=self.dictionary)
+        return unanswered + found
 
-    def _scale(self, patient: Cohort, attribution: Attribution, scale: str, unit: str) -> ExplainedScale:
-        values = patient.patient(0)
-        contributions = tuple(
-            Contribution(field.name, field.label, field.group, values[field.name], field.unit, float(share))
-            for field, share in zip(self.dictionary.fields, attribution.contributions, strict=True)
-        )
-        groups = tuple(
-            GroupContribution(group, sum(c.contribution for c in contributions if c.group == group))
-            for group in dict.fromkeys(c.group for c in contributions)
-        )
-        return ExplainedScale(
-            scale, unit, attribution.prediction, attribution.reference, REFERENCE, contributions, groups
-        )
+    def _next_tests(self, asked: Asked, leading: FittedEndpoint) -> tuple[NextTest, ...]:
+        """Rank the missing tests by how much knowing them would move the leading endpoint's first answer."""
+        horizon = leading.explained_at(asked.disease, asked.horizon)
+        at = NO_TIME if horizon is None else np.array([horizon])
 
-    def _next_tests(self, patient: Cohort, horizon: float) -> tuple[NextTest, ...]:
-        """Rank the missing tests by how much knowing them would move survival at the horizon."""
-        at = np.array([horizon])
-        return self.information.rank(
-            patient,
-            lambda variants: self.survival(variants, at)[:, 0],
-            outcome=f"the probability of living {horizon:g} months",
-        )
+        def answer(variants: Cohort) -> FloatArray:
+            X, strata = self.encoder.encode(variants), self.strata(variants)
+            return leading.probabilities(X, strata, at)[:, 0, 0]
 
-    @cached_property
-    def explainer(self) -> EndpointExplainer:
-        """Return the explainer against the bundle's background."""
-        return EndpointExplainer(
-            self.model,
-            self.background,
-            owners=self.encoder.owners(),
-            disease=self.dictionary.names.index("disease"),
-            groups=tuple(field.group for field in self.dictionary.fields),
-        )
+        words = leading.words(leading.model.outcomes[0], horizon)
+        return self.information.rank(asked.patient, answer, outcome=f"the {words}")
 
     def prepare(self) -> None:
-        """Score the background at every horizon, so that the first patient does not wait for it."""
-        for horizon in self.protocol.horizons:
-            self.explainer.prepared(np.array([horizon]))
+        """Score every background, so that the first patient does not wait for it."""
+        for endpoint in self.endpoints:
+            endpoint.prepare()
 
-    def survival(self, cohort: Cohort, times: FloatArray) -> FloatArray:
-        """Return survival probabilities of a whole cohort, shape (patients, times)."""
-        return self.model.survival(self.encoder.encode(cohort), self.strata(cohort), times)
+    def endpoint(self, name: str) -> FittedEndpoint:
+        """Return one of the endpoints."""
+        return next(e for e in self.endpoints if e.endpoint.name == name)
 
-    def answered(self, cohort: Cohort, times: tuple[float, ...]) -> FloatArray:
-        """Return survival of a whole cohort, shape (patients, times), NaN beyond each disease's follow-up."""
-        limits = np.array([self.supported[disease] for disease in self.protocol.diseases])[
-            self.strata(cohort)
-        ]
-        at = np.array(times)
-        return np.where(at <= limits[:, None], self.survival(cohort, at), np.nan)
+    def probabilities(self, cohort: Cohort, name: str, times: FloatArray) -> FloatArray:
+        """Return an endpoint's probabilities for a whole cohort, shape (patients, outcomes, times)."""
+        return self.endpoint(name).probabilities(self.encoder.encode(cohort), self.strata(cohort), times)
+
+    @cached_property
+    def answer_names(self) -> tuple[str, ...]:
+        """Return a name for each number that :meth:`answered` gives a patient."""
+        return tuple(
+            f"{outcome}_{horizon:g}_months" if e.endpoint.timed else outcome
+            for e in self.endpoints
+            for outcome in e.model.outcomes
+            for horizon in (self.protocol.horizons if e.endpoint.timed else (0.0,))
+        )
+
+    def answered(self, cohort: Cohort) -> FloatArray:
+        """Return every answer for a whole cohort, shape (patients, answers).
+
+        Outcomes are at the protocol's horizons, NaN beyond the follow-up of each patient's disease.
+        """
+        X, strata, at = self.encoder.encode(cohort), self.strata(cohort), np.array(self.protocol.horizons)
+        columns = []
+        for e in self.endpoints:
+            found = e.probabilities(X, strata, at if e.endpoint.timed else NO_TIME)
+            if e.endpoint.timed:
+                limits = np.array([e.supported[disease] for disease in self.protocol.diseases])[strata]
+                found = np.where(at <= limits[:, None, None], found, np.nan)
+            columns.append(found.reshape(len(X), -1))
+        return np.hstack(columns)
 
     def strata(self, cohort: Cohort) -> IntArray:
         """Return each patient's disease as its position in the protocol."""
@@ -207,7 +180,7 @@ class ModelBundle:
     def files(self) -> dict[str, bytes]:
         """Return the bundle's files; the same model gives the same bytes."""
         provenance = {
-            "supported": dict(self.supported),
+            "supported": {e.endpoint.name: dict(e.supported) for e in self.endpoints},
             "evidence": self.evidence,
             "cohort_fingerprint": self.cohort_fingerprint,
         }
@@ -218,13 +191,16 @@ class ModelBundle:
             "provenance.json": provenance,
             "applicability.json": self.applicability.as_dict(),
             "information.json": self.information.as_dict(),
+            "likeness.json": self.likeness.as_dict(),
             "card.json": self.card.as_dict(),
         }
         files = {
             name: json.dumps(document, indent=1, allow_nan=False).encode()
             for name, document in documents.items()
         }
-        return files | dict(self.model.files()) | {"background.npz": self.background.to_bytes()}
+        for endpoint in self.endpoints:
+            files |= endpoint.files()
+        return files
 
     def write(self, folder: Path) -> str:
         """Write the bundle into an empty folder and return its hash."""
@@ -258,15 +234,27 @@ def _decode(files: Mapping[str, bytes]) -> ModelBundle:
     dictionary = Dictionary.from_dict(documents["dictionary.json"])
     encoder = Encoder.from_dict(documents["encoder.json"], dictionary=dictionary)
     provenance = documents["provenance.json"]
+    protocol = StudyProtocol.from_dict(documents["protocol.json"], dictionary=dictionary)
+    endpoints = tuple(
+        FittedEndpoint.from_files(
+            name,
+            files,
+            supported=provenance["supported"][name],
+            horizons=protocol.horizons,
+            explained_horizon=protocol.explained_horizon,
+            owners=encoder.owners(),
+            dictionary=dictionary,
+        )
+        for name in protocol.endpoints
+    )
     return ModelBundle(
-        protocol=StudyProtocol.from_dict(documents["protocol.json"], dictionary=dictionary),
+        protocol=protocol,
         dictionary=dictionary,
         encoder=encoder,
-        model=HazardModel.from_files(files),
-        supported=provenance["supported"],
+        endpoints=endpoints,
         applicability=Applicability.from_dict(documents["applicability.json"]),
         information=Information.from_dict(documents["information.json"], encoder=encoder),
-        background=Background.from_bytes(files["background.npz"]),
+        likeness=Likeness.from_dict(documents["likeness.json"]),
         evidence=provenance["evidence"],
         cohort_fingerprint=provenance["cohort_fingerprint"],
         card=ModelCard.from_dict(documents["card.json"]),
@@ -281,11 +269,6 @@ def bundle_hash(folder: Path) -> str:
 def strata(cohort: Cohort, diseases: tuple[str, ...]) -> IntArray:
     """Return each patient's disease as its position among the protocol's diseases."""
     return np.array([diseases.index(str(disease)) for disease in cohort.text("disease")], dtype=np.int64)
-
-
-def curve_months(limit: float) -> FloatArray:
-    """Return the months at which a curve is drawn: every second one, and the last supported one."""
-    return np.unique(np.append(np.arange(2.0, limit, 2.0), limit))
 
 
 def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
@@ -318,19 +301,3 @@ def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
     if faults:
         raise BundleRefused(f"{folder.name}: {', '.join(faults)}; restore the bundle")
     return files
-
-
-def _at_horizon(horizon: float, survival: float, limit: float) -> HorizonSurvival:
-    if horizon > limit:
-        return HorizonSurvival(horizon, None, f"follow-up in this disease supports {limit:.0f} months")
-    return HorizonSurvival(horizon, min(max(survival, 0.0), 1.0))
-
-
-def _median(months: FloatArray, survival: FloatArray, limit: float) -> MedianSurvival:
-    median = median_time(months, survival)
-    reason = (
-        None
-        if median is not None
-        else f"more than half are predicted to live beyond {limit:.0f} months, where follow-up ends"
-    )
-    return MedianSurvival(median, reason)

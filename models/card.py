@@ -15,13 +15,14 @@ class ModelCard:
     intended_use: str
     out_of_scope: tuple[str, ...]
     index_event: str
-    endpoint: str
+    endpoints: tuple[str, ...]
     horizons: tuple[float, ...]
     method: str
     cohorts: tuple[Mapping[str, Any], ...]
     patients: int
-    events: int
+    events: Mapping[str, int]
     missing: Mapping[str, float]
+    sample_size: Mapping[str, Any]
     performance: Mapping[str, Any]
     limitations: tuple[str, ...]
     caution: str
@@ -33,6 +34,6 @@ class ModelCard:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "ModelCard":
         """Read what :meth:`as_dict` wrote."""
-        lists = ("out_of_scope", "horizons", "cohorts", "limitations")
+        lists = ("out_of_scope", "endpoints", "horizons", "cohorts", "limitations")
         values: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in stored.items()}
         return cls(**values)

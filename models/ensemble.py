@@ -10,7 +10,7 @@ patients, and whatever the likelihood says where there are many.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -36,6 +36,7 @@ from models.trees import Trees, average, read_trees
 PRIOR = np.array([0.25, 0.6, 0.15])
 FIRMNESS = 15.0
 STEPS = 20
+LEVELLING_STEPS = 8
 MANY_PATIENTS, MANY_EVENTS = 2000, 1000
 
 
@@ -70,26 +71,45 @@ class CrossFitted:
         """
         return self.cross_fit(X, strata, outcome).model
 
-    def cross_fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> CrossFit[HazardModel]:
-        """Fit, and return beside the model its members and the held-out log odds."""
-        require_events(strata, outcome, self.folds)
-        data = _Data.prepare(X, strata, outcome, intervals=self.intervals)
-        penalty = self.cox.fit(data.centred, strata, outcome).penalty
+    def split(self, strata: IntArray, outcome: Outcome) -> list[IntArray]:
+        """Return each patient's fold in each repeat, balanced by stratum, event and follow-up."""
         repeats = self.repeats if len(outcome) < MANY_PATIENTS else max(1, self.repeats // 2)
+        return [
+            stratified_folds(strata, outcome, folds=self.folds, seed=self.seed + repeat)
+            for repeat in range(repeats)
+        ]
+
+    def cross_fit(
+        self,
+        X: FloatArray,
+        strata: IntArray,
+        outcome: Outcome,
+        *,
+        edges: FloatArray | None = None,
+        splits: Sequence[IntArray] | None = None,
+    ) -> CrossFit[HazardModel]:
+        """Fit, and return beside the model its members and the held-out log odds.
+
+        Without ``edges`` (the intervals' ends) intervals are quantiles of the event times; without ``splits``
+        (each patient's fold, an array a repeat) they are :meth:`split`.
+        """
+        require_events(strata, outcome, self.folds)
+        data = _Data.prepare(X, strata, outcome, intervals=self.intervals, edges=edges)
+        penalty = self.cox.fit(data.centred, strata, outcome).penalty
+        splits = self.split(strata, outcome) if splits is None else splits
         parts: list[_Part] = []
         held_out = np.zeros((3, len(outcome), len(data.edges)))
-        for repeat in range(repeats):
-            fold = stratified_folds(strata, outcome, folds=self.folds, seed=self.seed + repeat)
+        for fold in splits:
             for out in range(self.folds):
                 part = self._fit_part(data, fold != out, penalty=penalty, seed=self.seed + len(parts))
-                held_out[:, fold == out] += part.margins(data, fold == out) / repeats
+                held_out[:, fold == out] += part.margins(data, fold == out) / len(splits)
                 parts.append(part)
         weights = _weigh(held_out, data.rows)
         chosen = {"cox_penalty": penalty, "models": float(len(parts))}
         chosen |= dict(zip(("weight_cox", "weight_started", "weight_free"), weights.tolist(), strict=True))
         made = partial(_averaged, data=data, weights=weights, outcome=self.outcome, chosen=chosen)
         return CrossFit(
-            model=made(parts),
+            model=_levelled(made(parts), data),
             members=tuple(made([part]) for part in parts),
             held_out=np.tensordot(weights, held_out, axes=1),
             fold_share=1.0 / self.folds,
@@ -122,7 +142,15 @@ class _Data:
     rows: PersonIntervals
 
     @classmethod
-    def prepare(cls, X: FloatArray, strata: IntArray, outcome: Outcome, *, intervals: int) -> "_Data":
+    def prepare(
+        cls,
+        X: FloatArray,
+        strata: IntArray,
+        outcome: Outcome,
+        *,
+        intervals: int,
+        edges: FloatArray | None = None,
+    ) -> "_Data":
         count = int(strata.max()) + 1
         means = np.zeros((count, X.shape[1]))
         for stratum in range(count):
@@ -130,7 +158,7 @@ class _Data:
             seen = ~np.isnan(inside)
             means[stratum] = np.where(seen, inside, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
         centred = np.nan_to_num(X - means[strata], nan=0.0)
-        edges = interval_edges(outcome, count=intervals)
+        edges = interval_edges(outcome, count=intervals) if edges is None else edges
         return cls(X, centred, means, strata, outcome, edges, person_intervals(outcome, edges))
 
     def centred_terms(self, coefficients: FloatArray) -> FloatArray:
@@ -230,6 +258,25 @@ def _log_likelihood(margin: FloatArray, event: FloatArray) -> FloatArray:
     probability = chance(margin)
     logged: FloatArray = np.where(event == 1.0, np.log(probability), np.log1p(-probability))
     return logged
+
+
+def _levelled(model: HazardModel, data: _Data) -> HazardModel:
+    """Return the model with each stratum's log odds moved so that it expects as many events as there were.
+
+    A mean of log odds is the log odds of less than the mean probability, the more so the less members agree;
+    with few events that is a percentage point or two.
+    """
+    rows, base = data.rows, model.base.copy()
+    scores = model.scores(data.X, data.strata, data.edges)[rows.patient, rows.interval]
+    for stratum in range(len(base)):
+        inside = data.strata[rows.patient] == stratum
+        score, weight, events = scores[inside], rows.weight[inside], float(rows.event[inside].sum())
+        by = 0.0
+        for _ in range(LEVELLING_STEPS):
+            expected = weight * chance(score + by)
+            by += (events - float(expected.sum())) / float((expected * (1.0 - chance(score + by))).sum())
+        base[stratum] += by
+    return replace(model, base=base)
 
 
 def _averaged(

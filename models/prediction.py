@@ -1,30 +1,37 @@
-"""What a model answers: frozen results, independent of how they are sent."""
+"""What a model answers: frozen results, independent of how they are sent. Times are months."""
 
 from dataclasses import dataclass
 
 from models.information import NextTest
+from models.likeness import Typical
 
 
 @dataclass(frozen=True)
-class SurvivalCurve:
-    """Survival probability at rising months; never rises, and stops where the training data stop."""
+class Probability:
+    """The probability of one outcome, with the interval that holds the true one in nine cases of ten.
 
-    months: tuple[float, ...]
-    survival: tuple[float, ...]
+    ``horizon`` is None for an outcome without time. Beyond the supported follow-up there is no probability
+    but a reason.
+    """
 
-
-@dataclass(frozen=True)
-class HorizonSurvival:
-    """Survival probability at one horizon; None, with the reason, beyond the supported follow-up."""
-
-    horizon: float
+    horizon: float | None
     probability: float | None
+    low: float | None = None
+    high: float | None = None
     reason: str | None = None
 
 
 @dataclass(frozen=True)
-class MedianSurvival:
-    """Median survival in months; None, with the reason, where the curve does not reach one half."""
+class Curve:
+    """A probability at rising months; stops where the training data stop."""
+
+    months: tuple[float, ...]
+    probability: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class MedianTime:
+    """Median time in months; None, with the reason, where the curve does not reach one half."""
 
     months: float | None
     reason: str | None = None
@@ -65,11 +72,33 @@ class ExplainedScale:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why the answer at one horizon differs from the reference: the same patient on two scales."""
+    """Why the answer, at one horizon where it has any, differs from the reference: on two scales."""
 
-    horizon: float
+    horizon: float | None
     method: str
     scales: tuple[ExplainedScale, ...]
+
+
+@dataclass(frozen=True)
+class OutcomePrediction:
+    """One outcome: its probabilities, and with time its curve; a median where the outcome is survival."""
+
+    outcome: str
+    label: str
+    probabilities: tuple[Probability, ...]
+    curve: Curve | None
+    median: MedianTime | None
+    explanation: Explanation
+
+
+@dataclass(frozen=True)
+class EndpointPrediction:
+    """One endpoint: its kind (survival, competing_risks or response) and each of its outcomes."""
+
+    endpoint: str
+    title: str
+    kind: str
+    outcomes: tuple[OutcomePrediction, ...]
 
 
 @dataclass(frozen=True)
@@ -83,14 +112,11 @@ class Caution:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Everything said about one patient. Times are months from the index event."""
+    """Everything said about one patient, from the index event on."""
 
-    endpoint: str
     index_event: str
-    survival: tuple[HorizonSurvival, ...]
-    median: MedianSurvival
-    curve: SurvivalCurve
-    explanation: Explanation
+    endpoints: tuple[EndpointPrediction, ...]
     next_tests: tuple[NextTest, ...]
+    typical: Typical
     warnings: tuple[Caution, ...]
     notice: str

@@ -60,6 +60,10 @@ class SurvivalEstimator:
         _require_sound(X, durations, events)
         outcome = Outcome(durations, events.astype(bool))
         self._columns = table_columns(X)
+        if not self._columns:
+            raise InvalidInput(
+                "survival data", [Problem("columns", "none varies", "give predictors that do")]
+            )
         strata = np.zeros(len(X), dtype=np.int64)
         self._model = CrossFitted(seed=self.seed).fit(self._matrix(X), strata, outcome)
         self._times = np.quantile(outcome.duration[outcome.event], np.linspace(0.02, 0.8, 50))

@@ -72,7 +72,7 @@ class Tree:
         feature, missing = self.feature[node], bool(self.default_left[node]) == left
         if node in self.categories:
             return Condition(feature, missing=missing, tests=((self.categories[node], not left),))
-        threshold = float(np.float32(self.number[node]))
+        threshold = self.number[node]
         if left:
             return Condition(feature, upper=threshold, missing=missing)
         return Condition(feature, lower=threshold, missing=missing)
@@ -94,12 +94,14 @@ class Tree:
 
 
 def read_file(model: bytes) -> list[Tree]:
-    """Return the trees of xgboost's JSON.
+    """Return the trees of a model that xgboost saved with save_raw("json").
 
     Raises:
-        InvalidInput: the model is linear, of several classes or targets, or has vectors in its leaves.
+        InvalidInput: the model is linear, of several classes or targets, or has vectors in its leaves; or the
+            bytes are no model.
+
     """
-    learner = json.loads(model)["learner"]
+    learner = _learner(model)
     booster = learner["gradient_booster"]
     if booster["name"] not in ("gbtree", "dart"):
         _refuse("booster", f"{booster['name']} has no trees", "train with booster gbtree or dart")
@@ -107,21 +109,30 @@ def read_file(model: bytes) -> list[Tree]:
     if int(shape["num_class"]) > 1 or int(shape.get("num_target", 1)) > 1:
         _refuse("objective", "the model has several margins", "train one model for each class or target")
     factors = booster.get("weight_drop")
-    inner = booster.get("gbtree", booster)["model"]
-    found = [_tree(tree) for tree in inner["trees"]]
+    found = [_tree(tree) for tree in booster.get("gbtree", booster)["model"]["trees"]]
     if factors is None:
         return found
     return [replace(tree, factor=factor) for tree, factor in zip(found, factors, strict=True)]
 
 
 def base_margin(model: bytes) -> float:
-    """Return the margin that xgboost adds to the trees' sum: its base score through the objective's link."""
-    learner = json.loads(model)["learner"]
+    """Return the margin that xgboost adds to the trees' sum: its base score through the objective's link.
+
+    With :meth:`models.trees.Trees.expected` it adds up to the bias of xgboost's contributions.
+    """
+    learner = _learner(model)
     score = float(learner["learner_model_param"]["base_score"].strip("[]"))
     objective = learner["objective"]["name"]
     if objective in LOG_LINK:
         return log(score)
     return log(score / (1.0 - score)) if objective in LOGIT_LINK else score
+
+
+def _learner(model: bytes) -> Any:
+    try:
+        return json.loads(model)["learner"]
+    except (ValueError, KeyError, TypeError):
+        _refuse("file", "these bytes are no model of xgboost in JSON", 'save it with save_raw("json")')
 
 
 def _refuse(field: str, problem: str, remedy: str) -> NoReturn:
@@ -142,8 +153,14 @@ def _tree(stored: Mapping[str, Any]) -> Tree:
         left=stored["left_children"],
         right=stored["right_children"],
         feature=stored["split_indices"],
-        number=stored["split_conditions"],
+        number=_singles(stored["split_conditions"]),
         default_left=stored["default_left"],
-        cover=stored["sum_hessian"],
+        cover=_singles(stored["sum_hessian"]),
         categories=categories,
     )
+
+
+def _singles(numbers: Sequence[float]) -> list[float]:
+    """Return the 32-bit numbers that decimals stand for."""
+    singles: list[float] = np.asarray(numbers, dtype=np.float32).tolist()
+    return singles

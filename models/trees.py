@@ -11,19 +11,24 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from features.dictionary import FloatArray
 from models import treeshap
-from models.treefile import Condition, read_file
+from models.treefile import Condition, base_margin, read_file
 from models.treeplan import Group, plan
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+Float32Array = npt.NDArray[np.float32]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+__all__ = ["Trees", "average", "base_margin", "read_trees"]
 
 MOST_ENTRIES = 1 << 24
 
@@ -71,10 +76,13 @@ class Trees:
 
     def margins(self, X: FloatArray, *, threads: int = 1) -> FloatArray:
         """Return the summed leaf values, shape (rows, intervals) or (rows,), without the base margin."""
-        rows = self._rows(X)
-        out = np.empty((len(rows), self._layout.slots))
-        _, reach = self._tables
-        _in_threads(lambda at: treeshap.margins(rows[at], self._layout, reach, out[at]), len(rows), threads)
+        rows, at = self._rows(X), self._layout
+        out = np.empty((len(rows), at.groups.slots))
+        if at.tabled and len(rows) <= treeshap.FEW:
+            treeshap.margins_of_few(at.conditions, at.groups, at.reach, rows, out)
+        else:
+            work = partial(treeshap.margins, at.conditions, at.groups, at.leaves, at.reach)
+            _in_threads(work, rows, out, threads)
         return self._shaped(out, axis=1)
 
     def contributions(self, X: FloatArray, *, threads: int = 1) -> FloatArray:
@@ -82,17 +90,18 @@ class Trees:
 
         For each row and interval they sum to the margin less :meth:`expected`.
         """
-        rows = self._rows(X)
-        out = np.empty((len(rows), self._layout.slots, self.columns))
-        few = len(rows) <= treeshap.FEW and bool(self.parts.group_tabled.all())
-        kernel = treeshap.contributions_of_few if few else treeshap.contributions
-        table, _ = self._tables
-        _in_threads(lambda at: kernel(rows[at], self._layout, table, out[at]), len(rows), threads)
+        rows, at = self._rows(X), self._layout
+        out = np.empty((len(rows), at.groups.slots, self.columns))
+        if at.tabled and len(rows) <= treeshap.FEW:
+            treeshap.contributions_of_few(at.conditions, at.groups, at.table, rows, out)
+        else:
+            work = partial(treeshap.contributions, at.conditions, at.groups, at.leaves, at.table)
+            _in_threads(work, rows, out, threads)
         return self._shaped(out, axis=1)
 
     def expected(self) -> FloatArray:
         """Return the cover-weighted mean margin, shape (intervals,) or (); without the base margin."""
-        return self._shaped(treeshap.expectation(self._layout), axis=0)
+        return self._shaped(treeshap.expectation(self._layout.groups, self._layout.leaves), axis=0)
 
     def to_bytes(self) -> bytes:
         """Return the groups as an npz file; the tables follow from them."""
@@ -109,8 +118,9 @@ class Trees:
             parts = Parts(**{f.name: stored[f.name] for f in fields(Parts)})
         return cls(columns, None if intervals < 0 else intervals, parts)
 
-    def _rows(self, X: FloatArray) -> npt.NDArray[np.float32]:
-        rows = np.ascontiguousarray(X, dtype=np.float32)
+    def _rows(self, X: FloatArray) -> Float32Array:
+        with np.errstate(over="ignore"):  # what is too large for 32 bits is infinite, as in xgboost
+            rows = np.ascontiguousarray(X, dtype=np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.columns:
             raise ValueError(f"expected a matrix of {self.columns} columns, found shape {rows.shape}")
         return rows
@@ -119,19 +129,35 @@ class Trees:
         return out.squeeze(axis) if self.intervals is None else out
 
     @cached_property
-    def _layout(self) -> treeshap.Layout:
-        return _layout(
-            self.parts, columns=self.columns, slots=1 if self.intervals is None else self.intervals
-        )
+    def _layout(self) -> "Layout":
+        return Layout.of(self.parts, self.columns, slots=1 if self.intervals is None else self.intervals)
 
-    @cached_property
-    def _tables(self) -> tuple[FloatArray, FloatArray]:
-        groups = self._layout.groups[self.parts.group_tabled]
-        patterns = 1 << groups[:, treeshap.BITS]
-        table = np.zeros(int((groups[:, treeshap.WIDTH] * patterns).sum()))
+
+@dataclass(frozen=True)
+class Layout:
+    """Groups as the compiled functions want them, and their tables.
+
+    ``table`` holds per group and pattern of met conditions the SHAP value of each of its features, ``reach``
+    the value of the leaf reached; ``tabled`` tells that every group has its table.
+    """
+
+    conditions: treeshap.Conditions
+    groups: treeshap.Groups
+    leaves: treeshap.Leaves
+    table: FloatArray
+    reach: FloatArray
+    tabled: bool
+
+    @classmethod
+    def of(cls, parts: Parts, columns: int, *, slots: int) -> "Layout":
+        """Lay out and tabulate."""
+        patterns = np.where(parts.group_tabled, 1 << np.minimum(parts.group_conditions, 62), 0)
+        groups = treeshap.Groups(_fields(parts, patterns), parts.feature.astype(np.uint32), columns, slots)
+        leaves = _leaves(parts)
+        table = np.zeros(int((patterns * parts.group_features).sum()))
         reach = np.zeros(int(patterns.sum()))
-        treeshap.tabulate(self._layout, table, reach)
-        return table, reach
+        treeshap.tabulate(groups, leaves, table, reach)
+        return cls(_conditions(parts, columns), groups, leaves, table, reach, bool(parts.group_tabled.all()))
 
 
 def read_trees(model: bytes, *, columns: int, intervals: int | None) -> Trees:
@@ -217,61 +243,75 @@ def _starts(counts: IntArray) -> IntArray:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
 
 
-def _layout(parts: Parts, *, columns: int, slots: int) -> treeshap.Layout:
+def _words(parts: Parts) -> IntArray:
+    """Return how many words of conditions each group has; a table's conditions fit into one."""
+    return np.maximum(1, -(-parts.group_conditions // treeshap.WORD))
+
+
+def _conditions(parts: Parts, columns: int) -> treeshap.Conditions:
+    """Return the conditions, those of each group filled up to whole words."""
     tested = parts.condition_test >= 0
-    points, weights = _quadrature(int(parts.leaf_needs.max(initial=1)))
-    return treeshap.Layout(
-        condition_column=np.where(tested, columns + parts.condition_test, parts.condition_feature),
-        condition_lower=np.where(tested, np.float32(0.5), parts.condition_lower),
-        condition_upper=parts.condition_upper,
-        condition_missing=parts.condition_missing,
-        groups=_groups(parts),
-        feature=parts.feature,
-        leaf_value=parts.leaf_value,
-        leaf_need=_starts(parts.leaf_needs),
-        need_slot=parts.need_slot,
-        need_mask=parts.need_mask,
-        need_want=parts.need_want,
-        need_share=parts.need_share,
-        category_column=parts.test_feature,
-        category_missing=parts.test_missing,
-        category_start=_starts(parts.test_codes),
-        category_allowed=parts.test_allowed,
-        points=points,
-        weights=weights,
-        columns=columns,
-        slots=slots,
+    room = _words(parts) * treeshap.WORD
+    place = np.arange(room.sum()) - np.repeat(_starts(room)[:-1], room)
+    used = place < np.repeat(parts.group_conditions, room)
+    column = np.where(tested, columns + parts.condition_test, parts.condition_feature).astype(np.uint32)
+    lower = np.where(tested, np.float32(0.5), parts.condition_lower)
+
+    def filled(values: npt.NDArray[Scalar], filler: float) -> npt.NDArray[Scalar]:
+        whole = np.full(len(used), filler, dtype=values.dtype)
+        whole[used] = values
+        return whole
+
+    codes = _starts(parts.test_codes)
+    tests = np.column_stack([parts.test_feature, parts.test_missing, codes[:-1], codes[1:]])
+    return treeshap.Conditions(
+        column=filled(column, 0),
+        lower=filled(lower, np.inf),
+        upper=filled(parts.condition_upper, -np.inf),
+        missing=filled(parts.condition_missing, False),
+        tests=np.ascontiguousarray(tests),
+        allowed=parts.test_allowed,
     )
 
 
-def _groups(parts: Parts) -> IntArray:
+def _leaves(parts: Parts) -> treeshap.Leaves:
+    needs = np.column_stack([parts.need_slot, parts.need_mask, parts.need_want])
+    rules = _quadrature(int(parts.leaf_needs.max(initial=1)))
+    start = _starts(parts.leaf_needs)
+    return treeshap.Leaves(parts.leaf_value, start, np.ascontiguousarray(needs), parts.need_share, rules)
+
+
+def _fields(parts: Parts, patterns: IntArray) -> IntArray:
     """Return one row of fields a group, in the order that models/treeshap.py names."""
     bits, width = parts.group_conditions, parts.group_features
-    patterns = np.where(parts.group_tabled, 1 << np.minimum(bits, 62), 0)
     table = np.where(parts.group_tabled, _starts(patterns * width)[:-1], treeshap.NO_TABLE)
     leaf = _starts(parts.group_leaves)
     columns = (
-        bits, _starts(bits)[:-1], width, _starts(width)[:-1], table, _starts(patterns)[:-1],
-        leaf[:-1], leaf[1:], parts.group_first, parts.group_end,
+        bits, treeshap.WORD * _starts(_words(parts))[:-1], width, _starts(width)[:-1], table,
+        _starts(patterns)[:-1], leaf[:-1], leaf[1:], parts.group_first, parts.group_end,
     )  # fmt: skip
     return np.ascontiguousarray(np.column_stack(columns), dtype=np.int64)
 
 
-def _quadrature(most: int) -> tuple[FloatArray, FloatArray]:
-    """Return Gauss-Legendre rules on [0, 1], row n holding n points, enough for ``most`` features."""
+def _quadrature(most: int) -> FloatArray:
+    """Return points and weights of Gauss and Legendre on [0, 1], shape (2, rules, points).
+
+    Rule n holds n points; the last is exact for a leaf of ``most`` features.
+    """
     count = treeshap.quadrature_points(most)
-    points, weights = np.zeros((count + 1, count)), np.zeros((count + 1, count))
+    rules = np.zeros((2, count + 1, count))
     for n in range(1, count + 1):
         at, weight = np.polynomial.legendre.leggauss(n)
-        points[n, :n], weights[n, :n] = (at + 1.0) / 2.0, weight / 2.0
-    return points, weights
+        rules[:, n, :n] = (at + 1.0) / 2.0, weight / 2.0
+    return rules
 
 
-def _in_threads(work: Callable[[slice], None], rows: int, threads: int) -> None:
+def _in_threads(
+    work: Callable[[Float32Array, FloatArray], None], rows: Float32Array, out: FloatArray, threads: int
+) -> None:
     """Do the work on equal parts of the rows, one thread each."""
-    if threads <= 1 or rows <= threads:
-        work(slice(0, rows))
+    if threads <= 1 or len(rows) <= threads:
+        work(rows, out)
         return
-    bounds = np.linspace(0, rows, threads + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, map(slice, bounds[:-1], bounds[1:])))
+        list(pool.map(work, np.array_split(rows, threads), np.array_split(out, threads)))

@@ -20,7 +20,7 @@ from serving.routes.predictions import predictions_router
 from serving.settings import ServingSettings
 
 DESCRIPTION = (
-    "Survival after relapse, explained and on record. Answers describe patients of the training cohorts; "
+    "Outcomes of salvage therapy, explained and on record. Answers describe patients of the training cohorts; "
     "they are associations, and inform a clinician's decision without making it."
 )
 

@@ -80,7 +80,7 @@ class ModelSummary:
     title: str
     evidence: str
     index_event: str
-    endpoint: str
+    endpoints: tuple[str, ...]
     horizons: tuple[float, ...]
 
 
@@ -99,7 +99,7 @@ class ModelDetail:
     protocol: dict[str, Any]
     predictors: dict[str, Any]
     horizons: tuple[float, ...]
-    supported_months: dict[str, float]
+    supported_months: dict[str, dict[str, float]]
     card: dict[str, Any]
 
 

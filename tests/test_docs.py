@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 import typer.main
 from rich.console import Console
@@ -20,8 +21,9 @@ import salvage
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.dictionary_page import REFRESH, dictionary_page
+from features.endpoints import ENDPOINTS
 from features.errors import InvalidInput
-from features.protocol import load_protocol
+from features.protocol import load_protocol, protocol_names
 from features.sources import grammar, recipe
 from features.sources.build import build_cohort
 from models.registry.settings import RegistrySettings
@@ -187,6 +189,34 @@ def test_the_shown_request_is_accepted():
     protocol = load_protocol(str(request.model).removeprefix("salvage-"))
     assert request.horizon in protocol.horizons
     Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
+
+
+def test_the_shown_answer_is_one(tmp_path):
+    *_, text = re.findall(r"```json\n(.*?)```", section("docs/api.md", "POST /v1/predictions"), re.DOTALL)
+    described = create_app(ServingSettings(home=tmp_path)).openapi()
+    schema = {"$ref": "#/components/schemas/Answer", "components": described["components"]}
+    answer = json.loads(text)
+    jsonschema.Draft202012Validator(schema).validate(answer)
+    (endpoint,) = answer["prediction"]["endpoints"]
+    for outcome in endpoint["outcomes"]:
+        for at in outcome["probabilities"]:
+            assert 0 <= at["low"] <= at["probability"] <= at["high"] <= 1
+
+
+def test_every_endpoint_and_outcome_is_named():
+    text = section("docs/api.md", "The prediction")
+    for endpoint in ENDPOINTS.values():
+        (row,) = re.findall(
+            rf"^\| `{endpoint.name}` \| {endpoint.kind.replace('_', ' ')} \| (.+) \|$", text, re.M
+        )
+        assert re.findall(r"`(\w+)`", row) == list(endpoint.labels)
+
+
+def test_every_ready_protocol_is_listed_with_its_cohorts():
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.+) \|$", section("docs/models.md", "The protocols"), re.M))
+    assert set(protocol_names()) <= set(rows)
+    for name in protocol_names():
+        assert set(re.findall(r"`([\w-]+)`", rows[name])) == set(load_protocol(name).cohorts)
 
 
 # the dictionary

@@ -17,6 +17,7 @@ from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe, recipe_names
 from models.registry.settings import RegistrySettings
 from training import display
+from training.scope import select
 
 READY = "ready"
 
@@ -162,6 +163,7 @@ def fit(
         typer.Option("--cohort", help="Cohort file; repeat for several; 'ready' for the protocol's own."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every split and resampling.")] = None,
+    tune: Annotated[int, typer.Option(min=1, help="Settings to try for survival; 1 keeps the defaults.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Fit, evaluate on held-out patients, track, register, and promote when the gate is passed."""
@@ -171,13 +173,14 @@ def fit(
         from training.plan import TrainingPlan  # noqa: PLC0415
         from training.run import train  # noqa: PLC0415
 
-        plan = TrainingPlan() if seed is None else TrainingPlan(seed=seed)
+        plan = TrainingPlan(trials=tune) if seed is None else TrainingPlan(seed=seed, trials=tune)
         registered = train(
             joined,
             protocol=study,
             plan=plan,
             settings=RegistrySettings.from_environment(os.environ),
             report_progress=lambda step: status.update(step),
+            report_warning=lambda said: progress.print(f"note: {said}"),
         )
     summary = registered.as_dict()
     console.print_json(json.dumps(summary)) if as_json else display.registered(console, summary)
@@ -203,7 +206,7 @@ def evaluate(
         "model": model,
         "version": found.version,
         "seen_in_training": found.seen,
-        "groups": found.as_dict(),
+        "endpoints": found.as_dict(),
     }
     console.print_json(json.dumps(summary)) if as_json else display.external(console, summary)
 
@@ -260,4 +263,7 @@ def _read_cohorts(study: StudyProtocol, named: list[str]) -> Cohort:
             parts += [build_cohort(load_recipe(recipe)) for recipe in study.cohorts]
         else:
             parts.append(Cohort.read(Path(name)))
-    return concatenate(parts)
+    if not parts:
+        remedy = "name a cohort file: --cohort FILE (salvage cohort build, simulate, import-fhir)"
+        raise InvalidInput("--cohort", [Problem(READY, f"protocol {study.name} has no ready cohort", remedy)])
+    return concatenate([select(part, study) for part in parts])

@@ -9,7 +9,7 @@ import numpy as np
 from features.censoring import BoolArray, Outcome
 from features.cohort import Cohort
 from features.dictionary import GROUPS, Field, FloatArray
-from features.endpoints import ENDPOINT_FIELDS, ENDPOINTS
+from features.endpoints import ENDPOINTS, SURVIVAL
 from features.errors import InvalidInput, NotFound
 from models.curves import kaplan_meier
 
@@ -87,9 +87,9 @@ def describe(cohort: Cohort, *, by: str = "disease") -> Description:
     shown = [f for f in cohort.dictionary.fields if f.name != by and f.known != "after"]
     for field in sorted(shown, key=lambda f: GROUPS.index(f.group)):
         rows += _field_rows(field, [_applicable(part, field) for part in parts])
-    for name in ENDPOINTS:
-        if all(f in cohort.values for f in ENDPOINT_FIELDS[name]):
-            rows += _endpoint_rows(name, parts)
+    for endpoint in ENDPOINTS.values():
+        if endpoint.kind == SURVIVAL and all(f in cohort.values for f in endpoint.fields):
+            rows += _endpoint_rows(endpoint.name, parts)
     recipes = ", ".join(source.recipe for source in cohort.provenance)
     return Description(f"{recipes} ({cohort.evidence})", tuple(groups), tuple(rows))
 
@@ -146,7 +146,8 @@ def _endpoint_rows(name: str, parts: list[Cohort]) -> Iterator[Row]:
 def _outcome(name: str, part: Cohort) -> Outcome | None:
     """Return the outcome, None where the cohort does not record it for everyone."""
     try:
-        return ENDPOINTS[name](part)
+        found: Outcome = ENDPOINTS[name].read(part)
+        return found
     except InvalidInput:
         return None
 

@@ -101,8 +101,10 @@ def scores(console: Console, found: list[dict[str, Any]]) -> None:
 
 def registered(console: Console, summary: Mapping[str, Any]) -> None:
     """Print the held-out metrics beside the baselines, and what was registered."""
-    for group, by_model in summary["performance"].items():
-        console.print(_metrics(f"{group.replace('_', ' ')}: held-out patients", by_model))
+    for endpoint, groups in summary["performance"].items():
+        for group, by_model in groups.items():
+            title = f"{endpoint}, {group}: held-out patients".replace("_", " ")
+            console.print(_metrics(title, by_model))
     console.print(
         f"registered {summary['name']} version {summary['version']}, bundle {summary['bundle'][:12]}"
     )
@@ -116,12 +118,14 @@ def external(console: Console, summary: Mapping[str, Any]) -> None:
     """Print a registered model's metrics on a cohort."""
     if summary["seen_in_training"]:
         console.print("this cohort trained the model: these figures flatter it", style="bold")
-    for group, metrics in summary["groups"].items():
-        console.print(_metrics(f"{group.replace('_', ' ')}: {summary['model']}", {"model": metrics}))
+    for endpoint, groups in summary["endpoints"].items():
+        for group, metrics in groups.items():
+            title = f"{endpoint}, {group}".replace("_", " ")
+            console.print(_metrics(f"{title}: {summary['model']}", {"model": metrics}))
 
 
 def _metrics(title: str, by_model: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> Table:
-    table = Table("metric", *(LABELS[name] for name in by_model), title=title)
+    table = Table("metric", *(LABELS.get(name, name.replace("_", " ")) for name in by_model), title=title)
     for metric in next(iter(by_model.values())):
         table.add_row(_metric(metric), *(_estimate(metrics[metric]) for metrics in by_model.values()))
     return table

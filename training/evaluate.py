@@ -1,56 +1,52 @@
 """Evaluation: every patient predicted by a model that never saw them, beside the baselines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from features.censoring import BoolArray, Outcome
+from features.censoring import BoolArray
 from features.cohort import Cohort
 from features.dictionary import FloatArray
+from features.endpoints import ENDPOINTS, Endpoint
 from features.protocol import StudyProtocol
 from models.bundle import strata
 from models.curves import IntArray
-from models.ipcw import integrated_brier
+from models.endpoint import probabilities
+from models.fitted import NO_TIME
 from training import metrics
-from training.baselines import fit_kaplan_meier, fit_plain_cox
-from training.bootstrap import Resampled
-from training.fit import fit_model
+from training.baselines import baselines
+from training.fit import Outcomes, fit_models
 from training.plan import TrainingPlan
-from training.split import Split
+from training.published import published_baselines
+from training.scoring import Estimate, Scale, calibrations, score
+from training.split import Split, as_times
 
-MODEL, KAPLAN_MEIER, COX = "model", "kaplan_meier", "cox"
+MODEL = "model"
 EVERYONE = "all"
 STEP = 2.0
-CALIBRATION_GROUPS = 5
+FEWEST_EVENTS = 10
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out survival curves of the model and the baselines, shape (patients, times) each."""
+    """One endpoint's held-out predictions by model and baseline, (patients, outcomes, times) each."""
 
+    endpoint: Endpoint
     times: FloatArray
-    curves: Mapping[str, FloatArray]
+    predictions: Mapping[str, FloatArray]
     strata: IntArray
-    outcome: Outcome
+    outcome: Any
+
+    @property
+    def curves(self) -> Mapping[str, FloatArray]:
+        """Return the first outcome's predictions, (patients, times) each."""
+        return {name: predicted[:, 0] for name, predicted in self.predictions.items()}
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A metric with its 95 % bootstrap interval over patients, None where it has none."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Return the estimate as plain JSON values."""
-        return {"value": self.value, "low": self.low, "high": self.high}
-
-
-@dataclass(frozen=True)
-class Evaluation:
+class EndpointEvaluation:
     """Metrics by group (everyone, each disease) and by model, and the calibration of the model."""
 
     by_group: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
@@ -68,107 +64,103 @@ class Evaluation:
         }
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of every endpoint, in the protocol's order."""
+
+    endpoints: Mapping[str, EndpointEvaluation]
+
+    @property
+    def leading(self) -> EndpointEvaluation:
+        """Return the leading endpoint's."""
+        return next(iter(self.endpoints.values()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the metrics as plain JSON values."""
+        return {name: found.as_dict() for name, found in self.endpoints.items()}
+
+
 def predict_held_out(
     cohort: Cohort,
-    outcome: Outcome,
+    outcomes: Outcomes,
     split: Split,
     *,
     protocol: StudyProtocol,
     plan: TrainingPlan,
     advance: Callable[[], None] = lambda: None,
-) -> HeldOut:
+) -> Mapping[str, HeldOut]:
     """Fit the whole procedure and the baselines without each fold in turn, and predict that fold."""
-    times = grid(protocol)
     stratum = strata(cohort, protocol.diseases)
-    curves = {name: np.empty((len(cohort), len(times))) for name in (MODEL, KAPLAN_MEIER, COX)}
+    found: dict[str, dict[str, FloatArray]] = {name: {} for name in outcomes}
     for train, test in split.parts():
-        known, known_outcome = cohort.take(train), outcome.take(train)
-        fitted = fit_model(known, known_outcome, protocol=protocol, plan=plan)
-        X, X_test = fitted.encoder.encode(known), fitted.encoder.encode(cohort.take(test))
-        models = {
-            MODEL: fitted.model,
-            KAPLAN_MEIER: fit_kaplan_meier(X, stratum[train], known_outcome),
-            COX: fit_plain_cox(X, stratum[train], known_outcome),
-        }
-        for name, model in models.items():
-            curves[name][test] = model.survival(X_test, stratum[test], times)
+        known = {name: outcome.take(train) for name, outcome in outcomes.items()}
+        fitted = fit_models(cohort.take(train), known, protocol=protocol, plan=plan)
+        X, X_test = (fitted.encoder.encode(cohort.take(rows)) for rows in (train, test))
+        for name, outcome in known.items():
+            times = scored_times(protocol, ENDPOINTS[name])
+            answers = {MODEL: probabilities(fitted.endpoints[name].model, X_test, stratum[test], times)}
+            for baseline, fit in baselines(ENDPOINTS[name].kind).items():
+                answers[baseline] = fit(X, stratum[train], outcome).probabilities(
+                    X_test, stratum[test], times
+                )
+            published = published_baselines(
+                cohort.take(train), cohort.take(test), ENDPOINTS[name], outcome, stratum[train], stratum[test]
+            )
+            answers |= {baseline: answer(times) for baseline, answer in published.items()}
+            for model, answer in answers.items():
+                room = found[name].setdefault(model, np.empty((len(cohort), *answer.shape[1:])))
+                room[test] = answer
         advance()
-    return HeldOut(times, curves, stratum, outcome)
+    return {
+        name: HeldOut(
+            ENDPOINTS[name], scored_times(protocol, ENDPOINTS[name]), found[name], stratum, outcomes[name]
+        )
+        for name in outcomes
+    }
 
 
-def grid(protocol: StudyProtocol) -> FloatArray:
-    """Return the months at which curves are scored: every second one and every horizon."""
+def scored_times(protocol: StudyProtocol, endpoint: Endpoint) -> FloatArray:
+    """Return the months at which predictions are scored: every second one and every horizon."""
+    if not endpoint.timed:
+        return NO_TIME
     return np.unique(np.append(np.arange(STEP, max(protocol.horizons), STEP), protocol.horizons))
 
 
-def evaluate(held_out: HeldOut, *, protocol: StudyProtocol, plan: TrainingPlan) -> Evaluation:
+def scale_of(protocol: StudyProtocol, plan: TrainingPlan, endpoint: Endpoint) -> Scale:
+    """Return what an endpoint's predictions are scored on."""
+    return Scale(scored_times(protocol, endpoint), protocol.horizons, plan.bootstrap, plan.seed)
+
+
+def groups_of(outcome: Any, stratum: IntArray, diseases: tuple[str, ...]) -> Iterator[tuple[str, BoolArray]]:
+    """Name everyone, and each disease with at least ten events to judge by."""
+    yield EVERYONE, np.ones(len(stratum), dtype=bool)
+    for at, disease in enumerate(diseases):
+        rows = stratum == at
+        if as_times(outcome.take(rows)).event.sum() >= FEWEST_EVENTS:
+            yield disease, rows
+
+
+def evaluate(held_out: Mapping[str, HeldOut], *, protocol: StudyProtocol, plan: TrainingPlan) -> Evaluation:
     """Score everyone and each disease; the same bootstrap samples serve the model and the baselines."""
-    groups = {EVERYONE: np.ones(len(held_out.strata), dtype=bool)}
-    groups |= {disease: held_out.strata == at for at, disease in enumerate(protocol.diseases)}
-    by_group = {name: _score_group(held_out, rows, protocol, plan) for name, rows in groups.items()}
-    calibrations = {name: _calibrations(held_out, rows, protocol) for name, rows in groups.items()}
-    return Evaluation(by_group, calibrations, held_out)
-
-
-def score(
-    survival: FloatArray,
-    outcome: Outcome,
-    times: FloatArray,
-    *,
-    horizons: tuple[float, ...],
-    resampled: Resampled,
-) -> dict[str, Estimate]:
-    """Return every metric of one set of survival curves, shape (patients, times).
-
-    The integrated calibration index has no interval: resampling inflates it.
-    """
-    risk, until = metrics.restricted_mean_risk(survival, times), float(times[-1])
-    errors = integrated_brier(survival, outcome, times)
-    same, uno = np.ones(len(outcome)), metrics.uno_weight(outcome)
-    found = {
-        "harrell_c": _estimate(
-            metrics.harrell_c(risk, outcome), resampled.concordance(risk, outcome, until=np.inf, weight=same)
-        ),
-        "uno_c": _estimate(
-            metrics.uno_c(risk, outcome, until=until),
-            resampled.concordance(risk, outcome, until=until, weight=uno),
-        ),
-        "integrated_brier": _estimate(float(errors.mean()), resampled.mean(errors)),
-    }
-    for horizon in horizons:
-        at = survival[:, int(np.flatnonzero(np.isclose(times, horizon))[0])]
-        fit = metrics.calibration(at, outcome, horizon=horizon, groups=CALIBRATION_GROUPS)
-        ratio = resampled.observed_risk(outcome, horizon=horizon) / resampled.mean(1.0 - at)
-        found[f"ici_{horizon:g}"] = Estimate(fit.ici)
-        found[f"observed_to_expected_{horizon:g}"] = _estimate(fit.observed_to_expected, ratio)
-    return found
-
-
-def _score_group(
-    held_out: HeldOut, rows: BoolArray, protocol: StudyProtocol, plan: TrainingPlan
-) -> dict[str, dict[str, Estimate]]:
-    outcome = held_out.outcome.take(rows)
-    resampled = Resampled.draw(len(outcome), samples=plan.bootstrap, seed=plan.seed)
-    return {
-        name: score(curves[rows], outcome, held_out.times, horizons=protocol.horizons, resampled=resampled)
-        for name, curves in held_out.curves.items()
-    }
-
-
-def _estimate(value: float, drawn: FloatArray) -> Estimate:
-    usable = drawn[np.isfinite(drawn)]
-    if len(usable) < len(drawn) / 2:
-        return Estimate(value)
-    low, high = np.quantile(usable, [0.025, 0.975])
-    return Estimate(value, float(low), float(high))
-
-
-def _calibrations(
-    held_out: HeldOut, rows: BoolArray, protocol: StudyProtocol
-) -> tuple[metrics.Calibration, ...]:
-    curves, outcome = held_out.curves[MODEL][rows], held_out.outcome.take(rows)
-    at = [int(np.flatnonzero(np.isclose(held_out.times, horizon))[0]) for horizon in protocol.horizons]
-    return tuple(
-        metrics.calibration(curves[:, column], outcome, horizon=horizon, groups=CALIBRATION_GROUPS)
-        for column, horizon in zip(at, protocol.horizons, strict=True)
+    return Evaluation(
+        {name: _evaluate(found, protocol=protocol, plan=plan) for name, found in held_out.items()}
     )
+
+
+def _evaluate(held_out: HeldOut, *, protocol: StudyProtocol, plan: TrainingPlan) -> EndpointEvaluation:
+    scale = scale_of(protocol, plan, held_out.endpoint)
+    groups = dict(groups_of(held_out.outcome, held_out.strata, protocol.diseases))
+    by_group = {
+        group: {
+            model: score(held_out.endpoint, predicted[rows], held_out.outcome.take(rows), scale)
+            for model, predicted in held_out.predictions.items()
+        }
+        for group, rows in groups.items()
+    }
+    fits = {
+        group: calibrations(
+            held_out.endpoint, held_out.predictions[MODEL][rows], held_out.outcome.take(rows), scale
+        )
+        for group, rows in groups.items()
+    }
+    return EndpointEvaluation(by_group, fits, held_out)

@@ -6,22 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from features.cohort import Cohort
 from features.endpoints import ENDPOINTS
 from features.errors import InvalidCohort, Problem
 from features.protocol import StudyProtocol
-from models.bundle import read_bundle
+from models.bundle import ModelBundle, read_bundle
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
 from models.registry.tracking import tracked_run
-from training.bootstrap import Resampled
-from training.evaluate import EVERYONE, Estimate, grid, score
+from training.evaluate import FEWEST_EVENTS, groups_of, scale_of
 from training.plan import TrainingPlan
 from training.scope import in_scope
-
-FEWEST_EVENTS = 10
+from training.scoring import Estimate, score
+from training.split import as_times
 
 
 @dataclass(frozen=True)
@@ -30,12 +27,15 @@ class External:
 
     version: str
     seen: bool
-    by_group: Mapping[str, Mapping[str, Estimate]]
+    endpoints: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the metrics as plain JSON values."""
+        """Return the metrics, endpoint by endpoint and group by group, as plain JSON values."""
         return {
-            group: {name: e.as_dict() for name, e in found.items()} for group, found in self.by_group.items()
+            endpoint: {
+                group: {name: e.as_dict() for name, e in found.items()} for group, found in groups.items()
+            }
+            for endpoint, groups in self.endpoints.items()
         }
 
 
@@ -60,30 +60,37 @@ def evaluate_registered(
     with tempfile.TemporaryDirectory() as scratch:
         bundle = read_bundle(registry.download(name, version, Path(scratch)))
     cohort = in_scope(read(bundle.protocol), bundle.protocol)
-    outcome, stratum = ENDPOINTS[bundle.protocol.endpoint](cohort), bundle.strata(cohort)
-    times = grid(bundle.protocol)
-    curves = bundle.survival(cohort, times)
-    groups = {EVERYONE: np.ones(len(cohort), dtype=bool)}
-    groups |= {d: stratum == at for at, d in enumerate(bundle.protocol.diseases)}
-    groups = {name: rows for name, rows in groups.items() if outcome.event[rows].sum() >= FEWEST_EVENTS}
-    if not groups:
+    found = {name: _scored(bundle, cohort, name, plan) for name in bundle.protocol.endpoints}
+    if not all(found.values()):
         remedy = f"give a cohort with at least {FEWEST_EVENTS}"
         raise InvalidCohort(
             "cohort to evaluate on", [Problem("events", "are too few to judge a model by", remedy)]
         )
-    found = {
-        group: score(
-            curves[rows],
-            outcome.take(rows),
-            times,
-            horizons=bundle.protocol.horizons,
-            resampled=Resampled.draw(int(rows.sum()), samples=plan.bootstrap, seed=plan.seed),
-        )
-        for group, rows in groups.items()
-    }
     seen = cohort.fingerprint() == bundle.cohort_fingerprint
     with tracked_run(settings, experiment=bundle.protocol.name) as run:
         run.log_tags({"evaluated": f"{name}/{version}", "seen_in_training": str(seen).lower()})
         run.log_parameters({"cohort_fingerprint": cohort.fingerprint(), "patients": len(cohort)})
-        run.log_metrics({f"{g}.{metric}": e.value for g, by in found.items() for metric, e in by.items()})
+        run.log_metrics(
+            {
+                f"{endpoint}.{group}.{metric}": e.value
+                for endpoint, groups in found.items()
+                for group, metrics in groups.items()
+                for metric, e in metrics.items()
+            }
+        )
     return External(version, seen, found)
+
+
+def _scored(
+    bundle: ModelBundle, cohort: Cohort, name: str, plan: TrainingPlan
+) -> Mapping[str, Mapping[str, Estimate]]:
+    """Score one endpoint in everyone and each disease with enough events; nothing when there are too few."""
+    endpoint, protocol = ENDPOINTS[name], bundle.protocol
+    outcome, scale = endpoint.read(cohort), scale_of(protocol, plan, endpoint)
+    if as_times(outcome).event.sum() < FEWEST_EVENTS:
+        return {}
+    predicted = bundle.probabilities(cohort, name, scale.times)
+    return {
+        group: score(endpoint, predicted[rows], outcome.take(rows), scale)
+        for group, rows in groups_of(outcome, bundle.strata(cohort), protocol.diseases)
+    }

@@ -1,77 +1,140 @@
 """Fitting: from a cohort to the model bundle that answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from features.censoring import Outcome
 from features.cohort import Cohort
+from features.dictionary import FloatArray
 from features.encoder import Encoder
+from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, Endpoint, ResponseOutcome
 from features.protocol import StudyProtocol
 from models.applicability import Applicability
 from models.background import fit_background
 from models.bundle import ModelBundle, strata
 from models.card import ModelCard
+from models.competing import CrossFittedCompeting
 from models.cox import RidgeCox
-from models.curves import supported_until
+from models.curves import IntArray, supported_until
+from models.endpoint import CrossFit
 from models.ensemble import CrossFitted
-from models.hazard import HazardModel
+from models.fitted import NO_TIME, FittedEndpoint
 from models.information import Information
+from models.likeness import Likeness
+from models.response import CrossFittedResponse
+from models.uncertainty import Intervals
 from training.plan import TrainingPlan
+from training.split import as_times
+from training.tuning import Tuned, tune
+
+Outcomes = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """An encoder and the model fitted on what it encodes."""
+    """An encoder and, by endpoint, the models fitted on what it encodes and what a search found for them."""
 
     encoder: Encoder
-    model: HazardModel
+    endpoints: Mapping[str, CrossFit[Any]]
+    tuned: Mapping[str, Tuned]
 
 
-def fit_model(cohort: Cohort, outcome: Outcome, *, protocol: StudyProtocol, plan: TrainingPlan) -> Fitted:
-    """Learn the encoding and the model from these patients alone."""
+def read_outcomes(cohort: Cohort, protocol: StudyProtocol) -> Outcomes:
+    """Return the outcome of each of the protocol's endpoints."""
+    return {name: ENDPOINTS[name].read(cohort) for name in protocol.endpoints}
+
+
+def fit_models(cohort: Cohort, outcomes: Outcomes, *, protocol: StudyProtocol, plan: TrainingPlan) -> Fitted:
+    """Learn the encoding, the settings where the plan searches them, and each endpoint's model."""
     encoder = Encoder.fit(cohort, predictors=protocol.predictors)
-    estimator = CrossFitted(
-        outcome=protocol.endpoint,
-        cox=RidgeCox(seed=plan.seed, folds=plan.inner_folds),
-        folds=plan.inner_folds,
-        seed=plan.seed,
-    )
+    X, stratum = encoder.encode(cohort), strata(cohort, protocol.diseases)
+    fitted, tuned = {}, {}
     with threadpool_limits(1):  # sums in another order would change the last digits, and so the bundle's hash
-        return Fitted(
-            encoder, estimator.fit(encoder.encode(cohort), strata(cohort, protocol.diseases), outcome)
-        )
+        for name, outcome in outcomes.items():
+            how = estimator(ENDPOINTS[name], plan)
+            if plan.trials > 1 and isinstance(how, CrossFitted):
+                tuned[name] = tune(X, stratum, outcome, trials=plan.trials, seed=plan.seed, estimator=how)
+                how = tuned[name].estimator
+            fitted[name] = how.cross_fit(X, stratum, by_name(outcome))
+    return Fitted(encoder, fitted, tuned)
+
+
+def by_name(outcome: Any) -> Any:
+    """Return a response as the mapping that its estimator takes; any other outcome as it is."""
+    if isinstance(outcome, ResponseOutcome):
+        return dict(zip(outcome.names, outcome.parts, strict=True))
+    return outcome
+
+
+def estimator(endpoint: Endpoint, plan: TrainingPlan) -> Any:
+    """Return the unfitted estimator of an endpoint; its ``cross_fit(X, strata, outcome)`` fits it."""
+    if endpoint.kind == RESPONSE:
+        return CrossFittedResponse(folds=plan.inner_folds, seed=plan.seed)
+    cox = RidgeCox(seed=plan.seed, folds=plan.inner_folds)
+    hazards = CrossFitted(outcome=endpoint.name, cox=cox, folds=plan.inner_folds, seed=plan.seed)
+    if endpoint.kind == COMPETING_RISKS:
+        return CrossFittedCompeting(outcomes=tuple(endpoint.labels), survival=hazards)
+    return hazards
 
 
 def bundle_from(
     fitted: Fitted,
     cohort: Cohort,
-    outcome: Outcome,
+    outcomes: Outcomes,
     *,
     protocol: StudyProtocol,
     plan: TrainingPlan,
     card: ModelCard,
 ) -> ModelBundle:
-    """Put everything needed to answer beside the fitted model."""
-    stratum = strata(cohort, protocol.diseases)
-    X = fitted.encoder.encode(cohort)
-    supported = {
-        disease: supported_until(outcome.take(stratum == at), at_risk=plan.smallest_at_risk)
-        for at, disease in enumerate(protocol.diseases)
-    }
+    """Put everything needed to answer beside the fitted models."""
+    X, stratum = fitted.encoder.encode(cohort), strata(cohort, protocol.diseases)
+    information = Information.fit(cohort, fitted.encoder, protocol.predictors, protocol.diseases)
+    endpoints = [
+        _fitted_endpoint(fitted, name, X, stratum, outcome, protocol=protocol, plan=plan)
+        for name, outcome in outcomes.items()
+    ]
     return ModelBundle(
         protocol=protocol,
         dictionary=fitted.encoder.dictionary,
         encoder=fitted.encoder,
-        model=fitted.model,
-        supported=supported,
+        endpoints=tuple(endpoints),
         applicability=Applicability.fit(cohort, predictors=protocol.predictors, diseases=protocol.diseases),
-        information=Information.fit(cohort, fitted.encoder, protocol.predictors, protocol.diseases),
-        background=fit_background(
-            fitted.model, X, stratum, np.array(protocol.horizons), size=plan.background
-        ),
+        information=information,
+        likeness=Likeness.fit(information, X, tuple(map(str, cohort.text("disease")))),
         evidence=cohort.evidence,
         cohort_fingerprint=cohort.fingerprint(),
         card=card,
+    )
+
+
+def _fitted_endpoint(
+    fitted: Fitted,
+    name: str,
+    X: FloatArray,
+    stratum: IntArray,
+    outcome: Any,
+    *,
+    protocol: StudyProtocol,
+    plan: TrainingPlan,
+) -> FittedEndpoint:
+    endpoint, found = ENDPOINTS[name], fitted.endpoints[name]
+    times = np.array(protocol.horizons) if endpoint.timed else NO_TIME
+    followed = as_times(outcome)
+    supported = {
+        disease: supported_until(followed.take(stratum == at), at_risk=plan.smallest_at_risk)
+        for at, disease in enumerate(protocol.diseases)
+    }
+    return FittedEndpoint(
+        endpoint=endpoint,
+        model=found.model,
+        background=fit_background(found.model, X, stratum, times, size=plan.background),
+        intervals=Intervals.fit(found, X, stratum, times),
+        supported=supported if endpoint.timed else {},
+        horizons=protocol.horizons,
+        explained_horizon=protocol.explained_horizon,
+        owners=fitted.encoder.owners(),
+        dictionary=fitted.encoder.dictionary,
     )

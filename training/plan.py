@@ -6,7 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Settings of a fit. The same cohort and plan give the same bundle, byte for byte."""
+    """Settings of a fit. The same cohort and plan give the same bundle, byte for byte.
+
+    ``trials`` counts the settings tried for each survival model, the defaults first; 1 is no search.
+    """
 
     seed: int = 20240
     evaluation_folds: int = 5
@@ -14,6 +17,7 @@ class TrainingPlan:
     bootstrap: int = 200
     background: int = 64
     smallest_at_risk: int = 10
+    trials: int = 1
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as parameters to log."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from features.cohort import Cohort
-from features.endpoints import ENDPOINTS
+from features.endpoints import SURVIVAL
 from features.protocol import StudyProtocol
 from models.bundle import ModelBundle, strata
 from models.registry.settings import RegistrySettings
@@ -17,11 +17,12 @@ from models.registry.tracking import TrackedRun, environment, tracked_run
 from models.shelf import Shelf
 from training import report
 from training.evaluate import Evaluation, evaluate, predict_held_out
-from training.fit import bundle_from, fit_model
+from training.fit import bundle_from, fit_models, read_outcomes
 from training.gate import Verdict, judge
 from training.plan import TrainingPlan
 from training.scope import in_scope, with_every_disease
-from training.split import split_by_patient
+from training.split import as_times, split_by_patient
+from training.tuning import Tuned
 
 
 @dataclass(frozen=True)
@@ -55,22 +56,27 @@ def train(
     plan: TrainingPlan,
     settings: RegistrySettings,
     report_progress: Callable[[str], None] = lambda _: None,
+    report_warning: Callable[[str], None] = lambda _: None,
 ) -> Registered:
     """Fit, evaluate on held-out patients, track, judge and register; promote when the gate is passed."""
     cohort = with_every_disease(in_scope(cohort, protocol), protocol)
-    outcome = ENDPOINTS[protocol.endpoint](cohort)
+    outcomes = read_outcomes(cohort, protocol)
+    leading = as_times(outcomes[protocol.endpoints[0]])
     split = split_by_patient(
-        strata(cohort, protocol.diseases), outcome, folds=plan.evaluation_folds, seed=plan.seed
+        strata(cohort, protocol.diseases), leading, folds=plan.evaluation_folds, seed=plan.seed
     )
+    for warning in report.size_warnings(report.sample_sizes(cohort, outcomes, protocol=protocol)):
+        report_warning(warning)
     report_progress("evaluating on held-out patients")
-    held_out = predict_held_out(cohort, outcome, split, protocol=protocol, plan=plan)
+    held_out = predict_held_out(cohort, outcomes, split, protocol=protocol, plan=plan)
     evaluation = evaluate(held_out, protocol=protocol, plan=plan)
     report_progress("fitting on everyone")
-    fitted = fit_model(cohort, outcome, protocol=protocol, plan=plan)
-    card = report.model_card(cohort, outcome, evaluation, protocol=protocol, plan=plan)
-    bundle = bundle_from(fitted, cohort, outcome, protocol=protocol, plan=plan, card=card)
+    fitted = fit_models(cohort, outcomes, protocol=protocol, plan=plan)
+    card = report.model_card(cohort, outcomes, evaluation, protocol=protocol, plan=plan)
+    bundle = bundle_from(fitted, cohort, outcomes, protocol=protocol, plan=plan, card=card)
     report_progress("tracking and registering")
-    return _register(bundle, cohort, evaluation, judge(evaluation), plan=plan, settings=settings)
+    verdict = judge(evaluation)
+    return _register(bundle, cohort, evaluation, verdict, fitted.tuned, plan=plan, settings=settings)
 
 
 def _register(
@@ -78,6 +84,7 @@ def _register(
     cohort: Cohort,
     evaluation: Evaluation,
     verdict: Verdict,
+    tuned: Mapping[str, Tuned],
     *,
     plan: TrainingPlan,
     settings: RegistrySettings,
@@ -91,6 +98,7 @@ def _register(
         folder = Path(scratch) / "bundle"
         digest = bundle.write(folder)
         _log(run, bundle, cohort, evaluation, plan=plan)
+        _log_trials(run, tuned)
         address = run.log_bundle(folder, bundle)
         tags = {"bundle": digest, "evidence": bundle.evidence, "cohort": bundle.cohort_fingerprint}
         tags["gate"] = "passed" if verdict.passed else "; ".join(verdict.failures)
@@ -112,27 +120,46 @@ def _log(
         | {
             "protocol": bundle.protocol.name,
             "patients": bundle.card.patients,
-            "events": bundle.card.events,
             "cohort_fingerprint": bundle.cohort_fingerprint,
             "evidence": bundle.evidence,
             "python": platform.python_version(),
         }
-        | dict(bundle.model.chosen)
+        | {f"events.{name}": count for name, count in bundle.card.events.items()}
+        | {f"{e.endpoint.name}.{name}": v for e in bundle.endpoints for name, v in chosen(e.model).items()}
     )
     run.log_metrics(flat_metrics(evaluation))
     run.log_document({"cohorts": [source.as_dict() for source in cohort.provenance]}, "cohort.json")
     run.log_document(environment(), "environment.json")
     run.log_document(bundle.card.as_dict(), "card.json")
-    run.log_figure(report.survival_by_risk_group(evaluation), "survival_by_risk_group")
-    run.log_figure(report.calibration_plot(evaluation), "calibration")
+    for name, found in evaluation.endpoints.items():
+        if found.held_out.endpoint.kind == SURVIVAL:
+            run.log_figure(report.survival_by_risk_group(found), f"{name}.survival_by_risk_group")
+        run.log_figure(report.calibration_plot(found), f"{name}.calibration")
     run.log_figure(report.shap_summary(bundle, cohort), "shap_summary")
 
 
+def _log_trials(run: TrackedRun, tuned: Mapping[str, Tuned]) -> None:
+    """Log what a search found, and each of its trials as a run inside the run."""
+    for endpoint, found in tuned.items():
+        run.log_parameters({f"{endpoint}.{name}": value for name, value in found.as_dict().items()})
+        for trial in found.trials:
+            with run.child(f"{endpoint} trial {trial.number}") as child:
+                child.log_parameters(trial.settings)
+                child.log_metrics({"held_out_loss": trial.loss})
+
+
+def chosen(model: object) -> Mapping[str, float]:
+    """Return what a model's fit chose."""
+    found: Mapping[str, float] = getattr(model, "chosen", {})
+    return found
+
+
 def flat_metrics(evaluation: Evaluation) -> Mapping[str, float]:
-    """Return ``group.model.metric`` with ``.low`` and ``.high`` beside it where there is an interval."""
+    """Return ``endpoint.group.model.metric`` with ``.low`` and ``.high`` where it has an interval."""
     return {
-        f"{group}.{model}.{metric}{end}": value
-        for group, models in evaluation.by_group.items()
+        f"{endpoint}.{group}.{model}.{metric}{end}": value
+        for endpoint, found in evaluation.endpoints.items()
+        for group, models in found.by_group.items()
         for model, metrics in models.items()
         for metric, estimate in metrics.items()
         for end, value in (("", estimate.value), (".low", estimate.low), (".high", estimate.high))

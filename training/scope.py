@@ -1,11 +1,49 @@
 """Scope: the patients of a cohort that a protocol is about."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from features.censoring import BoolArray
 from features.cohort import Cohort
-from features.endpoints import ENDPOINT_FIELDS
+from features.endpoints import ENDPOINTS
 from features.errors import InvalidCohort, Problem
 from features.protocol import StudyProtocol
+
+
+def select(cohort: Cohort, protocol: StudyProtocol) -> Cohort:
+    """Return the patients of one source that the protocol is about, the others counted in its attrition.
+
+    Left out are those of other diseases and those of whom an endpoint beside the leading one is unknown. A
+    cohort joined from several sources is returned as it is.
+    """
+    if len(cohort.provenance) != 1 or "disease" not in cohort.dictionary:
+        return cohort
+    concerned = np.array([disease in protocol.diseases for disease in cohort.text("disease")], dtype=bool)
+    if not concerned.any():
+        return cohort
+    steps = {"another disease": ~concerned}
+    for name in protocol.endpoints[1:]:
+        if ENDPOINTS[name].timed and all(f in cohort.values for f in ENDPOINTS[name].fields):
+            steps[f"{ENDPOINTS[name].title.lower()} is not recorded"] = _unknown(
+                cohort, ENDPOINTS[name].fields
+            )
+    kept, (source,) = np.ones(len(cohort), dtype=bool), cohort.provenance
+    attrition = source.attrition
+    for reason, rows in steps.items():
+        if leaving := int((kept & rows).sum()):
+            attrition = attrition.then(reason, leaving)
+        kept &= ~rows
+    if kept.all():
+        return cohort
+    return replace(cohort.take(kept), provenance=(replace(source, attrition=attrition),))
+
+
+def _unknown(cohort: Cohort, fields: tuple[str, ...]) -> BoolArray:
+    """Tell of whom a field is missing or, the first being the follow-up, who was not followed at all."""
+    missing = np.any([np.isnan(cohort.values[field]) for field in fields], axis=0)
+    unknown: BoolArray = missing | (cohort.values[fields[0]] <= 0.0)
+    return unknown
 
 
 def in_scope(cohort: Cohort, protocol: StudyProtocol) -> Cohort:
@@ -16,7 +54,8 @@ def in_scope(cohort: Cohort, protocol: StudyProtocol) -> Cohort:
             starts its clock at another index event.
 
     """
-    needed = (*protocol.predictors, *ENDPOINT_FIELDS[protocol.endpoint])
+    recorded = [field for name in protocol.endpoints for field in ENDPOINTS[name].fields]
+    needed = dict.fromkeys((*protocol.predictors, *recorded))
     problems = [
         Problem(
             name, "is missing from the cohort", f"protocol {protocol.name} needs it; map it in the recipe"

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.censoring import Outcome
+from features.endpoints import CompetingOutcome, ResponseOutcome
 from models.curves import IntArray, stratified_folds
 
 
@@ -27,3 +28,12 @@ def split_by_patient(strata: IntArray, outcome: Outcome, *, folds: int, seed: in
     A cohort holds one row a patient, which its validation enforces, so no patient stands on both sides.
     """
     return Split(stratified_folds(strata, outcome, folds=folds, seed=seed), folds)
+
+
+def as_times(outcome: Outcome | CompetingOutcome | ResponseOutcome) -> Outcome:
+    """Return any outcome as times to an event: the first of competing ones; a response at time one."""
+    if isinstance(outcome, CompetingOutcome):
+        return outcome.any_event()
+    if isinstance(outcome, ResponseOutcome):
+        return Outcome(np.ones(len(outcome)), outcome.parts[-1].event & outcome.parts[-1].known)
+    return outcome

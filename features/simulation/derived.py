@@ -132,7 +132,7 @@ def _lymphoma(values: Values) -> None:
         + (organs > 1)
     )
     values["ipi_points"] = points
-    values["ipi_at_relapse"] = np.clip(points - 1.0, 0.0, 2.0)
+    values["ipi_at_relapse"] = np.digitize(points, [1.0, 3.0]).astype(np.float64)
 
 
 def _core_binding_factor(values: Values, rng: np.random.Generator) -> None:

@@ -8,38 +8,34 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
 from features.cohort import PATIENT, Cohort
-from features.dictionary import Dictionary, Field
+from features.dictionary import Field
 from models.bundle import ModelBundle, read_bundle
 
 TYPES = {"flag": DataType.boolean, "category": DataType.string}
 
 
-class SurvivalAtHorizons:
-    """Answers a table of patients with survival at the protocol's horizons, for batch use in MLflow."""
+class AnswersAtHorizons:
+    """Answers a table of patients with every endpoint at the protocol's horizons, for batch use in MLflow."""
 
     def __init__(self, bundle: ModelBundle) -> None:
         self.bundle = bundle
 
     def predict(self, patients: pd.DataFrame) -> pd.DataFrame:
-        """Return one column a horizon; the table is validated as every cohort is."""
+        """Return one column an outcome and horizon; the table is validated as every cohort is."""
         table = patients.reindex(columns=list(self.bundle.dictionary.names))
         table[PATIENT] = [str(row) for row in range(len(table))]
         cohort = Cohort.from_frame(table, dictionary=self.bundle.dictionary)
-        horizons = self.bundle.protocol.horizons
-        answered = self.bundle.answered(cohort, horizons)
-        return pd.DataFrame(answered, columns=[f"survival_{horizon:g}_months" for horizon in horizons])
+        return pd.DataFrame(self.bundle.answered(cohort), columns=list(self.bundle.answer_names))
 
 
-def _load_pyfunc(path: str) -> SurvivalAtHorizons:
-    return SurvivalAtHorizons(read_bundle(Path(path)))
+def _load_pyfunc(path: str) -> AnswersAtHorizons:
+    return AnswersAtHorizons(read_bundle(Path(path)))
 
 
-def signature(dictionary: Dictionary, horizons: tuple[float, ...]) -> ModelSignature:
+def signature(bundle: ModelBundle) -> ModelSignature:
     """Return the model's signature, made from the dictionary."""
-    inputs: list[ColSpec | TensorSpec] = [_column(field) for field in dictionary.fields]
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.double, f"survival_{horizon:g}_months") for horizon in horizons
-    ]
+    inputs: list[ColSpec | TensorSpec] = [_column(field) for field in bundle.dictionary.fields]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in bundle.answer_names]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 

@@ -12,6 +12,7 @@ import mlflow
 from matplotlib.figure import Figure
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from models.bundle import ModelBundle
 from models.registry.flavor import signature
@@ -57,10 +58,25 @@ class TrackedRun:
             loader_module=LOADER,
             data_path=str(folder),
             pip_requirements=[f"{DISTRIBUTION}=={metadata.version(DISTRIBUTION)}"],
-            signature=signature(bundle.dictionary, bundle.protocol.horizons),
+            signature=signature(bundle),
         )
         address: str = logged.model_uri
         return address
+
+    @contextmanager
+    def child(self, name: str) -> Iterator["TrackedRun"]:
+        """Open a run nested in this one, for the parameters and metrics of a part, such as a search's trial.
+
+        A run left by an error is marked as failed.
+        """
+        experiment = self.client.get_run(self.id).info.experiment_id
+        made = self.client.create_run(experiment, run_name=name, tags={MLFLOW_PARENT_RUN_ID: self.id})
+        ended = "FAILED"
+        try:
+            yield TrackedRun(self.client, made.info.run_id)
+            ended = "FINISHED"
+        finally:
+            self.client.set_terminated(made.info.run_id, ended)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def _summary(champions: Champions, name: str) -> ModelSummary:
         stamp.title,
         stamp.evidence,
         protocol.index_event,
-        protocol.endpoint,
+        protocol.endpoints,
         protocol.horizons,
     )
 
@@ -50,6 +50,6 @@ def _detail(champions: Champions, name: str) -> ModelDetail:
         bundle.protocol.as_dict(),
         patient_schema(bundle.dictionary, diseases=bundle.protocol.diseases),
         bundle.protocol.horizons,
-        dict(bundle.supported),
+        {e.endpoint.name: dict(e.supported) for e in bundle.endpoints},
         bundle.card.as_dict(),
     )

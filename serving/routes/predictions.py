@@ -21,7 +21,7 @@ def predictions_router(predictor: Predictor, *, largest_body: int) -> APIRouter:
         response_model=Answer,
         responses=problems(404, 413, 422, 503),
         openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": request_schema()}}}},
-        summary="Predict survival for one patient, explained and on record",
+        summary="Predict every endpoint for one patient, explained and on record",
     )
     async def predict(request: Request) -> Response:
         body = await _read(request, largest_body)

@@ -9,29 +9,31 @@ import json
 import numpy as np
 
 from features.cohort import concatenate
-from features.endpoints import overall_survival
 from features.protocol import load_protocol
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
 from models.bundle import strata
-from training.evaluate import COX, MODEL, evaluate, predict_held_out
+from training.baselines import COX
+from training.evaluate import MODEL, evaluate, predict_held_out
+from training.fit import read_outcomes
 from training.plan import TrainingPlan
-from training.split import split_by_patient
+from training.split import as_times, split_by_patient
 
 
 def gains(seeds: int) -> dict[str, dict[str, float]]:
     """Return model less Cox baseline per disease and metric: mean, smallest and largest over the seeds."""
     protocol = load_protocol("relapse-survival")
     cohort = concatenate([build_cohort(load_recipe(name)) for name in protocol.cohorts])
-    outcome, disease = overall_survival(cohort), strata(cohort, protocol.diseases)
+    outcomes, disease = read_outcomes(cohort, protocol), strata(cohort, protocol.diseases)
     found: dict[str, list[float]] = {}
     for seed in range(seeds):
         plan = TrainingPlan(seed=seed, bootstrap=2)
-        split = split_by_patient(disease, outcome, folds=plan.evaluation_folds, seed=seed)
-        held_out = predict_held_out(cohort, outcome, split, protocol=protocol, plan=plan)
+        leading = as_times(outcomes[protocol.endpoints[0]])
+        split = split_by_patient(disease, leading, folds=plan.evaluation_folds, seed=seed)
+        held_out = predict_held_out(cohort, outcomes, split, protocol=protocol, plan=plan)
         evaluation = evaluate(held_out, protocol=protocol, plan=plan)
         for name in protocol.diseases:
-            models = evaluation.by_group[name]
+            models = evaluation.leading.by_group[name]
             for metric in ("uno_c", "integrated_brier"):
                 gain = models[MODEL][metric].value - models[COX][metric].value
                 found.setdefault(f"{name}.{metric}", []).append(gain)

@@ -12,7 +12,8 @@ import pytest
 from features.dictionary import load_dictionary
 from tests.contract.refresh import COMMAND, COMMITTED, described, text
 from tests.lib.patients import BREAST
-from tests.serving.client import COLORECTAL, MODEL, PREDICTIONS, answer, ask, client_of, served_folder
+from tests.serving.client import COLORECTAL, HAZARD, MODEL, PREDICTIONS, answer, ask, client_of, served_folder
+from tests.serving.several import EXAMINED, SEVERAL
 
 OPENAPI = described()
 OPERATIONS = [(path, method) for path, methods in OPENAPI["paths"].items() for method in methods]
@@ -85,6 +86,17 @@ def test_an_answer_and_its_record_are_as_documented(shared, patient, horizon):
     assert_documented(f"{PREDICTIONS}/{{prediction_id}}", "get", again)
 
 
+@pytest.mark.parametrize("patient", [BREAST, EXAMINED, COLORECTAL])
+def test_an_answer_of_several_endpoints_and_its_record_are_as_documented(several, patient):
+    given = ask(several, patient)
+    assert given.status_code == 200
+    assert_documented(PREDICTIONS, "post", given)
+    again = several.get(f"{PREDICTIONS}/{given.json()['audit']['id']}")
+    assert_documented(f"{PREDICTIONS}/{{prediction_id}}", "get", again)
+    assert_documented("/v1/models", "get", several.get("/v1/models"))
+    assert_documented("/v1/models/{name}", "get", several.get(f"/v1/models/{SEVERAL}"))
+
+
 @pytest.mark.parametrize(
     ("path", "asked"),
     [
@@ -104,9 +116,15 @@ def test_an_answer_with_an_undocumented_member_would_be_found(shared):
     given = answer(shared)
     schema = validator({"$ref": "#/components/schemas/Answer"})
     schema.validate(given)
-    given["prediction"]["survival"][0]["luck"] = 1
-    with pytest.raises(jsonschema.ValidationError, match="luck"):
-        schema.validate(given)
+    prediction = given["prediction"]
+    (outcome,) = prediction["endpoints"][0]["outcomes"]
+    scale = outcome["explanation"]["scales"][0]
+    for part in (prediction, prediction["typical"], outcome["probabilities"][0], scale["groups"][0]):
+        part["luck"] = 1
+        with pytest.raises(jsonschema.ValidationError, match="luck"):
+            schema.validate(given)
+        del part["luck"]
+    schema.validate(given)
 
 
 def whole(home: Path) -> None:
@@ -118,7 +136,7 @@ def without_champion(home: Path) -> None:
 
 
 def with_changed_files(home: Path) -> None:
-    (served_folder(home) / "cox.json").write_bytes(b"{}")
+    (served_folder(home) / HAZARD).write_bytes(b"{}")
 
 
 def without_record(home: Path) -> None:

@@ -88,9 +88,15 @@ def test_the_tour_ends_with_one_explained_answer_on_record():
     assert list(answer) == ["model", "request", "prediction", "audit"]
     assert answer["model"]["evidence"] == "real"
     assert answer["audit"]["seq"] >= 1
-    survival = [at["probability"] for at in answer["prediction"]["survival"]]
-    assert all(0 <= probability <= 1 for probability in survival)
+    (endpoint,) = answer["prediction"]["endpoints"]
+    (outcome,) = endpoint["outcomes"]
+    assert (endpoint["endpoint"], endpoint["kind"]) == ("overall_survival", "survival")
+    survival = [at["probability"] for at in outcome["probabilities"]]
+    assert [at["horizon"] for at in outcome["probabilities"]] == [12, 24, 36, 60]
+    assert all(0 <= at["low"] <= at["probability"] <= at["high"] <= 1 for at in outcome["probabilities"])
     assert survival == sorted(survival, reverse=True)
-    for scale in answer["prediction"]["explanation"]["scales"]:
-        total = scale["reference"] + sum(c["contribution"] for c in scale["contributions"])
-        assert total == pytest.approx(scale["prediction"], abs=1e-6)
+    assert 0 <= answer["prediction"]["typical"]["share"] <= 1
+    for scale in outcome["explanation"]["scales"]:
+        for parts in (scale["contributions"], scale["groups"]):
+            total = scale["reference"] + sum(part["contribution"] for part in parts)
+            assert total == pytest.approx(scale["prediction"], abs=1e-6)

@@ -22,6 +22,7 @@ from models.shelf import Shelf
 from tests.lib.patients import BREAST
 from tests.serving.client import (
     COLORECTAL,
+    HAZARD,
     MODEL,
     answer,
     assert_problem,
@@ -237,10 +238,10 @@ def test_an_unknown_record_is_exit_code_2_and_one_line(home, verb):
 
 
 def test_a_replay_whose_model_was_changed_is_exit_code_1_and_names_the_file(home, recorded):
-    (home / "shelf" / MODEL / "1" / "hazard.json").write_bytes(b"{}")
+    (home / "shelf" / MODEL / "1" / HAZARD).write_bytes(b"{}")
     done = salvage("audit", "replay", recorded, home=home)
     assert done.returncode == 1
-    assert b"hazard.json was changed" in done.stderr
+    assert f"{HAZARD} was changed".encode() in done.stderr
     assert b"Traceback" not in done.stderr
 
 

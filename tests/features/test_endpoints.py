@@ -5,7 +5,7 @@ import pytest
 
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
-from features.endpoints import ENDPOINT_FIELDS, ENDPOINTS, overall_survival
+from features.endpoints import ENDPOINTS, ResponseOutcome, overall_survival
 from features.errors import InvalidCohort, Problem
 from tests.lib.patients import dictionary, simulated_frame
 
@@ -57,6 +57,28 @@ def test_a_cohort_without_outcome_fields_is_refused_by_name():
 
 
 def test_every_endpoint_says_which_fields_it_reads_and_none_is_a_predictor():
-    assert set(ENDPOINT_FIELDS) == set(ENDPOINTS)
-    known = {load_dictionary()[name].known for names in ENDPOINT_FIELDS.values() for name in names}
+    known = {load_dictionary()[name].known for e in ENDPOINTS.values() for name in e.fields}
     assert known == {"after"}
+    assert all(e.name == name for name, e in ENDPOINTS.items())
+
+
+def responses(*values: str | None) -> ResponseOutcome:
+    frame = simulated_frame(len(values), seed=1).assign(response=list(values)).astype(object)
+    fields = load_dictionary().slice((*dictionary().names, "response"))
+    return ENDPOINTS["response"].read(Cohort.from_frame(frame, dictionary=fields))
+
+
+def test_responses_widen_from_complete_to_disease_control_and_the_missing_are_unknown():
+    found = responses("complete_response", "partial_response", "stable_disease", "progressive_disease", None)
+    assert found.names == ("complete_response", "overall_response", "disease_control")
+    assert [part.event[:4].tolist() for part in found.parts] == [
+        [True, False, False, False],
+        [True, True, False, False],
+        [True, True, True, False],
+    ]
+    assert [part.known.tolist() for part in found.parts] == [[True] * 4 + [False]] * 3
+
+
+def test_a_response_that_nobody_adds_to_is_left_out():
+    found = responses("complete_response", "partial_response", "progressive_disease")
+    assert found.names == ("complete_response", "overall_response")

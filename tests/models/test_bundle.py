@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import re
 import shutil
 from dataclasses import replace
 
@@ -15,14 +16,32 @@ from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.errors import BundleRefused, InvalidRequest
 from features.fingerprint import canonical_json, sha256
-from models.bundle import FORMAT, LOG_HAZARD, MANIFEST, SURVIVAL, bundle_hash, curve_months, read_bundle
+from models.bundle import FORMAT, MANIFEST, bundle_hash, read_bundle
+from models.explanation import PROBABILITY
+from models.fitted import curve_months
+from models.link import LOG_CUMULATIVE_HAZARD
 from tests.lib.fitting import small_bundle
 from tests.lib.patients import BREAST, protocol
 
+OS = "overall_survival"
+HAZARD, BACKGROUND = f"{OS}.hazard.json", f"{OS}.background.npz"
 FILES = (
-    "protocol.json", "dictionary.json", "encoder.json", "hazard.json", "trees.npz",
-    "provenance.json", "applicability.json", "information.json", "background.npz", "card.json",
+    "protocol.json", "dictionary.json", "encoder.json", "provenance.json", "applicability.json",
+    "information.json", "likeness.json", "card.json",
+    *(f"{OS}.{name}" for name in ("hazard.json", "trees.npz", "background.npz", "intervals.json")),
 )  # fmt: skip
+
+
+def said(answer):
+    """Return what was said of the only outcome."""
+    ((outcome,),) = (endpoint.outcomes for endpoint in answer.endpoints)
+    return outcome
+
+
+def supporting(bundle, limits):
+    """Return the bundle with other follow-up."""
+    (endpoint,) = bundle.endpoints
+    return replace(bundle, endpoints=(replace(endpoint, supported=limits),))
 
 
 @pytest.fixture
@@ -65,17 +84,17 @@ def patients(draw):
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(patients(), st.data())
 def test_for_any_valid_patient_survival_never_rises_and_explanations_add_up(bundle, patient, data):
-    limit = bundle.supported[patient["disease"]]
+    limit = bundle.endpoints[0].supported[patient["disease"]]
     horizon = data.draw(st.sampled_from([h for h in bundle.protocol.horizons if h <= limit]))
-    answer = bundle.predict(bundle.validate(patient, horizon=horizon), horizon=horizon)
-    survival = np.array(answer.curve.survival)
+    answer = said(bundle.predict(bundle.validate(patient, horizon=horizon), horizon=horizon))
+    survival = np.array(answer.curve.probability)
     assert answer.curve.months[0] == 0.0
-    assert answer.curve.survival[0] == 1.0
+    assert answer.curve.probability[0] == 1.0
     assert answer.curve.months[-1] == limit
     assert (np.diff(answer.curve.months) > 0).all()
     assert ((survival >= 0) & (survival <= 1)).all()
     assert (np.diff(survival) <= 0).all()
-    stated = [at.probability for at in answer.survival if at.probability is not None]
+    stated = [at.probability for at in answer.probabilities if at.probability is not None]
     assert stated == sorted(stated, reverse=True)
     for scale in answer.explanation.scales:
         total = scale.reference + sum(c.contribution for c in scale.contributions)
@@ -83,33 +102,33 @@ def test_for_any_valid_patient_survival_never_rises_and_explanations_add_up(bund
 
 
 def test_curve_horizons_and_explanation_state_the_same_probability(bundle):
-    answer = bundle.predict(bundle.validate(BREAST))
-    curve = dict(zip(answer.curve.months, answer.curve.survival, strict=True))
-    for at in answer.survival:
+    answer = said(bundle.predict(bundle.validate(BREAST)))
+    curve = dict(zip(answer.curve.months, answer.curve.probability, strict=True))
+    for at in answer.probabilities:
         assert at.probability == pytest.approx(curve[at.horizon], abs=1e-12)
-    scale = next(s for s in answer.explanation.scales if s.scale == SURVIVAL)
+    scale = next(s for s in answer.explanation.scales if s.scale == PROBABILITY)
     assert scale.prediction == pytest.approx(curve[24.0], abs=1e-12)
 
 
 def test_the_median_is_where_the_curve_crosses_one_half(bundle):
-    answer = bundle.predict(bundle.validate(BREAST | {"positive_lymph_nodes": 30}))
+    answer = said(bundle.predict(bundle.validate(BREAST | {"positive_lymph_nodes": 30})))
     assert answer.median.reason is None
-    drawn = np.interp(answer.median.months, answer.curve.months, answer.curve.survival)
+    drawn = np.interp(answer.median.months, answer.curve.months, answer.curve.probability)
     assert drawn == pytest.approx(0.5, abs=1e-9)
 
 
 def test_a_median_beyond_follow_up_is_null_with_its_reason(bundle):
-    short = replace(bundle, supported={disease: 14.0 for disease in bundle.supported})
-    answer = short.predict(short.validate(BREAST | {"positive_lymph_nodes": 0}))
-    assert answer.curve.survival[-1] > 0.5
+    short = supporting(bundle, dict.fromkeys(bundle.endpoints[0].supported, 14.0))
+    answer = said(short.predict(short.validate(BREAST | {"positive_lymph_nodes": 0})))
+    assert answer.curve.probability[-1] > 0.5
     assert answer.median.months is None
-    assert "more than half are predicted to live beyond 14 months" in answer.median.reason
+    assert "more than half are predicted to get beyond 14 months" in answer.median.reason
 
 
 def test_the_explanation_names_every_predictor_with_its_value_on_both_scales(bundle):
-    explanation = bundle.predict(bundle.validate(BREAST), horizon=36.0).explanation
+    explanation = said(bundle.predict(bundle.validate(BREAST), horizon=36.0)).explanation
     assert explanation.horizon == 36.0
-    assert [scale.scale for scale in explanation.scales] == [SURVIVAL, LOG_HAZARD]
+    assert [scale.scale for scale in explanation.scales] == [PROBABILITY, LOG_CUMULATIVE_HAZARD.name]
     for scale in explanation.scales:
         assert tuple(c.predictor for c in scale.contributions) == protocol().predictors
         stated = {c.predictor: c.value for c in scale.contributions}
@@ -118,15 +137,14 @@ def test_the_explanation_names_every_predictor_with_its_value_on_both_scales(bun
 
 
 def test_the_protocols_horizon_is_explained_when_none_is_asked_for(bundle):
-    assert bundle.predict(bundle.validate(BREAST)).explanation.horizon == protocol().explained_horizon
+    assert said(bundle.predict(bundle.validate(BREAST))).explanation.horizon == protocol().explained_horizon
 
 
 def test_a_whole_cohort_is_answered_as_its_patients_are(bundle, cohort):
-    horizons = bundle.protocol.horizons
-    answered = bundle.answered(cohort, horizons)
+    answered = bundle.answered(cohort)
     for row in range(0, len(cohort), 40):
-        alone = bundle.predict(cohort.take(np.array([row])))
-        expected = [np.nan if at.probability is None else at.probability for at in alone.survival]
+        alone = said(bundle.predict(cohort.take(np.array([row]))))
+        expected = [np.nan if at.probability is None else at.probability for at in alone.probabilities]
         np.testing.assert_allclose(answered[row], expected, atol=1e-12)
 
 
@@ -182,8 +200,8 @@ def test_an_outcome_is_no_predictor(bundle):
 
 def test_a_horizon_beyond_follow_up_is_null_with_its_reason_and_cannot_be_explained(bundle):
     patient = {"disease": "colorectal_cancer", "age": 60.0}
-    answer = bundle.predict(bundle.validate(patient))
-    by_horizon = {at.horizon: at for at in answer.survival}
+    answer = said(bundle.predict(bundle.validate(patient)))
+    by_horizon = {at.horizon: at for at in answer.probabilities}
     assert by_horizon[60.0].probability is None
     assert by_horizon[60.0].reason == "follow-up in this disease supports 40 months"
     assert by_horizon[36.0].probability is not None
@@ -198,7 +216,7 @@ def test_a_horizon_outside_the_protocol_cannot_be_explained(bundle):
 
 
 def test_answers_beyond_follow_up_are_missing_in_a_table(bundle, cohort):
-    answered = bundle.answered(cohort, bundle.protocol.horizons)
+    answered = bundle.answered(cohort)
     colorectal = bundle.strata(cohort) == 1
     assert np.isnan(answered[colorectal, -1]).all()
     assert not np.isnan(answered[colorectal, :-1]).any()
@@ -223,7 +241,7 @@ def test_a_read_bundle_knows_where_it_comes_from(bundle, folder, cohort):
     assert again.card == bundle.card
     assert again.protocol == bundle.protocol
     assert again.dictionary == bundle.dictionary
-    assert again.supported == bundle.supported
+    assert again.endpoints[0].supported == bundle.endpoints[0].supported
 
 
 def test_the_same_model_has_the_same_bytes_and_hash(bundle, cohort, tmp_path):
@@ -238,7 +256,7 @@ def test_reading_and_writing_again_changes_no_byte(folder, tmp_path):
 
 
 def test_another_model_has_another_hash(bundle, tmp_path):
-    other = replace(bundle, supported={d: limit + 1.0 for d, limit in bundle.supported.items()})
+    other = supporting(bundle, {d: limit + 1.0 for d, limit in bundle.endpoints[0].supported.items()})
     assert other.write(tmp_path / "other") != bundle.write(tmp_path / "first")
 
 
@@ -280,19 +298,22 @@ def test_an_added_file_is_refused_by_name(folder, name):
 
 
 def test_a_folder_in_a_files_place_is_refused_by_name(folder):
-    (folder / "hazard.json").unlink()
-    (folder / "hazard.json").mkdir()
-    with pytest.raises(BundleRefused, match=r"bundle: hazard\.json cannot be read; restore the bundle"):
+    (folder / HAZARD).unlink()
+    (folder / HAZARD).mkdir()
+    with pytest.raises(
+        BundleRefused, match=re.escape(f"bundle: {HAZARD} cannot be read; restore the bundle")
+    ):
         read_bundle(folder)
 
 
 def test_every_fault_is_named_at_once(folder):
-    (folder / "hazard.json").unlink()
+    (folder / HAZARD).unlink()
     (folder / "card.json").write_bytes(b"{}")
     (folder / "notes").mkdir()
     with pytest.raises(BundleRefused) as refused:
         read_bundle(folder)
-    assert "hazard.json is missing, notes does not belong to it, card.json was changed" in str(refused.value)
+    faults = f"{HAZARD} is missing, notes does not belong to it, card.json was changed"
+    assert faults in str(refused.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe"])
@@ -339,7 +360,7 @@ def test_no_file_is_a_pickle(folder):
     assert {path.suffix for path in folder.iterdir()} == {".json", ".npz"}
     for path in folder.glob("*.json"):
         json.loads(path.read_bytes())
-    with np.load(folder / "background.npz", allow_pickle=False) as arrays:
+    with np.load(folder / BACKGROUND, allow_pickle=False) as arrays:
         kinds = {name: arrays[name].dtype.kind for name in arrays}
     assert kinds == {"matrix": "f", "strata": "i", "weights": "f"}
 
@@ -361,7 +382,7 @@ def test_a_pickle_smuggled_into_the_arrays_is_not_run(folder, tmp_path):
     pickle.loads(pickle.dumps(Detonator(trace)))
     assert trace.exists()  # the trap works
     trace.unlink()
-    rewrite(folder, "background.npz", arrays.getvalue())
+    rewrite(folder, BACKGROUND, arrays.getvalue())
     with pytest.raises(BundleRefused, match="allow_pickle"):
         read_bundle(folder)
     assert not trace.exists()

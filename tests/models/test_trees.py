@@ -10,7 +10,10 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.trees import read_trees
+from features.errors import InvalidInput
+from models import trees as trees_module
+from models import treeshap
+from models.trees import Trees, average, base_margin, read_trees
 
 INTERVALS = 5
 
@@ -47,7 +50,10 @@ def arrays(booster, columns, intervals=INTERVALS):
 
 
 def dumped(booster):
-    return json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]["trees"]
+    """Return xgboost's own trees; their decimals stand for 32-bit numbers."""
+    trees = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]["trees"]
+    singles = ("split_conditions", "sum_hessian")
+    return [tree | {name: np.float32(tree[name]).tolist() for name in singles} for tree in trees]
 
 
 def worth(tree, row, known, node=0):
@@ -210,3 +216,192 @@ def test_many_rows_are_answered_as_one_by_one():
     np.testing.assert_allclose(
         trees.margins(X), [trees.margins(X[at : at + 1])[0] for at in range(300)], atol=1e-12
     )
+
+
+NUMBERS_AND_CATEGORIES = ["q"] * 4 + ["c"] * 2
+ODD_CODES = (0, 11, 12, 13, 31, 32, 50, 63, 64, -1, -0.5, 0.5, 1.7, 11.9, 1e6, 2.0**25)
+
+
+def with_categories(seed, *, rows=1500):
+    """Return four numbers and two categories, of 12 and 4 codes, with missing values; and labels."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(rows, 6)).astype(np.float32)
+    X[:, 4], X[:, 5] = rng.integers(0, 12, rows), rng.integers(0, 4, rows)
+    margin = np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2] + 1.5 * np.isin(X[:, 4], [1, 3, 7])
+    label = rng.random(rows) < 1 / (1 + np.exp(X[:, 1] * (X[:, 5] == 2) - margin))
+    X[rng.random(X.shape) < 0.15] = np.nan
+    return X, label
+
+
+def matrix(X, label=None):
+    kinds = NUMBERS_AND_CATEGORIES if X.shape[1] == 6 else None
+    return xgboost.DMatrix(X, label=label, feature_types=kinds, enable_categorical=True, nthread=1)
+
+
+def trained(X, label, *, rounds=10, **options):
+    settings = {"objective": "binary:logistic", "nthread": 1, "seed": 0} | options
+    return xgboost.train(settings, matrix(X, label), num_boost_round=rounds)
+
+
+def read(booster, columns):
+    return read_trees(bytes(booster.save_raw("json")), columns=columns, intervals=None)
+
+
+def assert_explained_as_by_xgboost(booster, X):
+    """Compare margins, contributions and bias, for many rows and for one at a time."""
+    model, data = bytes(booster.save_raw("json")), matrix(X)
+    trees = read_trees(model, columns=X.shape[1], intervals=None)
+    theirs, base = booster.predict(data, pred_contribs=True), base_margin(model)
+    ours = trees.contributions(X)
+    np.testing.assert_allclose(ours, theirs[:, :-1], atol=1e-5)
+    np.testing.assert_allclose(trees.expected() + base, theirs[:, -1], atol=1e-5)
+    np.testing.assert_allclose(trees.margins(X) + base, booster.predict(data, output_margin=True), atol=1e-5)
+    np.testing.assert_allclose(ours.sum(axis=1) + trees.expected(), trees.margins(X), atol=1e-10)
+    for at in range(20):
+        np.testing.assert_allclose(trees.contributions(X[at : at + 1])[0], ours[at], atol=1e-12)
+        np.testing.assert_allclose(trees.margins(X[at : at + 1]), trees.margins(X)[at : at + 1], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_depth": 4},
+        {"max_depth": 4, "max_cat_to_onehot": 20},
+        {"max_depth": 4, "booster": "dart", "rate_drop": 0.4},
+        {"max_depth": 5, "num_parallel_tree": 4, "subsample": 0.6, "colsample_bynode": 0.5},
+        {"max_depth": 0, "grow_policy": "lossguide", "max_leaves": 100},
+        {"max_depth": 3, "gamma": 1e6},
+        {"max_depth": 4, "objective": "reg:squarederror"},
+        {"max_depth": 4, "objective": "count:poisson"},
+    ],
+    ids=["sets", "one-hot", "dart", "forest", "lossguide", "single leaves", "squared error", "poisson"],
+)
+def test_all_kinds_of_trees_are_explained_as_by_xgboost(options):
+    X, label = with_categories(100)
+    booster = trained(X, label, **options)
+    assert_explained_as_by_xgboost(booster, X)
+    odd = X[: len(ODD_CODES)].copy()
+    odd[:, 4] = ODD_CODES
+    theirs = booster.predict(matrix(odd), pred_contribs=True)[:, :-1]
+    np.testing.assert_allclose(read(booster, 6).contributions(odd), theirs, atol=1e-5)
+
+
+def test_leaves_with_too_many_features_for_a_table_are_explained_as_by_xgboost():
+    X = np.random.default_rng(110).normal(size=(600, 16)).astype(np.float32)
+    label = np.sin(X).sum(axis=1) + X[:, 0] * X[:, 1] > 0
+    X[::7, ::3] = np.nan
+    booster = trained(X, label, max_depth=12, min_child_weight=0.01, colsample_bynode=0.4, rounds=4)
+    tabled = read(booster, 16).parts.group_tabled
+    assert tabled.any()
+    assert not tabled.all()
+    assert_explained_as_by_xgboost(booster, X[:150])
+
+
+def test_leaves_without_tables_are_answered_as_those_with_tables(monkeypatch):
+    time, X, label = made(120, rows=300)
+    booster = boosted(time, X, label, depth=5)
+    tabled = arrays(booster, X.shape[1])
+    monkeypatch.setattr(trees_module, "MOST_ENTRIES", 1)
+    apart = arrays(booster, X.shape[1])
+    assert tabled.parts.group_tabled.all()
+    assert apart.parts.group_tabled.mean() < 0.2
+    np.testing.assert_allclose(apart.contributions(X), tabled.contributions(X), atol=1e-12)
+    np.testing.assert_allclose(apart.margins(X), tabled.margins(X), atol=1e-12)
+    np.testing.assert_allclose(apart.expected(), tabled.expected(), atol=1e-12)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_infinite_and_absurd_values_are_answered_like_the_largest_numbers(copies):
+    X, label = with_categories(130)
+    trees = read(trained(X, label, max_depth=4), 6)
+    absurd = np.array([[np.inf] * 6, [-np.inf] * 6, [1e300] * 6, [-1e300] * 6] * copies)
+    largest = np.clip(absurd, -3.4028235e38, 3.4028235e38)
+    np.testing.assert_array_equal(trees.margins(absurd), trees.margins(largest))
+    contributions = trees.contributions(absurd)
+    np.testing.assert_array_equal(contributions, trees.contributions(largest))
+    np.testing.assert_allclose(contributions.sum(axis=1) + trees.expected(), trees.margins(absurd))
+
+
+def test_no_rows_have_no_answers(monkeypatch):
+    X, label = with_categories(140, rows=300)
+    booster = trained(X, label, max_depth=5)
+    tabled = read(booster, 6)
+    monkeypatch.setattr(trees_module, "MOST_ENTRIES", 1)
+    for trees in (tabled, read(booster, 6)):
+        assert trees.contributions(X[:0], threads=2).shape == (0, 6)
+        assert trees.margins(X[:0], threads=2).shape == (0,)
+
+
+def test_threads_change_nothing():
+    time, X, label = made(150, rows=203)
+    trees = arrays(boosted(time, X, label, depth=4), X.shape[1])
+    for answer in (trees.contributions, trees.margins):
+        np.testing.assert_array_equal(answer(X, threads=3), answer(X))
+
+
+def test_other_columns_are_refused():
+    X, label = with_categories(160, rows=300)
+    with pytest.raises(ValueError, match="expected a matrix of 6 columns"):
+        read(trained(X, label, max_depth=2), 6).contributions(X[:, :5])
+
+
+def test_the_file_is_stable_and_gives_the_same_answers():
+    X, label = with_categories(170)
+    booster = trained(X, label, max_depth=5)
+    trees = read(booster, 6)
+    content = trees.to_bytes()
+    again = Trees.from_bytes(content)
+    assert again.to_bytes() == content == read(booster, 6).to_bytes()
+    np.testing.assert_array_equal(again.contributions(X), trees.contributions(X))
+    np.testing.assert_array_equal(again.margins(X), trees.margins(X))
+
+
+def test_an_average_of_ensembles_is_the_average_of_their_answers():
+    X, label = with_categories(180)
+    one, other = (read(trained(X, label, max_depth=d, seed=d, subsample=0.5), 6) for d in (3, 5))
+    both = average([(one, 0.3), (other, 0.7)])
+    for ask in (lambda t: t.contributions(X), lambda t: t.margins(X), Trees.expected):
+        np.testing.assert_allclose(ask(both), 0.3 * ask(one) + 0.7 * ask(other), rtol=0, atol=1e-12)
+    nested = average([(average([(one, 0.5), (other, 0.5)]), 0.5), (one, 0.5)])
+    expected = 0.75 * one.contributions(X) + 0.25 * other.contributions(X)
+    np.testing.assert_allclose(nested.contributions(X), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"booster": "gblinear"}, "booster"),
+        ({"objective": "multi:softprob", "num_class": 2}, "objective"),
+    ],
+)
+def test_models_without_one_margin_are_refused(options, field):
+    X, label = np.ones((20, 2)), np.arange(20) % 2
+    with pytest.raises(InvalidInput) as refused:
+        read(trained(X, label, rounds=1, **options), 2)
+    assert [problem.field for problem in refused.value.problems] == [field]
+
+
+def test_models_with_vectors_in_their_leaves_are_refused():
+    X, targets = np.random.default_rng(190).normal(size=(2, 40, 2))
+    with pytest.raises(InvalidInput, match="several margins"):
+        read(trained(X, targets, objective="reg:squarederror", multi_strategy="multi_output_tree"), 2)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\x80 no text", "ubj"])
+def test_what_is_no_model_in_json_is_refused_with_the_remedy(content):
+    if content == "ubj":
+        content = bytes(trained(np.ones((20, 2)), np.arange(20) % 2, rounds=1).save_raw("ubj"))
+    with pytest.raises(InvalidInput, match=r'save it with save_raw\("json"\)'):
+        read_trees(content, columns=2, intervals=None)
+
+
+def test_without_a_place_for_the_machine_code_it_is_compiled_each_time(monkeypatch):
+    compile_ = treeshap.numba.njit
+
+    def refuse(*args, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_(*args, **options)
+
+    monkeypatch.setattr(treeshap.numba, "njit", refuse)
+    assert treeshap._compiled(lambda x: x + 1)(2) == 3

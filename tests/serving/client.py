@@ -22,6 +22,7 @@ with warnings.catch_warnings():
 
 MODEL = "salvage-relapse-survival-synthetic"
 PREDICTIONS = "/v1/predictions"
+HAZARD = "overall_survival.hazard.json"
 COLORECTAL = {
     "disease": "colorectal_cancer",
     "age": 66.0,
@@ -38,12 +39,12 @@ COLORECTAL = {
 }
 
 
-def deploy(folder: Path, bundle: ModelBundle) -> Path:
+def deploy(folder: Path, bundle: ModelBundle, *, name: str = MODEL) -> Path:
     """Make a home with the bundle as champion, as the `home` fixture does for one test."""
     bundle.write(folder / "written")
     shelf = Shelf(folder / "home" / "shelf")
-    shelf.publish(MODEL, "1", folder / "written")
-    shelf.promote(MODEL, "1")
+    shelf.publish(name, "1", folder / "written")
+    shelf.promote(name, "1")
     return folder / "home"
 
 
@@ -67,11 +68,18 @@ def answer(client: TestClient, patient: dict[str, Any] | None = None, **options:
     return response.json()
 
 
+def survival_of(answered: dict[str, Any]) -> dict[str, Any]:
+    """Return the only outcome of a model of overall survival, from an answer."""
+    ((outcome,),) = (endpoint["outcomes"] for endpoint in answered["prediction"]["endpoints"])
+    assert outcome["outcome"] == "overall_survival"
+    return outcome
+
+
 def prediction_bytes(content: bytes) -> bytes:
     """Cut the prediction out of an answer, byte for byte."""
     _, _, rest = content.partition(b'"prediction":')
     part, _, _ = rest.rpartition(b',"audit":')
-    assert json.loads(part)["endpoint"] == "overall_survival"
+    assert json.loads(part)["endpoints"][0]["endpoint"] == "overall_survival"
     return part
 
 
@@ -97,8 +105,10 @@ def served_folder(home: Path) -> Path:
 
 
 def other_bundle(bundle: ModelBundle) -> ModelBundle:
-    """Return a bundle that answers differently: a tenth more log odds in every interval."""
-    return replace(bundle, model=replace(bundle.model, base=bundle.model.base + 0.1))
+    """Return a bundle that answers differently: a tenth more log odds of death in every interval."""
+    survival, *others = bundle.endpoints
+    model = replace(survival.model, base=survival.model.base + 0.1)
+    return replace(bundle, endpoints=(replace(survival, model=model), *others))
 
 
 def publish_next(home: Path, bundle: ModelBundle, *, name: str = MODEL, version: str = "2") -> str:

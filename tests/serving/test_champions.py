@@ -7,6 +7,7 @@ import pytest
 
 from models.shelf import Shelf
 from tests.serving.client import (
+    HAZARD,
     MODEL,
     answer,
     ask,
@@ -17,19 +18,22 @@ from tests.serving.client import (
     publish_next,
     rows,
     served_folder,
+    survival_of,
 )
 
 FILES = [
     "protocol.json",
     "dictionary.json",
     "encoder.json",
-    "hazard.json",
-    "trees.npz",
     "provenance.json",
     "information.json",
     "applicability.json",
-    "background.npz",
+    "likeness.json",
     "card.json",
+    HAZARD,
+    "overall_survival.trees.npz",
+    "overall_survival.intervals.json",
+    "overall_survival.background.npz",
 ]
 SECOND = "salvage-second"
 
@@ -51,7 +55,7 @@ def test_a_champion_promoted_while_the_server_runs_answers_next(client, home, bu
     after = answer(client)
     assert (after["model"]["version"], after["model"]["bundle"]) == ("2", published)
     assert after["model"]["bundle"] != before["model"]["bundle"]
-    assert after["prediction"]["survival"] != before["prediction"]["survival"]
+    assert survival_of(after)["probabilities"] != survival_of(before)["probabilities"]
     assert after["audit"]["seq"] == 3
 
 
@@ -105,7 +109,7 @@ def test_a_bundle_whose_files_differ_answers_nothing_and_the_file_is_named(home,
     folder, whole = served_folder(home), home.parent / "whole"
     shutil.copytree(folder, whole)
     with client_of(home) as client:
-        for name in FILES:
+        for name in sorted(file.name for file in whole.iterdir() if file.name != "manifest.json"):
             said = tamper(folder / name)
             for response in (ask(client), client.get("/health/ready"), client.get(f"/v1/models/{MODEL}")):
                 detail = assert_problem(response, 503, "bundle-refused")["detail"]
@@ -140,7 +144,7 @@ def test_files_and_manifest_changed_together_are_refused(home, tmp_path, bundle)
 
 
 def test_a_restored_bundle_answers_without_a_restart(home):
-    file = served_folder(home) / "hazard.json"
+    file = served_folder(home) / HAZARD
     content = file.read_bytes()
     file.write_bytes(b"{}")
     with client_of(home) as client:
@@ -190,7 +194,7 @@ def test_two_models_keep_one_sequence_of_records(two_models):
 
 
 def test_one_broken_model_leaves_the_other_answering_and_the_server_not_ready(two_models):
-    (served_folder(two_models) / "hazard.json").write_bytes(b"{}")
+    (served_folder(two_models) / HAZARD).write_bytes(b"{}")
     with client_of(two_models) as client:
         assert answer(client, model=SECOND)["model"]["name"] == SECOND
         assert_problem(ask(client, model=MODEL), 503, "bundle-refused")
@@ -216,7 +220,7 @@ def test_an_unreadable_champion_file_is_503(home, pointer):
 
 
 def test_a_folder_in_the_place_of_a_bundles_file_is_503(home):
-    file = served_folder(home) / "hazard.json"
+    file = served_folder(home) / HAZARD
     file.unlink()
     file.mkdir()
     with client_of(home) as client:

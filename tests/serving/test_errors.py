@@ -8,6 +8,7 @@ from serving.app import create_app
 from serving.settings import ServingSettings
 from tests.lib.patients import BREAST
 from tests.serving.client import (
+    HAZARD,
     MODEL,
     PREDICTIONS,
     TestClient,
@@ -30,7 +31,7 @@ def without_champion(home):
 
 
 def with_changed_files(home):
-    (served_folder(home) / "hazard.json").write_bytes(b"{}")
+    (served_folder(home) / HAZARD).write_bytes(b"{}")
 
 
 def without_record(home):

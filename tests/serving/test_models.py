@@ -11,7 +11,7 @@ def test_a_model_is_listed_with_the_stamp_its_answers_carry(shared):
     shown = ("name", "version", "bundle", "title", "evidence")
     assert {key: listed[key] for key in shown} == {key: stamp[key] for key in shown}
     assert listed["index_event"] == "first relapse"
-    assert listed["endpoint"] == "overall_survival"
+    assert listed["endpoints"] == ["overall_survival"]
     assert listed["horizons"] == [12, 24, 36, 60]
 
 
@@ -27,7 +27,8 @@ def test_a_model_shows_the_protocol_it_was_trained_on(shared):
         name: list(value) for name, value in protocol().as_dict().items() if isinstance(value, tuple)
     }
     assert shown["horizons"] == shown["protocol"]["horizons"]
-    assert set(shown["supported_months"]) == set(shown["protocol"]["diseases"])
+    assert list(shown["supported_months"]) == shown["protocol"]["endpoints"] == ["overall_survival"]
+    assert set(shown["supported_months"]["overall_survival"]) == set(shown["protocol"]["diseases"])
 
 
 def test_a_model_shows_each_predictor_with_what_is_expected(shared):
@@ -45,3 +46,7 @@ def test_a_model_shows_its_card(shared):
     card = shared.get(f"/v1/models/{MODEL}").json()["card"]
     assert card["title"] == protocol().title
     assert "synthetic" in str(card).lower()
+    assert card["endpoints"] == ["overall_survival"]
+    assert list(card["events"]) == ["overall_survival"]
+    assert card["patients"] > card["events"]["overall_survival"] > 0
+    assert list(card["sample_size"]) == list(card["performance"]["endpoints"]) == ["overall_survival"]

@@ -22,6 +22,7 @@ from tests.serving.client import (
     prediction_bytes,
     rows,
     served_folder,
+    survival_of,
 )
 
 PATIENTS = {
@@ -37,7 +38,7 @@ each_patient = pytest.mark.parametrize("patient", PATIENTS.values(), ids=PATIENT
 
 @each_patient
 def test_survival_lies_in_0_1_and_never_rises_over_the_horizons(shared, patient):
-    survival = answer(shared, patient)["prediction"]["survival"]
+    survival = survival_of(answer(shared, patient))["probabilities"]
     assert [at["horizon"] for at in survival] == [12, 24, 36, 60]
     given = [at["probability"] for at in survival if at["probability"] is not None]
     assert given
@@ -47,46 +48,58 @@ def test_survival_lies_in_0_1_and_never_rises_over_the_horizons(shared, patient)
 
 @each_patient
 def test_a_horizon_without_an_answer_says_why_and_one_with_an_answer_does_not(shared, patient):
-    for at in answer(shared, patient)["prediction"]["survival"]:
+    for at in survival_of(answer(shared, patient))["probabilities"]:
         assert (at["probability"] is None) == (at["reason"] is not None)
 
 
 @each_patient
+def test_every_probability_lies_in_its_interval_and_an_absent_one_has_none(shared, patient):
+    for at in survival_of(answer(shared, patient))["probabilities"]:
+        if at["probability"] is None:
+            assert at["low"] is at["high"] is None
+        else:
+            assert 0 <= at["low"] <= at["probability"] <= at["high"] <= 1
+            assert at["low"] < at["high"]
+
+
+@each_patient
 def test_the_curve_starts_at_0_1_and_never_rises(shared, patient):
-    curve = answer(shared, patient)["prediction"]["curve"]
-    assert (curve["months"][0], curve["survival"][0]) == (0, 1)
-    assert len(curve["months"]) == len(curve["survival"]) > 10
+    curve = survival_of(answer(shared, patient))["curve"]
+    assert (curve["months"][0], curve["probability"][0]) == (0, 1)
+    assert len(curve["months"]) == len(curve["probability"]) > 10
     assert all(earlier < later for earlier, later in itertools.pairwise(curve["months"]))
-    assert all(later <= earlier for earlier, later in itertools.pairwise(curve["survival"]))
-    assert curve["survival"][-1] >= 0
+    assert all(later <= earlier for earlier, later in itertools.pairwise(curve["probability"]))
+    assert curve["probability"][-1] >= 0
 
 
 @each_patient
 def test_the_curve_passes_through_the_horizons(shared, patient):
-    prediction = answer(shared, patient)["prediction"]
-    curve = dict(zip(prediction["curve"]["months"], prediction["curve"]["survival"], strict=True))
-    for at in prediction["survival"]:
+    said = survival_of(answer(shared, patient))
+    curve = dict(zip(said["curve"]["months"], said["curve"]["probability"], strict=True))
+    for at in said["probabilities"]:
         if at["probability"] is not None:
             assert curve[at["horizon"]] == pytest.approx(at["probability"], abs=1e-9)
 
 
 @each_patient
 def test_the_curve_ends_where_the_models_follow_up_ends(shared, patient):
-    supported = shared.get(f"/v1/models/{MODEL}").json()["supported_months"][patient["disease"]]
-    assert answer(shared, patient)["prediction"]["curve"]["months"][-1] == supported
+    supported = shared.get(f"/v1/models/{MODEL}").json()["supported_months"]["overall_survival"]
+    said = survival_of(answer(shared, patient))
+    assert said["curve"]["months"][-1] == supported[patient["disease"]]
 
 
 @each_patient
 def test_the_median_is_where_the_curve_crosses_one_half_or_says_why_there_is_none(shared, patient):
-    prediction = answer(shared, patient)["prediction"]
-    median, curve = prediction["median"], prediction["curve"]
+    said = survival_of(answer(shared, patient))
+    median, curve = said["median"], said["curve"]
     if median["months"] is None:
         assert median["reason"]
-        assert curve["survival"][-1] > 0.5
+        assert curve["probability"][-1] > 0.5
         return
     assert median["reason"] is None
-    before = [s for m, s in zip(curve["months"], curve["survival"], strict=True) if m < median["months"]]
-    after = [s for m, s in zip(curve["months"], curve["survival"], strict=True) if m > median["months"]]
+    points = list(zip(curve["months"], curve["probability"], strict=True))
+    before = [s for m, s in points if m < median["months"]]
+    after = [s for m, s in points if m > median["months"]]
     assert before[-1] >= 0.5
     assert all(s <= 0.5 for s in after)
 
@@ -98,29 +111,39 @@ def test_on_each_scale_reference_plus_contributions_is_the_prediction(shared, pa
     if response.status_code == 422:
         assert named(response.json()) == {"horizon": "cannot be explained in this disease"}
         return
-    explanation = response.json()["prediction"]["explanation"]
+    explanation = survival_of(response.json())["explanation"]
     assert explanation["horizon"] == horizon
-    assert [scale["scale"] for scale in explanation["scales"]] == [
-        "survival_probability",
-        "log_cumulative_hazard",
-    ]
+    assert [scale["scale"] for scale in explanation["scales"]] == ["probability", "log_cumulative_hazard"]
     for scale in explanation["scales"]:
-        total = scale["reference"] + sum(part["contribution"] for part in scale["contributions"])
-        assert total == pytest.approx(scale["prediction"], abs=1e-6)
+        for parts in (scale["contributions"], scale["groups"]):
+            total = scale["reference"] + sum(part["contribution"] for part in parts)
+            assert total == pytest.approx(scale["prediction"], abs=1e-6)
+
+
+@each_patient
+def test_a_groups_contribution_is_the_sum_of_its_predictors(shared, patient):
+    for scale in survival_of(answer(shared, patient))["explanation"]["scales"]:
+        expected: dict[str, float] = {}
+        for part in scale["contributions"]:
+            expected[part["group"]] = expected.get(part["group"], 0.0) + part["contribution"]
+        grouped = {group["group"]: group["contribution"] for group in scale["groups"]}
+        assert grouped == pytest.approx(expected, abs=1e-12)
+        assert len(scale["groups"]) == len(grouped) > 1
 
 
 @each_patient
 def test_the_explained_survival_is_the_survival_at_that_horizon(shared, patient):
-    prediction = answer(shared, patient, horizon=36)["prediction"]
-    (said,) = (at["probability"] for at in prediction["survival"] if at["horizon"] == 36)
-    explained = prediction["explanation"]["scales"][0]
-    assert explained["scale"] == "survival_probability"
-    assert explained["prediction"] == pytest.approx(said, abs=1e-9)
+    said = survival_of(answer(shared, patient, horizon=36))
+    (at_36,) = (at["probability"] for at in said["probabilities"] if at["horizon"] == 36)
+    explained = said["explanation"]["scales"][0]
+    assert explained["scale"] == "probability"
+    assert explained["unit"] == "probability of being alive at 36 months"
+    assert explained["prediction"] == pytest.approx(at_36, abs=1e-9)
 
 
 @each_patient
 def test_every_predictor_contributes_with_the_value_that_was_given(shared, patient):
-    for scale in answer(shared, patient)["prediction"]["explanation"]["scales"]:
+    for scale in survival_of(answer(shared, patient))["explanation"]["scales"]:
         said = {part["predictor"]: part["value"] for part in scale["contributions"]}
         predictors = shared.get(f"/v1/models/{MODEL}").json()["predictors"]["properties"]
         assert list(said) == list(predictors)
@@ -134,6 +157,26 @@ def test_a_missing_predictor_is_warned_of_and_a_complete_patient_is_not(shared):
     assert [(w["kind"], w["predictor"]) for w in warnings] == [("missing", "age")]
 
 
+def test_a_missing_predictor_that_no_test_finds_out_is_no_next_test(shared):
+    incomplete = {name: value for name, value in BREAST.items() if name != "age"}
+    assert answer(shared, incomplete)["prediction"]["next_tests"] == []
+
+
+@each_patient
+def test_an_answer_says_how_usual_the_patient_is(shared, patient):
+    typical = answer(shared, patient)["prediction"]["typical"]
+    assert 0 <= typical["share"] <= 1
+    assert "training patient" in typical["words"]
+
+
+def test_an_unusual_combination_is_less_typical_and_is_doubted_in_words(shared):
+    strange = BREAST | {"age": 84, "positive_lymph_nodes": 90, "months_diagnosis_to_relapse": 1}
+    usual, unusual = (answer(shared, p)["prediction"]["typical"] for p in (BREAST, strange))
+    assert unusual["share"] < 0.05 < usual["share"]
+    assert "doubt" in unusual["words"] or "care" in unusual["words"]
+    assert "doubt" not in usual["words"]
+
+
 def test_a_value_unlike_the_training_patients_is_warned_of(shared):
     warnings = answer(shared, BREAST | {"age": 110})["prediction"]["warnings"]
     assert [(w["kind"], w["predictor"]) for w in warnings] == [("out_of_range", "age")]
@@ -141,7 +184,9 @@ def test_a_value_unlike_the_training_patients_is_warned_of(shared):
 
 def test_more_positive_nodes_shorten_the_predicted_survival(shared):
     few, many = (
-        answer(shared, BREAST | {"positive_lymph_nodes": nodes})["prediction"]["survival"][1]["probability"]
+        survival_of(answer(shared, BREAST | {"positive_lymph_nodes": nodes}))["probabilities"][1][
+            "probability"
+        ]
         for nodes in (0, 12)
     )
     assert many < few - 0.05
@@ -183,14 +228,14 @@ def test_an_answer_names_its_record(client, home):
 
 
 def test_without_a_horizon_the_protocols_own_is_explained(shared):
-    assert answer(shared)["prediction"]["explanation"]["horizon"] == 24
+    assert survival_of(answer(shared))["explanation"]["horizon"] == 24
     assert answer(shared)["prediction"] == answer(shared, horizon=24)["prediction"]
 
 
 def test_the_horizon_changes_what_is_explained_and_nothing_else(shared):
-    early, late = (answer(shared, horizon=horizon)["prediction"] for horizon in (12, 60))
-    assert early.pop("explanation") != late.pop("explanation")
-    assert early == late
+    early, late = (answer(shared, horizon=horizon) for horizon in (12, 60))
+    assert survival_of(early).pop("explanation") != survival_of(late).pop("explanation")
+    assert early["prediction"] == late["prediction"]
 
 
 @pytest.mark.parametrize("horizon", [25, 0, -12, 24.5, 1e308])

@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 
 from features.censoring import Outcome
-from features.endpoints import overall_survival
+from features.endpoints import ENDPOINTS, overall_survival
 from models.bundle import strata
 from models.ipcw import integrated_brier
 from tests.lib.fitting import PLAN
 from tests.lib.patients import protocol
 from training import metrics
-from training.baselines import fit_kaplan_meier
-from training.evaluate import COX, KAPLAN_MEIER, MODEL, grid, predict_held_out
-from training.fit import fit_model
+from training.baselines import COX, KAPLAN_MEIER, fit_kaplan_meier
+from training.evaluate import MODEL, predict_held_out, scored_times
+from training.fit import fit_models
 from training.split import split_by_patient
+
+SURVIVAL = "overall_survival"
+
+
+@pytest.fixture(scope="module")
+def leading(evaluation):
+    return evaluation.leading
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +32,14 @@ def split(cohort):
 
 
 def test_curves_are_scored_every_second_month_and_at_every_horizon():
-    times = grid(protocol())
+    times = scored_times(protocol(), ENDPOINTS[SURVIVAL])
     assert set(protocol().horizons) <= set(times)
     assert times[-1] == 60.0
     assert times[0] == 2.0
     assert (np.diff(times) > 0).all()
 
 
-def test_held_out_curves_do_not_depend_on_the_patients_own_outcome(cohort, evaluation, split):
+def test_held_out_curves_do_not_depend_on_the_patients_own_outcome(cohort, leading, split):
     first = split.fold == 0
     outcome = overall_survival(cohort)
     rng = np.random.default_rng(1)
@@ -40,23 +47,29 @@ def test_held_out_curves_do_not_depend_on_the_patients_own_outcome(cohort, evalu
         np.where(first, rng.uniform(1.0, 100.0, len(cohort)), outcome.duration),
         np.where(first, rng.random(len(cohort)) < 0.5, outcome.event),
     )
-    held_out = predict_held_out(cohort, invented, split, protocol=protocol(), plan=PLAN)
+    made = {SURVIVAL: invented}
+    held_out = predict_held_out(cohort, made, split, protocol=protocol(), plan=PLAN)[SURVIVAL]
     for name in (MODEL, COX, KAPLAN_MEIER):
-        before, after = evaluation.held_out.curves[name], held_out.curves[name]
+        before, after = leading.held_out.curves[name], held_out.curves[name]
         np.testing.assert_array_equal(after[first], before[first])
         assert (after[~first] != before[~first]).any()
 
 
-def test_held_out_curves_are_those_of_a_fit_on_the_others(cohort, evaluation, split):
+def test_held_out_curves_are_those_of_a_fit_on_the_others(cohort, leading, split):
     train, test = split.parts()[1]
-    outcome, stratum, times = overall_survival(cohort), strata(cohort, protocol().diseases), grid(protocol())
-    fitted = fit_model(cohort.take(train), outcome.take(train), protocol=protocol(), plan=PLAN)
+    outcome, stratum, times = (
+        overall_survival(cohort),
+        strata(cohort, protocol().diseases),
+        leading.held_out.times,
+    )
+    known = {SURVIVAL: outcome.take(train)}
+    fitted = fit_models(cohort.take(train), known, protocol=protocol(), plan=PLAN)
     X = fitted.encoder.encode(cohort.take(test))
-    expected = fitted.model.survival(X, stratum[test], times)
-    np.testing.assert_array_equal(evaluation.held_out.curves[MODEL][test], expected)
+    expected = fitted.endpoints[SURVIVAL].model.survival(X, stratum[test], times)
+    np.testing.assert_array_equal(leading.held_out.curves[MODEL][test], expected)
     km = fit_kaplan_meier(fitted.encoder.encode(cohort.take(train)), stratum[train], outcome.take(train))
     np.testing.assert_array_equal(
-        evaluation.held_out.curves[KAPLAN_MEIER][test], km.survival(X, stratum[test], times)
+        leading.held_out.curves[KAPLAN_MEIER][test], km.survival(X, stratum[test], times)
     )
 
 
@@ -64,7 +77,7 @@ def test_each_fold_is_announced_when_it_is_done(cohort, split):
     done = []
     predict_held_out(
         cohort,
-        overall_survival(cohort),
+        {SURVIVAL: overall_survival(cohort)},
         split,
         protocol=protocol(),
         plan=PLAN,
@@ -75,14 +88,14 @@ def test_each_fold_is_announced_when_it_is_done(cohort, split):
 
 @pytest.mark.parametrize("group", ["all", "breast_cancer", "colorectal_cancer"])
 @pytest.mark.parametrize("name", [MODEL, COX, KAPLAN_MEIER])
-def test_every_estimate_is_the_metric_of_the_groups_held_out_curves(evaluation, group, name):
-    held_out = evaluation.held_out
+def test_every_estimate_is_the_metric_of_the_groups_held_out_curves(leading, group, name):
+    held_out = leading.held_out
     rows = np.ones(len(held_out.strata), dtype=bool)
     if group != "all":
         rows = held_out.strata == protocol().diseases.index(group)
     curves, outcome, times = held_out.curves[name][rows], held_out.outcome.take(rows), held_out.times
     risk = metrics.restricted_mean_risk(curves, times)
-    found = evaluation.by_group[group][name]
+    found = leading.by_group[group][name]
     assert found["harrell_c"].value == metrics.harrell_c(risk, outcome)
     assert found["uno_c"].value == metrics.uno_c(risk, outcome, until=60.0)
     assert found["integrated_brier"].value == integrated_brier(curves, outcome, times).mean()
@@ -92,8 +105,8 @@ def test_every_estimate_is_the_metric_of_the_groups_held_out_curves(evaluation, 
     assert found["observed_to_expected_24"].value == fit.observed_to_expected
 
 
-def test_intervals_surround_their_estimates_and_the_calibration_index_has_none(evaluation):
-    for models in evaluation.by_group.values():
+def test_intervals_surround_their_estimates_and_the_calibration_index_has_none(leading):
+    for models in leading.by_group.values():
         for name, by_metric in models.items():
             for metric, estimate in by_metric.items():
                 if metric.startswith("ici"):
@@ -105,22 +118,22 @@ def test_intervals_surround_their_estimates_and_the_calibration_index_has_none(e
                     assert estimate.low - 0.05 < estimate.value < estimate.high + 0.05
 
 
-def test_kaplan_meier_barely_orders_patients_within_a_disease(evaluation):
+def test_kaplan_meier_barely_orders_patients_within_a_disease(leading):
     for disease in protocol().diseases:
-        by_model = evaluation.by_group[disease]
+        by_model = leading.by_group[disease]
         assert by_model[KAPLAN_MEIER]["harrell_c"].value == pytest.approx(0.5, abs=0.05)
-    breast = evaluation.by_group["breast_cancer"]
+    breast = leading.by_group["breast_cancer"]
     assert breast[MODEL]["harrell_c"].value > breast[KAPLAN_MEIER]["harrell_c"].value + 0.05
 
 
-def test_each_group_is_calibrated_at_each_horizon(evaluation):
-    assert set(evaluation.calibrations) == {"all", *protocol().diseases}
-    for group, fits in evaluation.calibrations.items():
+def test_each_group_is_calibrated_at_each_horizon(leading):
+    assert set(leading.calibrations) == {"all", *protocol().diseases}
+    for group, fits in leading.calibrations.items():
         assert tuple(fit.horizon for fit in fits) == protocol().horizons
-        assert fits[1].ici == evaluation.by_group[group][MODEL]["ici_24"].value
+        assert fits[1].ici == leading.by_group[group][MODEL]["ici_24"].value
 
 
-def test_the_result_is_plain_json(evaluation):
-    stored = json.loads(json.dumps(evaluation.as_dict(), allow_nan=False))
+def test_the_result_is_plain_json(leading):
+    stored = json.loads(json.dumps(leading.as_dict(), allow_nan=False))
     assert stored["all"]["model"]["ici_24"]["low"] is None
     assert set(stored) == {"all", *protocol().diseases}

@@ -7,13 +7,13 @@ import mlflow
 import numpy as np
 import pytest
 
-from features.endpoints import overall_survival
+from features.endpoints import ENDPOINTS, overall_survival
 from features.errors import InvalidCohort, NotFound
 from models.bundle import read_bundle
 from models.shelf import Shelf
 from tests.lib.patients import protocol, simulated_cohort
 from tests.models.registry.noise import NOISE
-from training.evaluate import grid
+from training.evaluate import scored_times
 from training.external import evaluate_registered
 from training.metrics import harrell_c, restricted_mean_risk
 from training.plan import TrainingPlan
@@ -61,8 +61,8 @@ def test_the_protocol_handed_to_the_reader_is_the_models_own(trained, strangers)
 
 
 def test_everyone_and_each_disease_are_scored(found):
-    assert list(found.by_group) == ["all", *protocol().diseases]
-    for metrics in found.by_group.values():
+    assert list(found.endpoints["overall_survival"]) == ["all", *protocol().diseases]
+    for metrics in found.endpoints["overall_survival"].values():
         assert {"harrell_c", "uno_c", "integrated_brier", "ici_24", "observed_to_expected_60"} <= set(metrics)
         assert metrics["uno_c"].low <= metrics["uno_c"].high
     json.dumps(found.as_dict(), allow_nan=False)
@@ -70,22 +70,24 @@ def test_everyone_and_each_disease_are_scored(found):
 
 def test_the_scores_are_those_of_the_served_bundle(found, trained, strangers):
     bundle = read_bundle(Shelf(trained.settings.shelf).champion(NAME).folder)
-    times = grid(bundle.protocol)
-    risk = restricted_mean_risk(bundle.survival(strangers, times), times)
+    times = scored_times(bundle.protocol, ENDPOINTS["overall_survival"])
+    risk = restricted_mean_risk(bundle.probabilities(strangers, "overall_survival", times)[:, 0], times)
     expected = harrell_c(risk, overall_survival(strangers))
-    assert found.by_group["all"]["harrell_c"].value == pytest.approx(expected, abs=1e-12)
+    assert found.endpoints["overall_survival"]["all"]["harrell_c"].value == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_model_generalises_to_patients_made_the_same_way(found):
-    assert found.by_group["all"]["uno_c"].low > 0.53
-    assert found.by_group["all"]["observed_to_expected_24"].value == pytest.approx(1.0, abs=0.25)
+    assert found.endpoints["overall_survival"]["all"]["uno_c"].low > 0.53
+    assert found.endpoints["overall_survival"]["all"]["observed_to_expected_24"].value == pytest.approx(
+        1.0, abs=0.25
+    )
 
 
 def test_a_disease_without_patients_is_left_out(trained, strangers):
     breast = strangers.take(np.array([d == "breast_cancer" for d in strangers.text("disease")]))
     found = evaluate_registered(NAME, "2", read=lambda _: breast, settings=trained.settings, plan=PLAN)
-    assert list(found.by_group) == ["all", "breast_cancer"]
-    assert found.by_group["all"] == found.by_group["breast_cancer"]
+    assert list(found.endpoints["overall_survival"]) == ["all", "breast_cancer"]
+    assert found.endpoints["overall_survival"]["all"] == found.endpoints["overall_survival"]["breast_cancer"]
 
 
 def test_the_scores_are_tracked_as_a_run_of_their_own(found, trained, strangers):
@@ -96,7 +98,9 @@ def test_the_scores_are_tracked_as_a_run_of_their_own(found, trained, strangers)
     kept = [r for r in runs if r.data.tags["evaluated"] == f"{NAME}/2" and r.data.params["patients"] == "300"]
     assert len(kept) == 1
     assert kept[0].data.tags["seen_in_training"] == "false"
-    assert kept[0].data.metrics["all.uno_c"] == pytest.approx(found.by_group["all"]["uno_c"].value)
+    assert kept[0].data.metrics["overall_survival.all.uno_c"] == pytest.approx(
+        found.endpoints["overall_survival"]["all"]["uno_c"].value
+    )
 
 
 def test_an_unknown_model_or_version_is_not_found(trained, strangers):

@@ -8,14 +8,14 @@ from features.endpoints import overall_survival
 from models.curves import supported_until
 from tests.lib.fitting import PLAN
 from tests.lib.patients import protocol
-from training.fit import fit_model
+from training.fit import fit_models, read_outcomes
 from training.plan import TrainingPlan
 
 
 def test_the_background_is_made_of_training_patients(bundle, cohort):
     X, strata = bundle.encoder.encode(cohort), bundle.strata(cohort)
     known = {(row.tobytes(), int(s)) for row, s in zip(np.nan_to_num(X, nan=-9.0), strata, strict=True)}
-    background = bundle.background
+    background = bundle.endpoints[0].background
     assert len(background) <= PLAN.background + 2 * len(protocol().horizons) + 1
     assert background.weights.sum() == pytest.approx(1.0)
     assert (background.weights > 0.0).all()
@@ -24,16 +24,19 @@ def test_the_background_is_made_of_training_patients(bundle, cohort):
 
 
 def test_the_backgrounds_mean_prediction_is_the_cohorts_at_every_horizon(bundle, cohort):
-    at, background = np.array(protocol().horizons), bundle.background
-    everyone = bundle.survival(cohort, at).mean(axis=0)
-    weighted = background.weights @ bundle.model.survival(background.X, background.strata, at)
+    at, background = np.array(protocol().horizons), bundle.endpoints[0].background
+    everyone = bundle.probabilities(cohort, "overall_survival", at)[:, 0].mean(axis=0)
+    model = bundle.endpoints[0].model
+    weighted = background.weights @ model.survival(background.X, background.strata, at)
     np.testing.assert_allclose(weighted, everyone, atol=1e-8)
 
 
 def test_follow_up_is_supported_by_each_diseases_own_patients(bundle, cohort):
     outcome, strata = overall_survival(cohort), bundle.strata(cohort)
     for at, disease in enumerate(protocol().diseases):
-        assert bundle.supported[disease] == supported_until(outcome.take(strata == at), at_risk=10)
+        assert bundle.endpoints[0].supported[disease] == supported_until(
+            outcome.take(strata == at), at_risk=10
+        )
 
 
 def test_the_bundle_knows_only_the_protocols_predictors(bundle, cohort):
@@ -44,7 +47,7 @@ def test_the_bundle_knows_only_the_protocols_predictors(bundle, cohort):
 
 def test_the_encoding_is_learned_from_the_patients_given(cohort):
     women = cohort.take(cohort.values["sex"] == 0.0)
-    fitted = fit_model(women, overall_survival(women), protocol=protocol(), plan=PLAN)
+    fitted = fit_models(women, read_outcomes(women, protocol()), protocol=protocol(), plan=PLAN)
     assert not any(column.predictor == "sex" for column in fitted.encoder.columns)
 
 

@@ -3,11 +3,17 @@
 import numpy as np
 import pytest
 
-from features.censoring import Outcome
-from training.evaluate import COX, EVERYONE, KAPLAN_MEIER, MODEL, Estimate, Evaluation, HeldOut
+from features.endpoints import ENDPOINTS
+from training.baselines import AALEN_JOHANSEN, COX, KAPLAN_MEIER, LOGISTIC, PREVALENCE
+from training.evaluate import EVERYONE, MODEL, EndpointEvaluation, Evaluation, HeldOut
 from training.gate import judge
+from training.scoring import Estimate
 
-NOBODY = HeldOut(np.empty(0), {}, np.empty(0, dtype=np.int64), Outcome(np.empty(0), np.empty(0, dtype=bool)))
+
+def one(endpoint, by_group):
+    """Build an evaluation of one endpoint from its metrics."""
+    nobody = HeldOut(ENDPOINTS[endpoint], np.empty(0), {}, np.empty(0, dtype=np.int64), None)
+    return Evaluation({endpoint: EndpointEvaluation(by_group, {}, nobody)})
 
 
 def evaluated(**groups):
@@ -20,7 +26,7 @@ def evaluated(**groups):
         }
         for name, (c, cox, brier, kaplan_meier) in groups.items()
     }
-    return Evaluation(by_group, {}, NOBODY)
+    return one("overall_survival", {EVERYONE: next(iter(by_group.values()))} | by_group)
 
 
 GOOD = (0.70, 0.68, 0.15, 0.20)
@@ -35,12 +41,14 @@ def test_a_model_above_both_baselines_in_every_disease_passes():
 def test_below_the_cox_baseline_fails():
     verdict = judge(evaluated(breast_cancer=(0.66, 0.68, 0.15, 0.20)))
     assert not verdict.passed
-    assert verdict.failures == ("breast_cancer: Uno's C 0.6600 is below the Cox baseline's 0.6800",)
+    assert verdict.failures == ("overall_survival, breast_cancer: uno_c 0.6600 is below cox's 0.6800",)
 
 
 def test_an_error_not_below_kaplan_meiers_fails():
     verdict = judge(evaluated(breast_cancer=(0.70, 0.68, 0.21, 0.20)))
-    assert verdict.failures == ("breast_cancer: integrated Brier 0.2100 is not below Kaplan-Meier's 0.2000",)
+    assert verdict.failures == (
+        "overall_survival, breast_cancer: integrated_brier 0.2100 is not below kaplan_meier's 0.2000",
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,10 +64,10 @@ def test_one_disease_cannot_hide_behind_another_or_behind_everyone():
         evaluated(**{EVERYONE: GOOD}, breast_cancer=GOOD, colorectal_cancer=(0.60, 0.68, 0.21, 0.20))
     )
     assert len(verdict.failures) == 2
-    assert all(failure.startswith("colorectal_cancer: ") for failure in verdict.failures)
+    assert all(failure.startswith("overall_survival, colorectal_cancer: ") for failure in verdict.failures)
 
 
-def test_everyone_together_is_not_judged():
+def test_everyone_together_is_not_judged_beside_diseases():
     assert judge(evaluated(**{EVERYONE: (0.1, 0.9, 0.9, 0.1)}, breast_cancer=GOOD)).passed
 
 
@@ -68,3 +76,52 @@ def test_a_score_that_could_not_be_computed_fails(at):
     scores = list(GOOD)
     scores[at] = np.nan
     assert not judge(evaluated(breast_cancer=tuple(scores))).passed
+
+
+def test_where_no_disease_has_enough_events_everyone_is_judged():
+    assert not judge(evaluated(**{EVERYONE: (0.1, 0.9, 0.9, 0.1)})).passed
+
+
+# --- response and competing risks ------------------------------------------------------------------------
+
+
+def pair(outcome, higher, lower):
+    """Build one model's two metrics of an outcome."""
+    return {f"{outcome}.{name}": Estimate(value) for name, value in (*higher.items(), *lower.items())}
+
+
+def responded(auc, logistic, brier, prevalence):
+    return one(
+        "response",
+        {
+            EVERYONE: {
+                MODEL: pair("complete_response", {"auc": auc}, {"brier": brier}),
+                LOGISTIC: pair("complete_response", {"auc": logistic}, {"brier": 0.2}),
+                PREVALENCE: pair("complete_response", {"auc": 0.5}, {"brier": prevalence}),
+            }
+        },
+    )
+
+
+def test_a_response_model_reaches_the_logistic_regression_and_beats_the_share():
+    assert judge(responded(0.7, 0.7, 0.10, 0.11)).passed
+    assert judge(responded(0.69, 0.7, 0.11, 0.11)).failures == (
+        "response, complete_response: complete_response.auc 0.6900 is below logistic's 0.7000",
+        "response, complete_response: complete_response.brier 0.1100 is not below prevalence's 0.1100",
+    )
+
+
+def test_each_competing_cause_reaches_its_cox_regression_and_beats_aalen_johansen():
+    causes = tuple(ENDPOINTS["relapse_and_non_relapse_mortality"].labels)
+
+    def scores(c, brier):
+        return {
+            k: v for cause in causes for k, v in pair(cause, {"c": c}, {"integrated_brier": brier}).items()
+        }
+
+    def judged(c, brier):
+        by_model = {MODEL: scores(c, brier), COX: scores(0.6, 0.2), AALEN_JOHANSEN: scores(0.5, 0.2)}
+        return judge(one("relapse_and_non_relapse_mortality", {EVERYONE: by_model}))
+
+    assert judged(0.6, 0.19).passed
+    assert len(judged(0.59, 0.19).failures) == len(judged(0.6, 0.2).failures) == len(causes)

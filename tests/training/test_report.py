@@ -12,6 +12,7 @@ from models.curves import kaplan_meier
 from tests.lib.fitting import PLAN
 from tests.lib.patients import protocol
 from tests.models.registry.noise import NOISE
+from training.fit import read_outcomes
 from training.metrics import restricted_mean_risk
 from training.report import calibration_plot, model_card, shap_summary, survival_by_risk_group
 
@@ -30,9 +31,9 @@ def summary_figure(bundle, cohort):
 
 
 def test_survival_by_risk_group_draws_observed_and_predicted_thirds(evaluation):
-    figure = survival_by_risk_group(evaluation)
+    figure = survival_by_risk_group(evaluation.leading)
     (axes,) = figure.axes
-    held_out = evaluation.held_out
+    held_out = evaluation.leading.held_out
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert len(lines) == 6
     risk = restricted_mean_risk(held_out.curves["model"], held_out.times)
@@ -46,19 +47,19 @@ def test_survival_by_risk_group_draws_observed_and_predicted_thirds(evaluation):
 
 
 def test_the_thirds_are_drawn_from_low_to_high_risk(evaluation):
-    lines = survival_by_risk_group(evaluation).axes[0].get_lines()
+    lines = survival_by_risk_group(evaluation.leading).axes[0].get_lines()
     ends = [line.get_ydata()[-1] for line in lines if line.get_label().endswith("predicted")]
     assert ends == sorted(ends, reverse=True)
 
 
 def test_the_calibration_figure_draws_every_group_at_every_horizon(evaluation):
-    figure = calibration_plot(evaluation)
+    figure = calibration_plot(evaluation.leading)
     assert [axes.get_title() for axes in figure.axes] == [
         "Calibration: everyone",
         "Calibration: breast cancer",
         "Calibration: colorectal cancer",
     ]
-    for axes, fits in zip(figure.axes, evaluation.calibrations.values(), strict=True):
+    for axes, fits in zip(figure.axes, evaluation.leading.calibrations.values(), strict=True):
         drawn = axes.get_lines()[1:]  # the first is the diagonal
         for line, fit in zip(drawn, fits, strict=True):
             np.testing.assert_array_equal(line.get_xdata(), fit.predicted)
@@ -70,7 +71,7 @@ def test_the_summary_of_contributions_names_every_predictor(summary_figure, bund
     axes = summary_figure.axes[0]
     named = {label.get_text() for label in axes.get_yticklabels()}
     assert named == {field.label for field in bundle.dictionary.fields}
-    assert axes.get_xlabel() == "Contribution to the probability of living 24 months"
+    assert axes.get_xlabel() == "Contribution to the probability of being alive at 24 months"
     assert len(picture(summary_figure)) > 10_000
 
 
@@ -91,12 +92,12 @@ def test_the_summary_of_contributions_leaves_global_randomness_untouched(bundle,
 
 @pytest.fixture(scope="module")
 def card(cohort, evaluation):
-    return model_card(cohort, overall_survival(cohort), evaluation, protocol=protocol(), plan=PLAN)
+    return model_card(cohort, read_outcomes(cohort, protocol()), evaluation, protocol=protocol(), plan=PLAN)
 
 
 def test_the_card_counts_patients_events_and_missing_values(card, cohort):
     assert card.patients == 400
-    assert card.events == int(overall_survival(cohort).event.sum())
+    assert card.events == {"overall_survival": int(overall_survival(cohort).event.sum())}
     assert card.missing["Disease"] == 0.0
     nodes = np.isnan(cohort.values["positive_lymph_nodes"]).mean()
     assert card.missing["Positive lymph nodes at diagnosis"] == pytest.approx(nodes, abs=1e-4)
@@ -104,7 +105,7 @@ def test_the_card_counts_patients_events_and_missing_values(card, cohort):
 
 
 def test_the_card_states_its_performance_and_how_it_was_found(card, evaluation):
-    assert card.performance["groups"] == evaluation.as_dict()
+    assert card.performance["endpoints"] == evaluation.as_dict()
     assert card.performance["design"].startswith("3-fold cross-validation by patient")
 
 
@@ -117,7 +118,9 @@ def test_only_a_wholly_real_cohort_carries_the_models_plain_name(cohort, evaluat
     def named(*evidence):
         sources = tuple(replace(cohort.provenance[0], evidence=e) for e in evidence)
         made = replace(cohort, provenance=sources)
-        return model_card(made, overall_survival(made), evaluation, protocol=protocol(), plan=PLAN).name
+        return model_card(
+            made, read_outcomes(made, protocol()), evaluation, protocol=protocol(), plan=PLAN
+        ).name
 
     assert named("real", "real") == "salvage-relapse-survival"
     assert named("real", "synthetic") == named("synthetic") == "salvage-relapse-survival-synthetic"

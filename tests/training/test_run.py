@@ -61,11 +61,12 @@ def test_the_run_keeps_every_setting(run, trained, better_cohort):
     assert {name: str(value) for name, value in PLAN.as_dict().items()}.items() <= parameters.items()
     assert parameters["protocol"] == "relapse-survival"
     assert parameters["patients"] == "400"
-    assert parameters["events"] == str(int((better_cohort.values["died"] == 1.0).sum()))
+    died = int((better_cohort.values["died"] == 1.0).sum())
+    assert parameters["events.overall_survival"] == str(died)
     assert parameters["cohort_fingerprint"] == better_cohort.fingerprint()
     assert parameters["evidence"] == "synthetic"
-    assert float(parameters["cox_penalty"]) > 0
-    weights = [float(parameters[f"weight_{kind}"]) for kind in ("cox", "started", "free")]
+    assert float(parameters["overall_survival.cox_penalty"]) > 0
+    weights = [float(parameters[f"overall_survival.weight_{kind}"]) for kind in ("cox", "started", "free")]
     assert sum(weights) == pytest.approx(1.0)
     assert min(weights) >= 0.0
 
@@ -75,14 +76,16 @@ def test_the_run_keeps_every_metric_of_every_group_and_model(run, trained):
     for group in ("all", *protocol().diseases):
         for model in ("model", "cox", "kaplan_meier"):
             for name in ("harrell_c", "uno_c.low", "uno_c.high", "integrated_brier", "ici_24"):
-                assert f"{group}.{model}.{name}" in run.data.metrics
-    assert not any(name.startswith("all.model.ici_24.") for name in run.data.metrics)
+                assert f"overall_survival.{group}.{model}.{name}" in run.data.metrics
+    assert not any(name.startswith("overall_survival.all.model.ici_24.") for name in run.data.metrics)
 
 
 def test_the_run_keeps_figures_that_are_pictures(client, run, tmp_path):
     names = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "figures")}
     assert names == {
-        f"figures/{name}.png" for name in ("survival_by_risk_group", "calibration", "shap_summary")
+        "figures/overall_survival.survival_by_risk_group.png",
+        "figures/overall_survival.calibration.png",
+        "figures/shap_summary.png",
     }
     for name in names:
         picture = Path(client.download_artifacts(run.info.run_id, name, str(tmp_path)))
@@ -114,7 +117,7 @@ def test_the_run_and_the_version_carry_the_same_tags(client, run, trained, bette
 def test_the_gate_decides_who_is_champion(client, trained):
     assert not trained.failed.verdict.passed
     assert trained.passed.verdict.passed
-    assert "below the Cox baseline" in client.get_model_version(NAME, "1").tags["gate"]
+    assert "is below cox's" in client.get_model_version(NAME, "1").tags["gate"]
     assert str(client.get_model_version_by_alias(NAME, "champion").version) == "2"
     assert [(v.version, v.champion) for v in Registry.open(trained.settings).versions()] == [
         ("2", True),
@@ -128,7 +131,7 @@ def test_the_shelf_has_both_versions_and_serves_the_champion(trained):
     champion = shelf.champion(NAME)
     assert (champion.version, champion.bundle) == ("2", trained.passed.bundle)
     bundle = read_bundle(champion.folder, expected_hash=champion.bundle)
-    assert bundle.card.performance["groups"] == trained.passed.evaluation.as_dict()
+    assert bundle.card.performance["endpoints"] == trained.passed.evaluation.as_dict()
 
 
 def test_the_same_cohort_and_plan_give_the_same_bundle_byte_for_byte(trained, better_cohort, tmp_path):
@@ -141,15 +144,15 @@ def test_mlflow_answers_a_table_as_the_bundle_does(client, trained, cohort):
     table = table.astype({"positive_lymph_nodes": "float64"})
     answered = loaded.predict(table)
     bundle = read_bundle(Shelf(trained.settings.shelf).champion(NAME).folder)
-    assert list(answered.columns) == [f"survival_{h}_months" for h in (12, 24, 36, 60)]
-    np.testing.assert_array_equal(answered.to_numpy(), bundle.answered(cohort, bundle.protocol.horizons))
+    assert list(answered.columns) == [f"overall_survival_{h}_months" for h in (12, 24, 36, 60)]
+    np.testing.assert_array_equal(answered.to_numpy(), bundle.answered(cohort))
 
 
 def test_mlflow_answers_when_only_the_disease_is_known(client, cohort):
     loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
     answered = loaded.predict(cohort.to_frame()[["disease"]].head(3))
     assert answered.shape == (3, 4)
-    assert answered["survival_12_months"].between(0, 1).all()
+    assert answered["overall_survival_12_months"].between(0, 1).all()
 
 
 def test_mlflow_refuses_a_table_that_breaks_the_dictionary(client, cohort):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from features.cohort import Cohort
+from features.dictionary import load_dictionary
 from features.errors import InvalidCohort
 from tests.lib.patients import protocol
-from training.scope import in_scope
+from training.scope import in_scope, select
 
 
 def without(cohort, *names):
@@ -71,3 +72,42 @@ def test_everything_wrong_is_reported_at_once(cohort):
     )
     narrow = replace(protocol(), diseases=("breast_cancer",))
     assert [p.field for p in problems(other, narrow)] == ["age", "died", "index_event", "disease"]
+
+
+# --- selection -------------------------------------------------------------------------------------------
+
+
+def test_a_cohort_within_the_scope_is_selected_whole(cohort):
+    assert select(cohort, protocol()) is cohort
+
+
+def test_other_diseases_are_left_out_and_counted(cohort):
+    narrow = replace(protocol(), diseases=("breast_cancer",))
+    selected = select(cohort, narrow)
+    outside = sum(disease != "breast_cancer" for disease in cohort.text("disease"))
+    assert set(selected.text("disease")) == {"breast_cancer"}
+    (step,) = selected.provenance[0].attrition.exclusions
+    assert (step.reason, step.excluded) == ("another disease", outside)
+    assert selected.provenance[0].attrition.kept == len(selected) == len(cohort) - outside
+
+
+def test_an_unknown_second_endpoint_leaves_a_patient_out_and_an_unknown_first_one_does_not(cohort):
+    fields = load_dictionary().slice(
+        (*cohort.dictionary.names, "months_progression_free", "progressed_or_died")
+    )
+    known = {"months_progression_free": cohort.values["months_followed"].copy()}
+    known["months_progression_free"][3] = np.nan
+    values = cohort.values | known | {"progressed_or_died": cohort.values["died"]}
+    whole = Cohort(fields, cohort.patients, values, cohort.provenance)
+    second = replace(protocol(), endpoints=("overall_survival", "progression_free_survival"))
+    selected = select(whole, second)
+    assert cohort.patients[3] not in selected.patients
+    (step,) = selected.provenance[0].attrition.exclusions
+    assert (step.reason, step.excluded) == ("progression-free survival is not recorded", 1)
+    first = replace(protocol(), endpoints=("progression_free_survival",))
+    assert select(whole, first) is whole
+
+
+def test_a_cohort_of_other_diseases_alone_is_left_for_the_refusal(cohort):
+    elsewhere = replace(protocol(), diseases=("glioblastoma",))
+    assert select(cohort, elsewhere) is cohort

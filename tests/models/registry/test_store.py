@@ -116,6 +116,28 @@ def test_a_run_that_ends_well_is_finished_and_keeps_what_was_logged(settings):
     assert kept.data.tags["evidence"] == "synthetic"
 
 
+def test_the_parts_of_a_run_are_nested_in_it(settings):
+    def fail(run):
+        with run.child("trial 1"):
+            raise RuntimeError("half way")
+
+    with tracked_run(settings, experiment="tests") as run:
+        with run.child("trial 0") as part:
+            part.log_parameters({"depth": 3})
+            part.log_metrics({"loss": 2.5})
+        with pytest.raises(RuntimeError, match="half way"):
+            fail(run)
+    experiment = run.client.get_run(run.id).info.experiment_id
+    query = f"tags.`mlflow.parentRunId` = '{run.id}'"
+    kept = {found.info.run_name: found for found in run.client.search_runs([experiment], query)}
+    assert {name: found.info.status for name, found in kept.items()} == {
+        "trial 0": "FINISHED", "trial 1": "FAILED",
+    }  # fmt: skip
+    assert kept["trial 0"].data.params == {"depth": "3"}
+    assert kept["trial 0"].data.metrics == {"loss": 2.5}
+    assert run.client.get_run(run.id).data.metrics == {}
+
+
 def test_the_run_that_mlflow_started_is_continued(settings):
     with tracked_run(settings, experiment="tests") as first:
         first.log_metrics({"one": 1.0})

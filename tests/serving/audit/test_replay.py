@@ -1,5 +1,6 @@
 """Replay: what stands on record is computed again bit for bit, or the difference is said."""
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from serving.audit.store import Entry, SqliteAuditStore, leaf_hash
 from tests.lib.patients import BREAST
 from tests.serving.client import (
     COLORECTAL,
+    HAZARD,
     MODEL,
     answer,
     client_of,
@@ -89,8 +91,8 @@ def test_a_replay_without_the_version_that_answered_says_it_is_gone(home, record
 
 
 def test_a_replay_with_changed_model_files_is_refused(home, recorded):
-    (served_folder(home) / "hazard.json").write_bytes(b"{}")
-    with pytest.raises(BundleRefused, match=r"hazard\.json was changed"):
+    (served_folder(home) / HAZARD).write_bytes(b"{}")
+    with pytest.raises(BundleRefused, match=re.escape(f"{HAZARD} was changed")):
         replayed(home, recorded)
 
 
@@ -105,6 +107,8 @@ def test_a_replay_with_another_bundle_under_the_same_version_is_refused(home, bu
 CHANGES = [
     ("a patient's age", b'"age":57.0', b'"age":58.0'),
     ("the survival that was said", b'"probability":0.', b'"probability":0.9'),
+    ("the interval that was said", b'"low":0.', b'"low":0.0'),
+    ("the words on who is alike", b"training patients with this disease", b"patients"),
     ("the notice", b"It is an association", b"It is an effect"),
     ("the evidence", b'"evidence":"synthetic"', b'"evidence":"real"'),
     ("a blank", b'"horizon":null', b'"horizon": null'),
@@ -122,11 +126,11 @@ def test_a_tampered_record_is_reported(home, recorded, before, after):
 
 def test_a_record_tampered_with_its_hash_still_does_not_reproduce(home, recorded):
     entry = tampered(
-        home, recorded, lambda body: body.replace(b'"survival":[1.0,0.', b'"survival":[1.0,0.0', 1)
+        home, recorded, lambda body: body.replace(b'"probability":[1.0,0.', b'"probability":[1.0,0.0', 1)
     )
     found = replay(replace(entry, leaf_hash=leaf_hash(entry.body)), shelf=Shelf(home / "shelf"))
     assert found.untouched
-    assert found.differences == ("curve",)
+    assert found.differences == ("endpoints",)
     assert not found.same
 
 

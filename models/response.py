@@ -1,0 +1,593 @@
+"""Response and toxicity: log odds that are sums, of one outcome or of several nested ones, cross-fitted.
+
+Outcomes are ordered from the strictest to the broadest (complete response, overall response, disease
+control); whoever has one has every broader one. Each outcome has one score, the log odds of it among those
+who have the next broader one, so p(complete) = p(control) x p(response | control) x p(complete | response):
+the probabilities are coherent whatever the scores. One outcome alone is the logistic model.
+
+Patients are split into folds, several times over. Without each fold in turn a ridge-penalised logistic
+regression is fitted, trees are boosted that start from its score, and others that start from the disease's
+frequency alone; the held-out folds together choose the penalty, the numbers of trees, the three kinds'
+weights (mostly the regression's where events are few) and a recalibration. The model is the mean of all
+members' scores.
+
+Assumption: whose outcome is unknown does not differ from the others, given the columns.
+Source: continuation ratios, Agresti, Categorical Data Analysis, 2013, ch. 8.3; penalty by cross-validated
+likelihood, le Cessie and van Houwelingen, Applied Statistics 1992;41:191-201; recalibration, Cox,
+Biometrika 1958;45:562-565, drawn to none.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from features.censoring import BoolArray
+from features.dictionary import FloatArray
+from features.endpoints import BinaryOutcome
+from features.errors import InvalidInput, NotFittable, Problem
+from models.curves import IntArray
+from models.endpoint import CrossFit, Parts
+from models.hazard import LARGEST_MARGIN, BoostedHazard, chance, linear_terms
+from models.trees import Trees, average, read_trees
+
+PENALTIES = tuple(float(p) for p in np.geomspace(1000.0, 0.3, 13))
+POOLING, ALMOST_FREE = 1.0, 0.01
+PRIOR = np.array([0.5, 0.2, 0.3])
+FIRMNESS = 5.0
+FEW_PATIENTS = 10.0
+STEPS = 20
+RECALIBRATION_FIRMNESS = np.array([100.0, 25.0])
+MANY_PATIENTS = 2000
+
+
+@dataclass(frozen=True)
+class ResponseModel:
+    """A fitted model of nested outcomes, the strictest first.
+
+    ``base`` has shape (strata, outcomes): the scores of someone with average columns; ``means`` (strata,
+    columns): where a missing value stands; ``coefficients`` (strata, outcomes, columns). ``trees`` have the
+    outcome as their interval; None where no tree helped. All of a score is multiplied with ``stretch``
+    (outcomes,) and moved by ``shift`` (outcomes,): the recalibration. ``chosen`` names what the fit chose.
+    """
+
+    outcomes: tuple[str, ...]
+    base: FloatArray
+    means: FloatArray
+    coefficients: FloatArray
+    trees: Trees | None
+    stretch: FloatArray
+    shift: FloatArray
+    chosen: Mapping[str, float]
+
+    @property
+    def timed(self) -> bool:
+        """Tell that the probabilities do not depend on time."""
+        return False
+
+    def scores(self, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
+        """Return the log odds of each outcome among those with the next broader, (patients, outcomes)."""
+        scores = self.base[strata] + self._terms(X, strata).sum(axis=2)
+        if self.trees is not None:
+            scores = scores + self.trees.margins(X)
+        recalibrated: FloatArray = self.shift + self.stretch * scores
+        return recalibrated
+
+    def parts(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Parts:
+        """Return the scores split by column: linear terms exactly, trees by exact TreeSHAP."""
+        columns, constant = self._terms(X, strata), np.array(self.shift)
+        if self.trees is not None:
+            columns = columns + self.trees.contributions(X)
+            constant = constant + self.stretch * self.trees.expected()
+        return Parts(columns * self.stretch[:, None], self.base[strata] * self.stretch, constant)
+
+    def probabilities(self, scores: FloatArray, times: FloatArray) -> FloatArray:
+        """Return the outcomes' probabilities, shape (patients, outcomes, 1); the broader, the larger."""
+        stepwise = chance(scores)
+        nested: FloatArray = np.cumprod(stepwise[:, ::-1], axis=1)[:, ::-1]
+        return nested[:, :, None]
+
+    def slopes(self, scores: FloatArray, times: FloatArray) -> FloatArray:
+        """Return the probabilities' derivatives, shape (patients, outcomes, 1, outcomes).
+
+        A probability depends on its own score and on those of the broader outcomes. Beyond log odds of 30 it
+        is held constant.
+        """
+        moving = np.abs(scores) < LARGEST_MARGIN
+        broader = np.triu(np.ones((len(self.outcomes), len(self.outcomes))))
+        rise = np.where(moving, 1.0 - chance(scores), 0.0)
+        found: FloatArray = self.probabilities(scores, times) * broader * rise[:, None, :]
+        return found[:, :, None, :]
+
+    def files(self) -> Mapping[str, bytes]:
+        """Return the model as one or two files; the same model gives the same bytes."""
+        plain = {"outcomes": list(self.outcomes), "chosen": dict(self.chosen)}
+        plain |= {name: getattr(self, name).tolist() for name in _ARRAYS}
+        files = {"response.json": json.dumps(plain, indent=1, allow_nan=False).encode()}
+        return files if self.trees is None else files | {"trees.npz": self.trees.to_bytes()}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> "ResponseModel":
+        """Read what :meth:`files` wrote."""
+        stored = json.loads(files["response.json"])
+        trees = Trees.from_bytes(files["trees.npz"]) if "trees.npz" in files else None
+        arrays = {name: np.array(stored[name]) for name in _ARRAYS}
+        return cls(outcomes=tuple(stored["outcomes"]), trees=trees, chosen=stored["chosen"], **arrays)
+
+    def _terms(self, X: FloatArray, strata: IntArray) -> FloatArray:
+        """Return each column's share of the linear scores, shape (patients, outcomes, columns)."""
+        coefficients = self.coefficients.transpose(1, 0, 2)
+        return np.stack([linear_terms(X, strata, self.means, c) for c in coefficients], axis=1)
+
+
+_ARRAYS = ("base", "means", "coefficients", "stretch", "shift")
+
+
+@dataclass(frozen=True)
+class CrossFittedResponse:
+    """Fits :class:`ResponseModel`; the same data, settings and seed give the same model.
+
+    ``penalties`` are those tried, falling, in patients' worth of information on a column of standard spread.
+    ``boosting`` has the most rounds that are tried; the held-out patients say how many are kept. Above 2,000
+    patients there is one repeat.
+    """
+
+    penalties: tuple[float, ...] = PENALTIES
+    boosting: BoostedHazard = field(
+        default_factory=lambda: BoostedHazard(
+            depth=3, rounds=150, smallest_hessian=5.0, ridge=5.0, row_share=0.6, column_share=0.3
+        )
+    )
+    folds: int = 5
+    repeats: int = 3
+    seed: int = 0
+
+    def fit(self, X: FloatArray, strata: IntArray, outcomes: Mapping[str, BinaryOutcome]) -> ResponseModel:
+        """Fit every fold's models and average them; as :meth:`cross_fit`."""
+        return self.cross_fit(X, strata, outcomes).model
+
+    def cross_fit(
+        self, X: FloatArray, strata: IntArray, outcomes: Mapping[str, BinaryOutcome]
+    ) -> CrossFit[ResponseModel]:
+        """Fit, and return beside the model its members and the held-out scores of every patient.
+
+        ``outcomes`` are named from the strictest to the broadest. An outcome that is not known of a patient
+        counts for nothing, unless another implies it; held-out scores are given for every patient.
+
+        Raises:
+            InvalidInput: infinite values, or patients with an outcome but without a broader one.
+            NotFittable: naming an outcome that fewer patients than folds have, or lack.
+
+        """
+        data = _Data.prepare(X, strata, outcomes)
+        _require_both(data, self.folds)
+        held = self._held_out(data)
+        linear, chosen = _regress(data, held, self.penalties)
+        parts = _boosted(data, held, linear, self.boosting, seed=self.seed)
+        kinds = _mean_held_out(held, [part.scores(data, out) for part, out in zip(parts, held, strict=True)])
+        weights = _weigh(kinds, data.rows)
+        scores = np.tensordot(weights, kinds, axes=1)
+        shift, stretch = _recalibration(scores, data.rows)
+        chosen |= {"models": float(len(parts)), "rounds_started": float(parts[0].started.rounds)}
+        chosen |= {"rounds_free": float(parts[0].free.rounds)}
+        chosen |= dict(zip(("weight_ridge", "weight_started", "weight_free"), weights.tolist(), strict=True))
+        made = partial(_averaged, data=data, weights=weights, shift=shift, stretch=stretch, chosen=chosen)
+        return CrossFit(
+            model=made(parts),
+            members=tuple(made([part]) for part in parts),
+            held_out=shift + stretch * scores,
+            fold_share=1.0 / self.folds,
+        )
+
+    def _held_out(self, data: "_Data") -> list[BoolArray]:
+        """Return whom each member never sees, each patient once a repeat."""
+        repeats = self.repeats if len(data.X) < MANY_PATIENTS else 1
+        folds = [
+            _balanced_folds(data.strata, data.reached, folds=self.folds, seed=self.seed + repeat)
+            for repeat in range(repeats)
+        ]
+        return [fold == out for fold in folds for out in range(self.folds)]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One row per patient and outcome: those who have the next broader outcome, and whether they have it.
+
+    Each array has shape (rows,).
+    """
+
+    patient: IntArray
+    outcome: IntArray
+    event: FloatArray
+
+    def take(self, rows: BoolArray) -> "_Rows":
+        return _Rows(self.patient[rows], self.outcome[rows], self.event[rows])
+
+    def log_likelihood(self, scores: FloatArray) -> float:
+        """Return the log likelihood of scores of shape (patients, outcomes)."""
+        margin = scores[self.patient, self.outcome]
+        return float((self.event * margin - np.logaddexp(0.0, margin)).sum())
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Everyone's columns, as they are and standardised with missing values at zero, and their rows.
+
+    ``reached`` is one number for each pattern of outcomes had and not had.
+    """
+
+    names: tuple[str, ...]
+    X: FloatArray
+    Z: FloatArray
+    means: FloatArray
+    scales: FloatArray
+    strata: IntArray
+    rows: _Rows
+    reached: IntArray
+
+    @classmethod
+    def prepare(cls, X: FloatArray, strata: IntArray, outcomes: Mapping[str, BinaryOutcome]) -> "_Data":
+        _require_finite(X)
+        has, lacks = _implied(outcomes)
+        means = _means(X, strata)
+        centred = np.nan_to_num(X - means[strata], nan=0.0)
+        scales = _scales(centred, np.maximum((~np.isnan(X)).sum(axis=0), 1))
+        reached = has.sum(axis=1) * (len(outcomes) + 1) + lacks.sum(axis=1)
+        return cls(tuple(outcomes), X, centred / scales, means, scales, strata, _rows(has, lacks), reached)
+
+
+def _implied(outcomes: Mapping[str, BinaryOutcome]) -> tuple[BoolArray, BoolArray]:
+    """Return who has each outcome and who is known not to, shape (patients, outcomes).
+
+    Who has an outcome has the broader ones; who lacks one lacks the stricter ones.
+    """
+    known = np.stack([o.known for o in outcomes.values()], axis=1)
+    event = np.stack([o.event for o in outcomes.values()], axis=1)
+    has = np.logical_or.accumulate(known & event, axis=1)
+    lacks = np.logical_or.accumulate((known & ~event)[:, ::-1], axis=1)[:, ::-1]
+    if (torn := np.flatnonzero((has & lacks).any(axis=1))).size:
+        rows = int(torn.size), tuple((torn[:5] + 1).tolist())
+        remedy = "order the outcomes from the strictest to the broadest, or correct them"
+        problem = Problem(", ".join(outcomes), "is had without a broader one", remedy, *rows)
+        raise InvalidInput("outcomes", [problem])
+    return has, lacks
+
+
+def _rows(has: BoolArray, lacks: BoolArray) -> _Rows:
+    broader = np.column_stack([has[:, 1:], np.ones(len(has), dtype=bool)])
+    patient, outcome = np.nonzero(broader & (has | lacks))
+    return _Rows(patient, outcome, has[patient, outcome].astype(np.float64))
+
+
+def _means(X: FloatArray, strata: IntArray) -> FloatArray:
+    """Return each column's mean in each stratum; the mean of all where it is never observed there."""
+    seen, values = ~np.isnan(X), np.nan_to_num(X, nan=0.0)
+    overall = values.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    inside = np.arange(int(strata.max()) + 1)[:, None] == strata
+    count = inside @ seen.astype(np.float64)
+    return np.where(count > 0, (inside @ values) / np.maximum(count, 1.0), overall)
+
+
+def _scales(centred: FloatArray, seen: IntArray) -> FloatArray:
+    """Return each column's unit of penalty: its standard deviation, more where that rests on few patients.
+
+    A flag that k patients have rests on about k (seen / kurtosis); ten or fewer at least double the penalty.
+    A column that does not vary has an infinite unit.
+    """
+    second, fourth = (centred**2).sum(axis=0) / seen, (centred**4).sum(axis=0) / seen
+    varying = second > 1e-18 * (1.0 + (centred**2).max(axis=0, initial=0.0))
+    resting = np.divide(second**2 * seen, fourth, out=np.ones(len(second)), where=varying)
+    return np.where(varying, np.sqrt(second * (1.0 + FEW_PATIENTS / resting)), np.inf)
+
+
+def _require_finite(X: FloatArray) -> None:
+    if (rows := np.flatnonzero(np.isinf(X).any(axis=1))).size:
+        found = int(rows.size), tuple((rows[:5] + 1).tolist())
+        raise InvalidInput("columns", [Problem("X", "is infinite", "make it missing or correct it", *found)])
+
+
+def _require_both(data: _Data, fewest: int) -> None:
+    """Refuse an outcome that too few patients have, or lack, to learn from it."""
+    for at, name in enumerate(data.names):
+        event = data.rows.event[data.rows.outcome == at]
+        had, lacked = int(event.sum()), int((1.0 - event).sum())
+        if min(had, lacked) < fewest:
+            among = "" if at + 1 == len(data.names) else f" of those with {data.names[at + 1]}"
+            raise NotFittable(
+                f"{name}: {had} patients have it and {lacked}{among} do not; "
+                f"{fewest}-fold cross-validation needs {fewest} of each"
+            )
+
+
+def _balanced_folds(strata: IntArray, reached: IntArray, *, folds: int, seed: int) -> IntArray:
+    """Return each patient's fold, balanced by stratum and by outcomes had."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(strata))
+    order = order[np.lexsort((strata[order], reached[order]))]
+    assigned = np.empty(len(strata), dtype=np.int64)
+    assigned[order] = np.arange(len(strata)) % folds
+    return assigned
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """A regression on standardised columns.
+
+    ``base`` has shape (strata, outcomes), ``slopes`` (strata, outcomes, columns).
+    """
+
+    base: FloatArray
+    slopes: FloatArray
+
+    def scores(self, data: _Data, patients: BoolArray | slice = slice(None)) -> FloatArray:
+        """Return scores, shape (patients, outcomes)."""
+        strata = data.strata[patients]
+        linear: FloatArray = self.base[strata] + (self.slopes[strata] @ data.Z[patients][:, :, None])[:, :, 0]
+        return linear
+
+
+class _Regression:
+    """The penalised likelihood of a logistic regression in cells, one cell an outcome in a stratum.
+
+    A cell's coefficients are those shared by all, its outcome's own and its stratum's own, each with the same
+    ridge penalty; its intercept is free but drawn weakly to the mean of the outcome's. Parameters are the
+    intercepts (cells,) and then the coefficients (groups, columns).
+    """
+
+    def __init__(self, data: _Data, train: BoolArray) -> None:
+        self.shape = len(data.means), len(data.names)
+        rows = data.rows.take(train[data.rows.patient])
+        cell = data.strata[rows.patient] * self.shape[1] + rows.outcome
+        order = np.argsort(cell, kind="stable")
+        self.Z, self.event, cell = data.Z[rows.patient[order]], rows.event[order], cell[order]
+        self.groups = _groups(*self.shape)
+        ends = np.searchsorted(cell, np.arange(len(self.groups) + 1))
+        self.cells = [slice(*pair) for pair in pairwise(ends)]
+        self.pooling = _pooling(*self.shape)
+
+    def fit(self, penalty: float, start: FloatArray | None = None) -> FloatArray:
+        """Return the parameters that maximise it, by Newton's method with step halving."""
+        at = np.zeros(len(self.cells) + self.groups.shape[1] * self.Z.shape[1]) if start is None else start
+        value = self._value(at, penalty)
+        for _ in range(50):
+            gradient, hessian = self._derivatives(at, penalty)
+            direction, length = np.linalg.solve(hessian, gradient), 1.0
+            while (reached := self._value(at + length * direction, penalty)) < value - 1e-9:
+                length /= 2
+            gained, at, value = reached - value, at + length * direction, reached
+            if gained < 1e-7:
+                return at
+        raise NotFittable("the logistic regression did not converge in 50 steps; drop a predictor")
+
+    def linear(self, at: FloatArray) -> _Linear:
+        """Return parameters as each cell's intercept and coefficients."""
+        base, own = self._split(at)
+        return _Linear(base.reshape(self.shape), (self.groups @ own).reshape(*self.shape, -1))
+
+    def _split(self, at: FloatArray) -> tuple[FloatArray, FloatArray]:
+        count = len(self.cells)
+        return at[:count], at[count:].reshape(self.groups.shape[1], -1)
+
+    def _margin(self, at: FloatArray) -> FloatArray:
+        base, own = self._split(at)
+        slopes = self.groups @ own
+        return np.concatenate(
+            [b + self.Z[rows] @ slope for rows, b, slope in zip(self.cells, base, slopes, strict=True)]
+        )
+
+    def _value(self, at: FloatArray, penalty: float) -> float:
+        margin, (base, own) = self._margin(at), self._split(at)
+        gained = self.event @ margin - np.logaddexp(0.0, margin).sum()
+        return float(gained - 0.5 * base @ self.pooling @ base - 0.5 * penalty * (own**2).sum())
+
+    def _derivatives(self, at: FloatArray, penalty: float) -> tuple[FloatArray, FloatArray]:
+        """Return the gradient and the negative Hessian."""
+        probability, (base, own) = chance(self._margin(at)), self._split(at)
+        missed, weight = self.event - probability, probability * (1.0 - probability)
+        missed_by_column = np.stack([self.Z[rows].T @ missed[rows] for rows in self.cells])
+        by_column = np.stack([self.Z[rows].T @ weight[rows] for rows in self.cells])
+        by_pair = np.stack([(self.Z[rows].T * weight[rows]) @ self.Z[rows] for rows in self.cells])
+        total = np.array([[missed[rows].sum(), weight[rows].sum()] for rows in self.cells])
+        gradient = [
+            total[:, 0] - self.pooling @ base,
+            (self.groups.T @ missed_by_column - penalty * own).ravel(),
+        ]
+        groups, size = self.groups, own.size
+        slopes = np.einsum("cg,ch,cij->gihj", groups, groups, by_pair, optimize=True).reshape(size, size)
+        mixed = (groups[:, :, None] * by_column[:, None, :]).reshape(len(groups), size)
+        corner = np.diag(total[:, 1]) + self.pooling
+        return np.concatenate(gradient), np.block(
+            [[corner, mixed], [mixed.T, slopes + penalty * np.eye(size)]]
+        )
+
+
+def _groups(strata: int, outcomes: int) -> FloatArray:
+    """Return which groups of coefficients a cell has, shape (cells, groups): everyone's, and its own two."""
+    cell = np.arange(strata * outcomes)
+    by_outcome = np.eye(outcomes)[cell % outcomes] if outcomes > 1 else np.empty((len(cell), 0))
+    by_stratum = np.eye(strata)[cell // outcomes] if strata > 1 else np.empty((len(cell), 0))
+    return np.hstack([np.ones((len(cell), 1)), by_outcome, by_stratum])
+
+
+def _pooling(strata: int, outcomes: int) -> FloatArray:
+    """Return the penalty that draws an outcome's intercepts to their mean, shape (cells, cells)."""
+    apart = np.eye(strata) - 1.0 / strata
+    return POOLING * np.kron(apart, np.eye(outcomes)) + ALMOST_FREE * np.eye(strata * outcomes)
+
+
+def _regress(
+    data: _Data, held: Sequence[BoolArray], penalties: Sequence[float]
+) -> tuple[list[_Linear], dict[str, float]]:
+    """Return each member's regression at the penalty whose held-out likelihood is the largest."""
+    paths: list[list[_Linear]] = []
+    gained = np.zeros(len(penalties))
+    for out in held:
+        regression, at, path = _Regression(data, ~out), None, []
+        judged = data.rows.take(out[data.rows.patient])
+        for tried, penalty in enumerate(penalties):
+            at = regression.fit(penalty, at)
+            path.append(regression.linear(at))
+            gained[tried] += judged.log_likelihood(path[-1].scores(data))
+        paths.append(path)
+    best = int(np.argmax(gained))
+    return [path[best] for path in paths], {"penalty": penalties[best]}
+
+
+@dataclass(frozen=True)
+class _Boosted:
+    """Trees and how many rounds of them were kept; None where the held-out patients wanted none."""
+
+    trees: Trees | None
+    rounds: int
+
+    def margins(self, data: _Data, patients: BoolArray) -> FloatArray:
+        shape = int(patients.sum()), len(data.names)
+        return np.zeros(shape) if self.trees is None else self.trees.margins(data.X[patients])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One member's three kinds: a regression, trees boosted from it, and trees boosted from frequencies."""
+
+    linear: _Linear
+    started: _Boosted
+    alone: _Linear
+    free: _Boosted
+
+    def scores(self, data: _Data, patients: BoolArray) -> FloatArray:
+        """Return scores of some patients, shape (3, patients, outcomes)."""
+        linear, alone = self.linear.scores(data, patients), self.alone.scores(data, patients)
+        return np.stack(
+            [linear, linear + self.started.margins(data, patients), alone + self.free.margins(data, patients)]
+        )
+
+
+def _boosted(
+    data: _Data,
+    held: Sequence[BoolArray],
+    linear: Sequence[_Linear],
+    how: BoostedHazard,
+    *,
+    seed: int,
+) -> list[_Part]:
+    """Boost both kinds for every member."""
+    alone = [_frequencies(data, ~out) for out in held]
+    started = _boost(data, held, linear, how, seed=seed)
+    free = _boost(data, held, alone, how, seed=seed + len(held))
+    return [_Part(*kinds) for kinds in zip(linear, started, alone, free, strict=True)]
+
+
+def _frequencies(data: _Data, train: BoolArray) -> _Linear:
+    """Return the regression without columns."""
+    bare = replace(data, Z=data.Z[:, :0])
+    regression = _Regression(bare, train)
+    base = regression.linear(regression.fit(1.0)).base
+    return _Linear(base, np.zeros((*base.shape, data.Z.shape[1])))
+
+
+def _boost(
+    data: _Data, held: Sequence[BoolArray], start: Sequence[_Linear], how: BoostedHazard, *, seed: int
+) -> list[_Boosted]:
+    """Boost each member from its start, all by as many rounds as give the least held-out loss together."""
+    import xgboost  # noqa: PLC0415  takes seconds to load and is never needed to answer
+
+    rows = data.rows
+    table = np.column_stack([rows.outcome, data.X[rows.patient]]).astype(np.float32)
+    boosters, loss = [], np.zeros(how.rounds + 1)
+    for at, (out, from_) in enumerate(zip(held, start, strict=True)):
+        margin, left = from_.scores(data)[rows.patient, rows.outcome], out[rows.patient]
+        train, test = (
+            xgboost.DMatrix(table[part], label=rows.event[part], base_margin=margin[part], nthread=1)
+            for part in (~left, left)
+        )
+        told: dict[str, dict[str, list[float]]] = {}
+        boosters.append(
+            xgboost.train(
+                how.settings(seed + at),
+                train,
+                how.rounds,
+                evals=[(test, "held_out")],
+                evals_result=told,
+                verbose_eval=False,
+            )
+        )
+        before = -rows.take(left).log_likelihood(from_.scores(data))
+        loss += [before, *(left.sum() * np.array(told["held_out"]["logloss"]))]
+    kept = int(np.argmin(loss))
+    if kept == 0:
+        return [_Boosted(None, 0)] * len(held)
+    read = partial(read_trees, columns=data.X.shape[1], intervals=len(data.names))
+    return [_Boosted(read(bytes(booster[:kept].save_raw("json"))), kept) for booster in boosters]
+
+
+def _mean_held_out(held: Sequence[BoolArray], scores: Sequence[FloatArray]) -> FloatArray:
+    """Return each patient's mean scores by members that never saw them, shape (3, patients, outcomes)."""
+    total = np.zeros((len(scores[0]), len(held[0]), scores[0].shape[2]))
+    for out, found in zip(held, scores, strict=True):
+        total[:, out] += found
+    return total / np.sum(held, axis=0)[:, None]
+
+
+def _weigh(kinds: FloatArray, rows: _Rows) -> FloatArray:
+    """Return the three kinds' weights: held-out log likelihood with a prior as firm as tens of events."""
+    steps = range(STEPS + 1)
+    tried = np.array([(STEPS - s - f, s, f) for s in steps for f in steps if s + f <= STEPS]) / STEPS
+    gained = [
+        rows.log_likelihood(np.tensordot(w, kinds, axes=1)) - FIRMNESS * float(((w - PRIOR) ** 2).sum())
+        for w in tried
+    ]
+    best: FloatArray = tried[int(np.argmax(gained))]
+    return best
+
+
+def _recalibration(scores: FloatArray, rows: _Rows) -> tuple[FloatArray, FloatArray]:
+    """Return each outcome's shift and stretch of the scores, each shape (outcomes,).
+
+    The calibration line through the held-out scores, turned about their mean. A shift is drawn to 0 with a
+    standard error of 0.1 and a stretch to 1 with one of 0.2, so that only many patients move them.
+    """
+    shift, stretch = np.zeros(scores.shape[1]), np.ones(scores.shape[1])
+    for at in range(scores.shape[1]):
+        inside = rows.outcome == at
+        margin, event = scores[rows.patient[inside], at], rows.event[inside]
+        middle = margin.mean()
+        line = np.column_stack([np.ones(len(margin)), margin - middle])
+        moved = np.zeros(2)
+        for _ in range(50):
+            probability = chance(margin + line @ moved)
+            gradient = line.T @ (event - probability) - RECALIBRATION_FIRMNESS * moved
+            weighed = line.T * (probability * (1.0 - probability))
+            moved = moved + np.linalg.solve(weighed @ line + np.diag(RECALIBRATION_FIRMNESS), gradient)
+        shift[at], stretch[at] = moved[0] - moved[1] * middle, 1.0 + moved[1]
+    return shift, stretch
+
+
+def _averaged(
+    parts: Sequence[_Part],
+    data: _Data,
+    weights: FloatArray,
+    *,
+    shift: FloatArray,
+    stretch: FloatArray,
+    chosen: Mapping[str, float],
+) -> ResponseModel:
+    """Return the weighted mean of all parts' scores as one model."""
+    _, started, free = weights.tolist()
+    base = np.mean([(1.0 - free) * p.linear.base + free * p.alone.base for p in parts], axis=0)
+    slopes = (1.0 - free) * np.mean([p.linear.slopes for p in parts], axis=0)
+    boosted = [(p.started.trees, started / len(parts)) for p in parts]
+    boosted += [(p.free.trees, free / len(parts)) for p in parts]
+    kept = [(trees, weight) for trees, weight in boosted if trees is not None and weight > 0.0]
+    return ResponseModel(
+        outcomes=data.names,
+        base=base,
+        means=data.means,
+        coefficients=slopes / data.scales,
+        trees=average(kept) if kept else None,
+        stretch=stretch,
+        shift=shift,
+        chosen=chosen,
+    )

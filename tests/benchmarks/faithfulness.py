@@ -1,0 +1,143 @@
+"""How near explanations are to sampled Shapley values: python -m tests.benchmarks.faithfulness [--json]
+
+On the public relapse cohorts, held-out patients of a model fitted without them, survival at 24 months. Two
+games are sampled by permutations. *shares*: predictors enter with their shares of the scores, as they are
+carried through the probability; this is the value function that explanations integrate, so the difference
+is Aumann-Shapley's value against Shapley's. *values*: predictors enter with their raw values and the model is
+asked again, missing ones taken from background patients; this differs also by how trees take what is unknown.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from features.cohort import Cohort, concatenate
+from features.dictionary import FloatArray
+from features.protocol import load_protocol
+from features.sources.build import build_cohort
+from features.sources.recipe import load_recipe
+from models.background import Background, fit_background
+from models.bundle import strata
+from models.curves import IntArray
+from models.endpoint import probabilities
+from models.explanation import EndpointExplainer
+from models.hazard import HazardModel
+from training.fit import fit_models, read_outcomes
+from training.plan import TrainingPlan
+from training.split import split_by_patient
+
+AT = np.array([24.0])
+PATIENTS, PERMUTATIONS = 25, 400
+
+
+def explained() -> tuple[EndpointExplainer, FloatArray, IntArray]:
+    """Fit on four fifths of the cohorts; return the explainer and some of the last fifth."""
+    study, plan = load_protocol("relapse-survival"), TrainingPlan()
+    cohort: Cohort = concatenate([build_cohort(load_recipe(name)) for name in study.cohorts])
+    outcome, stratum = read_outcomes(cohort, study), strata(cohort, study.diseases)
+    split = split_by_patient(stratum, outcome["overall_survival"], folds=5, seed=plan.seed)
+    train, test = split.parts()[0]
+    known = {name: found.take(train) for name, found in outcome.items()}
+    fitted = fit_models(cohort.take(train), known, protocol=study, plan=plan)
+    model = fitted.endpoints["overall_survival"].model
+    X = fitted.encoder.encode(cohort.take(train))
+    fields = fitted.encoder.dictionary.fields
+    explainer = EndpointExplainer(
+        model,
+        fit_background(model, X, stratum[train], AT, size=plan.background),
+        owners=fitted.encoder.owners(),
+        disease=fitted.encoder.dictionary.names.index("disease"),
+        groups=tuple(field.group for field in fields),
+    )
+    rows = np.flatnonzero(test)[:: max(1, int(test.sum()) // PATIENTS)][:PATIENTS]
+    return explainer, fitted.encoder.encode(cohort.take(rows)), stratum[rows]
+
+
+def sampled(
+    worth: Callable[[FloatArray], FloatArray], players: int, background: Background, rng: np.random.Generator
+) -> FloatArray:
+    """Return Shapley values by permutations; ``worth`` gives each background patient's worth of each set.
+
+    It takes known predictors, shape (sets, players) of 0 and 1, and returns (sets, background patients).
+    """
+    values = np.zeros(players)
+    for _ in range(PERMUTATIONS // 2):
+        order = rng.permutation(players)
+        for way in (order, order[::-1]):
+            sets = np.tril(np.ones((players + 1, players)), -1)[:, np.argsort(way)]
+            along = worth(sets) @ background.weights
+            values[way] += np.diff(along)
+    return values / PERMUTATIONS
+
+
+def game_of_shares(
+    explainer: EndpointExplainer, x: FloatArray, stratum: IntArray
+) -> Callable[[FloatArray], FloatArray]:
+    """Return the game in which predictors enter with their shares of the scores."""
+    model, background = explainer.model, explainer.background
+
+    def shares(X: FloatArray, strata: IntArray) -> tuple[FloatArray, FloatArray]:
+        parts = model.parts(X, strata, AT)
+        return parts.total(), parts.by_predictor(explainer.owners, disease=explainer.disease)
+
+    (_, own), (start, theirs) = shares(x, stratum), shares(background.X, background.strata)
+
+    def worth(sets: FloatArray) -> FloatArray:
+        moved = start + np.einsum("kp,bsp->kbs", sets, own - theirs)
+        flat = moved.reshape(-1, moved.shape[-1])
+        found: FloatArray = model.probabilities(flat, AT)[:, 0, 0].reshape(len(sets), -1)
+        return found
+
+    return worth
+
+
+def game_of_values(
+    explainer: EndpointExplainer, x: FloatArray, stratum: IntArray
+) -> Callable[[FloatArray], FloatArray]:
+    """Return the game in which predictors enter with their values, others are a background patient's."""
+    model, background = explainer.model, explainer.background
+    assert isinstance(model, HazardModel)
+
+    def worth(sets: FloatArray) -> FloatArray:
+        columns = (sets @ explainer.owners.T > 0.0)[:, None]
+        X = np.where(columns, x, background.X).reshape(-1, x.shape[1])
+        disease = np.where(sets[:, [explainer.disease]] > 0.0, stratum, background.strata).ravel()
+        found: FloatArray = probabilities(model, X, disease, AT)[:, 0, 0].reshape(len(sets), -1)
+        return found
+
+    return worth
+
+
+def ranks(values: FloatArray) -> FloatArray:
+    return np.argsort(np.argsort(values)).astype(np.float64)
+
+
+def figures() -> dict[str, float]:
+    """Return rank correlation and mean absolute difference against both games."""
+    explainer, X, stratum = explained()
+    rng = np.random.default_rng(0)
+    ours = explainer.explain(X, stratum, AT).contributions[:, 0, 0, 0]
+    found: dict[str, float] = {"patients": float(len(X)), "mean_size": float(np.abs(ours).mean())}
+    for name, game in (("shares", game_of_shares), ("values", game_of_values)):
+        theirs = np.stack(
+            [
+                sampled(game(explainer, x[None], s[None]), ours.shape[1], explainer.background, rng)
+                for x, s in zip(X, stratum, strict=True)
+            ]
+        )
+        alike = [np.corrcoef(ranks(a), ranks(b))[0, 1] for a, b in zip(ours, theirs, strict=True)]
+        found |= {
+            f"{name}_rank_correlation": float(np.mean(alike)),
+            f"{name}_mean_difference": float(np.abs(ours - theirs).mean()),
+            f"{name}_largest_difference": float(np.abs(ours - theirs).max()),
+        }
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    print(json.dumps(figures(), indent=None if options.json else 1))  # noqa: T201
