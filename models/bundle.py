@@ -91,7 +91,8 @@ class ModelBundle:
         explainable = self.explainable(str(disease))
         if horizon is None or horizon in explainable:
             return []
-        expected = "expected one of " + ", ".join(f"{h:g}" for h in explainable) + " months"
+        months = ", ".join(f"{h:g}" for h in explainable)
+        expected = f"expected one of {months} months" if months else "leave it out: no answer here has a time"
         return [Problem("horizon", "cannot be explained in this disease", expected)]
 
     def explainable(self, disease: str) -> tuple[float, ...]:

@@ -108,10 +108,12 @@ class CrossFitted:
         chosen = {"cox_penalty": penalty, "models": float(len(parts))}
         chosen |= dict(zip(("weight_cox", "weight_started", "weight_free"), weights.tolist(), strict=True))
         made = partial(_averaged, data=data, weights=weights, outcome=self.outcome, chosen=chosen)
+        model = made(parts)
+        level = _level(model, data)
         return CrossFit(
-            model=_levelled(made(parts), data),
-            members=tuple(made([part]) for part in parts),
-            held_out=np.tensordot(weights, held_out, axes=1),
+            model=_moved(model, level),
+            members=tuple(_moved(made([part]), level) for part in parts),
+            held_out=np.tensordot(weights, held_out, axes=1) + level[strata, None],
             fold_share=1.0 / self.folds,
         )
 
@@ -260,23 +262,26 @@ def _log_likelihood(margin: FloatArray, event: FloatArray) -> FloatArray:
     return logged
 
 
-def _levelled(model: HazardModel, data: _Data) -> HazardModel:
-    """Return the model with each stratum's log odds moved so that it expects as many events as there were.
+def _level(model: HazardModel, data: _Data) -> FloatArray:
+    """Return how far to move each stratum's log odds so that as many events are expected as there were.
 
     A mean of log odds is the log odds of less than the mean probability, the more so the less members agree;
-    with few events that is a percentage point or two.
+    with few events that is a percentage point or two. Shape (strata,).
     """
-    rows, base = data.rows, model.base.copy()
+    rows, level = data.rows, np.zeros(len(model.base))
     scores = model.scores(data.X, data.strata, data.edges)[rows.patient, rows.interval]
-    for stratum in range(len(base)):
+    for stratum in range(len(level)):
         inside = data.strata[rows.patient] == stratum
         score, weight, events = scores[inside], rows.weight[inside], float(rows.event[inside].sum())
-        by = 0.0
         for _ in range(LEVELLING_STEPS):
-            expected = weight * chance(score + by)
-            by += (events - float(expected.sum())) / float((expected * (1.0 - chance(score + by))).sum())
-        base[stratum] += by
-    return replace(model, base=base)
+            probability = chance(score + level[stratum])
+            expected = weight * probability
+            level[stratum] += (events - float(expected.sum())) / float(expected @ (1.0 - probability))
+    return level
+
+
+def _moved(model: HazardModel, level: FloatArray) -> HazardModel:
+    return replace(model, base=model.base + level[:, None])
 
 
 def _averaged(

@@ -20,8 +20,8 @@ from serving.routes.predictions import predictions_router
 from serving.settings import ServingSettings
 
 DESCRIPTION = (
-    "Outcomes of salvage therapy, explained and on record. Answers describe patients of the training cohorts; "
-    "they are associations, and inform a clinician's decision without making it."
+    "Outcomes of salvage therapy, explained and on record. Answers describe patients of the training "
+    "cohorts; they are associations, and inform a clinician's decision without making it."
 )
 
 

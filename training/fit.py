@@ -74,7 +74,9 @@ def estimator(endpoint: Endpoint, plan: TrainingPlan) -> Any:
     if endpoint.kind == RESPONSE:
         return CrossFittedResponse(folds=plan.inner_folds, seed=plan.seed)
     cox = RidgeCox(seed=plan.seed, folds=plan.inner_folds)
-    hazards = CrossFitted(outcome=endpoint.name, cox=cox, folds=plan.inner_folds, seed=plan.seed)
+    hazards = CrossFitted(
+        outcome=endpoint.name, cox=cox, folds=plan.inner_folds, repeats=plan.repeats, seed=plan.seed
+    )
     if endpoint.kind == COMPETING_RISKS:
         return CrossFittedCompeting(outcomes=tuple(endpoint.labels), survival=hazards)
     return hazards

@@ -8,12 +8,14 @@ from typing import Any
 class TrainingPlan:
     """Settings of a fit. The same cohort and plan give the same bundle, byte for byte.
 
-    ``trials`` counts the settings tried for each survival model, the defaults first; 1 is no search.
+    Models are cross-fitted in ``inner_folds``, those of hazards ``repeats`` times over. ``trials`` counts the
+    settings tried for each survival model, the defaults first; 1 is no search.
     """
 
     seed: int = 20240
     evaluation_folds: int = 5
     inner_folds: int = 5
+    repeats: int = 2
     bootstrap: int = 200
     background: int = 64
     smallest_at_risk: int = 10

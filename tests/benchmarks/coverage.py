@@ -259,9 +259,6 @@ CHOSEN = (
     Truth("fast", 10, linear(0.5, -0.4, 0.3), scale=6.0, followed=(24.0, 60.0), shape=even(0.7)),
     Salvage("simulated_lymphoma", ("dlbcl",)),
     Salvage("simulated_three", ("aml", "nsclc", "breast_cancer")),
-)  # fmt: skip
-
-UNSEEN = (
     Truth("thresholds", 16, lambda Z, s: 0.7 * (Z[:, 0] > 0.3) - 0.5 * (Z[:, 1] > -0.5) + 0.25 * Z[:, 12]
           - 0.2 * Z[:, 13] + 0.3 * (Z[:, 2] > 0) * (Z[:, 14] > 0), binary=6),
     Truth("smooth", 20, lambda Z, s: 0.6 * np.tanh(1.5 * Z[:, 0]) + 0.2 * (Z[:, 1] ** 2 - 1) - 0.4 * Z[:, 2]
@@ -275,6 +272,20 @@ UNSEEN = (
           + 0.25 * Z[:, 1] - 0.35 * Z[:, 2] * (Z[:, 13] > 0), diseases=(0.35, 0.3, 0.2, 0.15), binary=4,
           shape=lambda Z, s: of_disease(0.9, 1.1, 1.0, 1.2)(Z, s), missing=0.05),
     Salvage("simulated_brain", ("glioblastoma", "other_cns_tumour")),
+)  # fmt: skip
+
+UNSEEN = (
+    Truth("steps", 24, lambda Z, s: 0.5 * np.floor(np.clip(Z[:, 0], -1.5, 1.5)) - 0.4 * (np.abs(Z[:, 1]) > 1)
+          + 0.25 * Z[:, 14] - 0.2 * Z[:, 15] + 0.2 * Z[:, 16], binary=10, correlation=0.25, missing=0.1),
+    Truth("saturating", 12, lambda Z, s: 0.8 * np.tanh(Z[:, 0]) - 0.4 * Z[:, 1] + 0.3 * Z[:, 0] * Z[:, 2]
+          + 0.2 * Z[:, 3], shape=even(0.8), correlation=0.45),
+    Truth("few_columns", 6, lambda Z, s: 0.6 * Z[:, 0] - 0.3 * Z[:, 1] + 0.2 * (Z[:, 2] ** 2 - 1),
+          correlation=0.15, followed=(3.0, 60.0)),
+    Truth("wide", 60, linear(0.5, -0.4, 0.3, 0.2, -0.2), binary=30),
+    Truth("early", 15, lambda Z, s: of_disease(0.2, -0.4)(Z, s) + 0.4 * Z[:, 0] + 0.3 * Z[:, 1] * (s == 0),
+          shape=lambda Z, s: np.exp(-0.2 * Z[:, 2]).clip(0.5, 1.8), cured=even(0.2), diseases=(0.7, 0.3),
+          scale=15.0, missing=0.05),
+    Salvage("simulated_other", ("ovarian_cancer", "sclc")),
 )  # fmt: skip
 TRUTHS = {"chosen": CHOSEN, "unseen": UNSEEN}
 

@@ -10,7 +10,7 @@ from training.plan import TrainingPlan
 from training.report import model_card
 from training.split import as_times, split_by_patient
 
-PLAN = TrainingPlan(seed=3, evaluation_folds=3, inner_folds=3, bootstrap=20, background=40)
+PLAN = TrainingPlan(seed=3, evaluation_folds=3, inner_folds=3, repeats=1, bootstrap=20, background=40)
 
 
 def small_evaluation(cohort: Cohort, study: StudyProtocol | None = None) -> tuple[Outcomes, Evaluation]:

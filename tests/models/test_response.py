@@ -134,14 +134,15 @@ def test_held_out_scores_are_the_members_that_never_saw_the_patient(fitted):
 
 def test_held_out_scores_know_nothing_of_their_own_outcome():
     rng = np.random.default_rng(4)
-    noise, event = rng.normal(size=(300, 40)), rng.random(300) < 0.5
+    noise = rng.normal(size=(300, 40))
+    event = rng.random(300) < 1.0 / (1.0 + np.exp(-1.5 * noise[:, 0]))
     nowhere = np.zeros(300, dtype=np.int64)
     found = replace(QUICK, penalties=(1.0,)).cross_fit(noise, nowhere, binary(event))
 
     def gap(scores):
         return float(scores[event].mean() - scores[~event].mean())
 
-    assert gap(found.model.scores(noise, nowhere, NOW)) > gap(found.held_out) + 0.05
+    assert gap(found.model.scores(noise, nowhere, NOW)) > gap(found.held_out) + 0.1
 
 
 def test_where_the_effect_is_linear_the_truth_is_recovered_and_calibrated():
@@ -209,7 +210,7 @@ def test_the_same_data_give_the_same_model_and_another_seed_another():
 
 def test_sixty_patients_are_enough():
     X, _, _, had = made(12, patients=60)
-    model = CrossFittedResponse().fit(X, np.zeros(60, dtype=np.int64), binary(had[:, 1]))
+    model = CrossFittedResponse(repeats=1).fit(X, np.zeros(60, dtype=np.int64), binary(had[:, 1]))
     p = answered(model, X, np.zeros(60, dtype=np.int64))
     assert p.mean() == pytest.approx(had[:, 1].mean(), abs=0.05)
     assert model.chosen["weight_ridge"] >= 0.4

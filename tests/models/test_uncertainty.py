@@ -7,11 +7,12 @@ import pytest
 
 from features.censoring import Outcome
 from features.errors import InvalidInput
+from models.competing import CompetingModel
 from models.cox import RidgeCox
 from models.endpoint import CrossFit, probabilities
 from models.ensemble import CrossFitted
 from models.hazard import BoostedHazard
-from models.uncertainty import DOCUMENT, Intervals, distance, inflation, jackknife_variance
+from models.uncertainty import DOCUMENT, INFLATION, Intervals, distance, jackknife_variance, shrinkage
 from tests.models.endpoint_doubles import (
     competing_double,
     hazard_double,
@@ -87,7 +88,29 @@ def test_errors_are_the_jackknife_s_over_the_cohort():
     variance = jackknife_variance(fit, X, strata, HORIZONS)
     found = Intervals.fit(fit, X, strata, HORIZONS)
     np.testing.assert_allclose(found.errors**2, variance.mean(axis=(0, 2)))
-    assert found.inflation == inflation(300) > 1.0
+    assert found.inflation == INFLATION > 1.0
+
+
+def test_a_ridge_estimate_is_as_far_from_the_truth_as_its_shrinkage_says():
+    """Effects drawn as the penalty supposes: squared error is the sampling variance times 1 + 60 / 240."""
+    rng, events, penalty = np.random.default_rng(6), 240.0, 60.0
+    effects = rng.normal(0.0, 1.0 / np.sqrt(penalty), (20000, 1))
+    estimates = (events * effects + np.sqrt(events) * rng.normal(size=(20000, 30))) / (events + penalty)
+    error, sampling = ((estimates - effects) ** 2).mean(), estimates.var(axis=1, ddof=1).mean()
+    model = replace(DOUBLES["hazard"], chosen={"cox_penalty": penalty})
+    survival = np.full((400, 1, 2), [0.7, 0.4])
+    assert shrinkage(model, survival).item() == pytest.approx(1.25)
+    assert error / sampling == pytest.approx(1.25, rel=0.02)
+
+
+def test_shrinkage_is_each_outcome_s_own():
+    relapse, death = (replace(DOUBLES["hazard"], outcome=name) for name in ("relapse", "death"))
+    model = CompetingModel(
+        (replace(relapse, chosen={"cox_penalty": 10.0}), replace(death, chosen={"cox_penalty": 90.0}))
+    )
+    incidence = np.full((100, 2, 1), 0.1) * np.array([[[5.0], [1.0]]])
+    np.testing.assert_allclose(shrinkage(model, incidence), [1.2, 10.0])
+    assert shrinkage(DOUBLES["response"], np.full((100, 2, 1), 0.5)).tolist() == [1.0, 1.0]
 
 
 def test_the_point_lies_between_bounds_within_0_and_1(name):

@@ -11,8 +11,11 @@ from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.protocol import StudyProtocol
 from models.bundle import ModelBundle
-from tests.lib.fitting import small_bundle
+from tests.lib.fitting import PLAN
 from tests.lib.patients import BREAST, protocol, provenance, simulated_frame
+from training.evaluate import Evaluation
+from training.fit import bundle_from, fit_models, read_outcomes
+from training.report import model_card
 
 SEVERAL = "salvage-several-synthetic"
 PATIENTS = 300
@@ -57,8 +60,12 @@ def _outcomes_and_tests(frame: pd.DataFrame, rng: np.random.Generator) -> dict[s
 
 @cache
 def several_bundle() -> ModelBundle:
-    """Return a bundle of all the endpoints, fitted once a session."""
-    return small_bundle(several_cohort(), study())
+    """Return a bundle of all the endpoints, fitted once a session and not evaluated."""
+    cohort, asked = several_cohort(), study()
+    outcomes = read_outcomes(cohort, asked)
+    fitted = fit_models(cohort, outcomes, protocol=asked, plan=PLAN)
+    card = model_card(cohort, outcomes, Evaluation({}), protocol=asked, plan=PLAN)
+    return bundle_from(fitted, cohort, outcomes, protocol=asked, plan=PLAN, card=card)
 
 
 def supporting(bundle: ModelBundle, **months: float) -> ModelBundle:

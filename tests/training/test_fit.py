@@ -61,7 +61,9 @@ def test_a_plans_settings_are_what_is_logged():
         "seed": 5,
         "evaluation_folds": 5,
         "inner_folds": 5,
+        "repeats": 2,
         "bootstrap": 200,
         "background": 64,
         "smallest_at_risk": 10,
+        "trials": 1,
     }
