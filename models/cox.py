@@ -122,34 +122,43 @@ class _Risk:
         self.Z, self.event = Z[order], outcome.event[order]
         strata, duration = strata[order], outcome.duration[order]
         starts = np.flatnonzero(np.r_[True, strata[1:] != strata[:-1]])
-        self.start = np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+        self.starts, self.sizes = starts, np.diff(np.r_[starts, len(order)])
+        self.start = np.repeat(starts, self.sizes)
         new = np.r_[True, (strata[1:] != strata[:-1]) | (duration[1:] != duration[:-1])]
         lasts = np.r_[np.flatnonzero(new)[1:], len(order)] - 1
         self.last = lasts[np.cumsum(new) - 1]
         self.first = np.flatnonzero(new)[np.cumsum(new) - 1]
 
     def _sums(self, rows: FloatArray) -> FloatArray:
-        """Return, for each row, the sum over its risk set."""
-        running = np.concatenate([np.zeros((1, *rows.shape[1:])), np.cumsum(rows, axis=0)])
-        total: FloatArray = running[self.last + 1] - running[self.start]
+        """Return, for each row, the sum over its risk set; each stratum apart, so that small sums survive."""
+        running: FloatArray = np.empty(rows.shape)
+        for start, size in zip(self.starts, self.sizes, strict=True):
+            np.cumsum(rows[start : start + size], axis=0, out=running[start : start + size])
+        total: FloatArray = running[self.last]
         return total
 
+    def _weights(self, score: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return scores from their stratum's largest down, and their exponentials."""
+        below = score - np.repeat(np.maximum.reduceat(score, self.starts), self.sizes)
+        return below, np.exp(below)
+
     def log_likelihood(self, beta: FloatArray) -> float:
-        score = self.Z @ beta
-        top = score.max(initial=0.0)
-        at_risk = self._sums(np.exp(score - top))
-        return float((score - top - np.log(at_risk))[self.event].sum())
+        """Return the log partial likelihood; minus infinity where scores are too far apart to add up."""
+        below, weight = self._weights(self.Z @ beta)
+        at_risk = self._sums(weight)[self.event]
+        if not (at_risk > 0.0).all():
+            return -np.inf
+        return float((below[self.event] - np.log(at_risk)).sum())
 
     def derivatives(self, beta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        score = self.Z @ beta
-        weight = np.exp(score - score.max(initial=0.0))
+        below, weight = self._weights(self.Z @ beta)
         at_risk = self._sums(weight)
         mean = self._sums(weight[:, None] * self.Z) / at_risk[:, None]
         gradient = (self.Z - mean)[self.event].sum(axis=0)
         hazard = np.where(self.event, 1.0 / at_risk, 0.0)
         # every row's cumulated hazard: the events at or before its own time, in its stratum
         after = np.concatenate([np.cumsum(hazard[::-1])[::-1], [0.0]])
-        ends = np.r_[np.flatnonzero(np.diff(self.start)) + 1, len(score)]
+        ends = np.r_[np.flatnonzero(np.diff(self.start)) + 1, len(below)]
         end = ends[np.searchsorted(ends, self.start, side="right")]
         cumulated = after[self.first] - after[end]
         spread = (weight * cumulated)[:, None] * self.Z

@@ -230,3 +230,21 @@ def test_a_stratum_without_events_is_not_fittable():
     silent = Outcome(outcome.duration, outcome.event & (strata == 0))
     with pytest.raises(NotFittable, match="no event in 1 of 2 disease strata"):
         RidgeCox(penalties=(1.0,)).fit(X, strata, silent)
+
+
+def test_strata_with_scores_far_apart_do_not_drown_each_other():
+    rng = np.random.default_rng(0)
+    Z, strata = rng.normal(size=(60, 2)), np.repeat([0, 1], 30)
+    outcome = Outcome(rng.exponential(10.0, 60), rng.random(60) < 0.7)
+    moved = Z + np.array([400.0, 0.0]) * (strata == 0)[:, None]
+    beta = np.array([0.5, -0.2])
+    near, far = (_Risk(z, strata, outcome) for z in (Z, moved))
+    assert far.log_likelihood(beta) == pytest.approx(near.log_likelihood(beta), abs=1e-9)
+    for a, b in zip(far.derivatives(beta), near.derivatives(beta), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_scores_too_far_apart_to_add_up_are_no_improvement():
+    Z = np.array([[0.0], [1.0], [2.0]])
+    outcome = Outcome(np.array([3.0, 2.0, 1.0]), np.array([True, True, True]))
+    assert _Risk(Z, np.zeros(3, dtype=np.int64), outcome).log_likelihood(np.array([800.0])) == -np.inf
