@@ -2,7 +2,8 @@
 
 Assumption: within a stratum (disease) the hazards of two patients keep their ratio over time. Each column
 has one coefficient that all strata share and one deviation per stratum; a ridge penalty shrinks both, so a
-small stratum borrows from a large one as far as the data allow. Columns are centred within their stratum,
+small stratum borrows from a large one as far as the data allow. Where deviations would be more than 400 (many
+columns in many strata) there are none. Columns are centred within their stratum,
 a missing value stands at the stratum's mean.
 
 Source: Cox, JRSS B 1972;34:187-220; ties by Breslow; the penalty is chosen by cross-validated partial
@@ -22,6 +23,7 @@ from models.curves import IntArray, step, stratified_folds
 
 PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 3000.0, 16))
 SMALLEST_HAZARD = 1e-12
+MOST_DEVIATIONS = 400
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class RidgeCox:
         Z = _design(X, strata, means, scales)
         penalty = self.penalties[0] if len(self.penalties) == 1 else self._choose(Z, strata, outcome)
         beta = _newton(Z, strata, outcome, penalty=penalty)
-        coefficients = _per_stratum(beta, count) / scales
+        coefficients = _per_stratum(beta, count, X.shape[1]) / scales
         model = CoxModel(means, coefficients, (), penalty)
         score = model.terms(X, strata).sum(axis=1)
         return CoxModel(means, coefficients, _breslow(score, strata, outcome, count), penalty)
@@ -208,18 +210,18 @@ def _breslow(
 
 
 def _design(X: FloatArray, strata: IntArray, means: FloatArray, scales: FloatArray) -> FloatArray:
-    """Return the shared columns and, with several strata, each stratum's deviations beside them."""
+    """Return the shared columns and, with several strata, each stratum's deviations where not too many."""
     centred = (X - means[strata]) / scales
     Z = np.where(np.isnan(centred), 0.0, centred)
     count = len(means)
-    if count == 1:
+    if count == 1 or count * Z.shape[1] > MOST_DEVIATIONS:
         return Z
     return np.hstack([Z, *(Z * (strata == s)[:, None] for s in range(count))])
 
 
-def _per_stratum(beta: FloatArray, count: int) -> FloatArray:
-    if count == 1:
-        return beta[None, :]
+def _per_stratum(beta: FloatArray, count: int, columns: int) -> FloatArray:
+    if len(beta) == columns:
+        return np.tile(beta, (count, 1))
     shared, *deviations = np.split(beta, count + 1)
     return np.stack([shared + deviation for deviation in deviations])
 

@@ -248,3 +248,13 @@ def test_scores_too_far_apart_to_add_up_are_no_improvement():
     Z = np.array([[0.0], [1.0], [2.0]])
     outcome = Outcome(np.array([3.0, 2.0, 1.0]), np.array([True, True, True]))
     assert _Risk(Z, np.zeros(3, dtype=np.int64), outcome).log_likelihood(np.array([800.0])) == -np.inf
+
+
+def test_many_columns_in_many_strata_share_their_coefficients():
+    rng = np.random.default_rng(1)
+    X, strata = rng.normal(size=(400, 101)), np.arange(400) % 4
+    death = rng.exponential(20.0 * np.exp(-X[:, 0]))
+    model = RidgeCox(penalties=(10.0,)).fit(X, strata, Outcome(death, np.ones(400, dtype=bool)))
+    assert model.coefficients.shape == (4, 101)
+    assert (model.coefficients == model.coefficients[0]).all()
+    assert model.coefficients[0, 0] > 0.5
