@@ -29,6 +29,7 @@ from features.censoring import BoolArray
 from features.dictionary import FloatArray
 from features.endpoints import BinaryOutcome
 from features.errors import InvalidInput, NotFittable, Problem
+from models.cox import MOST_DEVIATIONS
 from models.curves import IntArray
 from models.endpoint import CrossFit, Parts
 from models.hazard import LARGEST_MARGIN, BoostedHazard, chance, linear_terms
@@ -332,8 +333,8 @@ class _Linear:
 class _Regression:
     """The penalised likelihood of a logistic regression in cells, one cell an outcome in a stratum.
 
-    A cell's coefficients are those shared by all, its outcome's own and its stratum's own, each with the same
-    ridge penalty; its intercept is free but drawn weakly to the mean of the outcome's. Parameters are the
+    A cell's coefficients are those shared by all, its outcome's own and (see :func:`_groups`) its stratum's
+    own, each with the same ridge penalty; its intercept is free but drawn weakly to the mean of the outcome's. Parameters are the
     intercepts (cells,) and then the coefficients (groups, columns).
     """
 
@@ -343,7 +344,7 @@ class _Regression:
         cell = data.strata[rows.patient] * self.shape[1] + rows.outcome
         order = np.argsort(cell, kind="stable")
         self.Z, self.event, cell = data.Z[rows.patient[order]], rows.event[order], cell[order]
-        self.groups = _groups(*self.shape)
+        self.groups = _groups(*self.shape, max(1, data.Z.shape[1]))
         ends = np.searchsorted(cell, np.arange(len(self.groups) + 1))
         self.cells = [slice(*pair) for pair in pairwise(ends)]
         self.pooling = _pooling(*self.shape)
@@ -404,11 +405,15 @@ class _Regression:
         )
 
 
-def _groups(strata: int, outcomes: int) -> FloatArray:
-    """Return which groups of coefficients a cell has, shape (cells, groups): everyone's, and its own two."""
+def _groups(strata: int, outcomes: int, columns: int) -> FloatArray:
+    """Return which groups of coefficients a cell has, shape (cells, groups): everyone's, and its own two.
+
+    A stratum has its own only where all strata's are not too many, as in the Cox model.
+    """
     cell = np.arange(strata * outcomes)
-    by_outcome = np.eye(outcomes)[cell % outcomes] if outcomes > 1 else np.empty((len(cell), 0))
-    by_stratum = np.eye(strata)[cell // outcomes] if strata > 1 else np.empty((len(cell), 0))
+    none = np.empty((len(cell), 0))
+    by_outcome = np.eye(outcomes)[cell % outcomes] if outcomes > 1 else none
+    by_stratum = np.eye(strata)[cell // outcomes] if 1 < strata <= MOST_DEVIATIONS / columns else none
     return np.hstack([np.ones((len(cell), 1)), by_outcome, by_stratum])
 
 
