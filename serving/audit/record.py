@@ -1,0 +1,105 @@
+"""What is put on record: a draft goes in, an entry stands, a receipt is given.
+
+An entry's body is what the Merkle tree's leaf is made of. It holds facts that name no patient, and for
+the patient's values and the answer only a commitment: SHA-256 over a byte 2, a random salt and their bytes.
+Salt and bytes lie beside the log and can be erased; what remains then says nothing of them.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+SALT_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Repeatable:
+    """A client's word that a request sent again is the same one: its Idempotency-Key, and what was asked.
+
+    ``fingerprint`` is the SHA-256 of the request, in hex: the same key for another request is refused.
+    """
+
+    client: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What is to be put on record.
+
+    ``facts`` are plain JSON values and name no patient; ``subject`` is a keyed hash of the patient's
+    identifier; ``content`` are the erasable bytes: what was asked and what was answered.
+    """
+
+    id: str
+    at: str
+    kind: str
+    facts: Mapping[str, Any]
+    content: bytes | None = None
+    subject: str | None = None
+    repeatable: Repeatable | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record: ``body`` is the exact bytes that were hashed.
+
+    ``salt`` and ``content`` are None where there never was content, or it has been erased.
+    """
+
+    seq: int
+    id: str
+    at: str
+    kind: str
+    body: bytes
+    leaf_hash: str
+    salt: bytes | None = None
+    content: bytes | None = None
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return the facts that stand in the body."""
+        found: Mapping[str, Any] = orjson.loads(self.body)["facts"]
+        return found
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Where an entry stands: its leaf, and the tree's size and root when it was made durable.
+
+    ``repeated`` tells that an earlier request with the same Idempotency-Key left this entry.
+    """
+
+    id: str
+    seq: int
+    recorded_at: str
+    leaf_hash: str
+    tree_size: int
+    root_hash: str
+    repeated: bool = False
+
+
+def body_of(draft: Draft, *, seq: int, salt: bytes | None) -> bytes:
+    """Return an entry's body: one JSON object, keys sorted."""
+    commitment = None
+    if draft.content is not None and salt is not None:
+        commitment = commit(salt, draft.content)
+    said = {
+        "at": draft.at,
+        "commitment": commitment,
+        "facts": dict(draft.facts),
+        "id": draft.id,
+        "kind": draft.kind,
+        "seq": seq,
+        "subject": draft.subject,
+    }
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+
+
+def commit(salt: bytes, content: bytes) -> str:
+    """Return the salted commitment to some content, in hex."""
+    return hashlib.sha256(b"\x02" + salt + content).hexdigest()
