@@ -7,23 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xgboost
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from features.censoring import Outcome
 from features.errors import InvalidInput
-from models import stream
+from models import bins
+from models.bins import Binned
+from models.course import life_table
 from models.hazard import (
     BoostedHazard,
-    baseline,
-    chance,
     exposure,
     interval_edges,
     person_intervals,
     survival_from_margins,
 )
-from models.stream import Binned, boost_hazard, life_table
+from models.stream import boost_hazard
 from models.trees import read_trees
 from tests.models.outcomes import sample_outcome
 
@@ -126,7 +123,7 @@ def test_neither_threads_nor_blocks_change_the_trees(how, monkeypatch):
     one = boost_hazard(X, strata, outcome, **given, how=how, seed=7)
     three = boost_hazard(X, strata, outcome, **given, how=replace(how, threads=3), seed=7)
     assert one.to_bytes() == three.to_bytes()
-    monkeypatch.setattr(stream, "BLOCK", 100)
+    monkeypatch.setattr(bins, "BLOCK", 100)
     blocks = boost_hazard(X, strata, outcome, **given, how=how, seed=7)
     np.testing.assert_allclose(blocks.margins(X), one.margins(X), atol=1e-6)
 
@@ -153,37 +150,6 @@ def test_the_table_is_never_made():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.5 * table
-
-
-def test_the_life_table_is_the_baseline_of_the_table():
-    X, strata, outcome = made(8, patients=300)
-    edges, score = interval_edges(outcome, count=12), 0.4 * X[:, 0]
-    expected = baseline(strata, person_intervals(outcome, edges), score, strata_count=2, intervals=len(edges))
-    np.testing.assert_allclose(life_table(strata, outcome, edges=edges, score=score), expected, atol=1e-12)
-    assert 0.0 < chance(expected).mean() < 0.3
-
-
-@given(arrays(np.float64, st.integers(1, 400), elements=st.floats(-5, 5) | st.just(np.nan)))
-def test_a_bin_is_on_the_side_of_a_threshold_on_which_its_values_are(column):
-    with ThreadPoolExecutor(1) as pool:
-        binned = Binned.of(column[:, None], np.ones(len(column), dtype=bool), pool)
-    codes, values = binned.codes[:, 0], column.astype(np.float32)
-    assert ((codes == 0) == np.isnan(column)).all()
-    seen = codes > 0
-    for below in range(int(binned.bins[0]) + 1):
-        np.testing.assert_array_equal(
-            codes[seen] <= below, values[seen] < np.float32(binned.threshold(1, below))
-        )
-
-
-def test_many_values_are_cut_at_quantiles():
-    column = np.random.default_rng(9).exponential(size=(50_000, 1))
-    with ThreadPoolExecutor(1) as pool:
-        codes = Binned.of(column, np.ones(len(column), dtype=bool), pool).codes[:, 0]
-    counts = np.bincount(codes)[1:]
-    assert len(counts) == 255
-    assert counts.min() > 0.9 * 50_000 / 255
-    assert counts.max() < 1.1 * 50_000 / 255
 
 
 def test_every_fault_is_named():
