@@ -1,0 +1,44 @@
+"""Credentials as they come in the Authorization header, and how a refusal hides what was wrong with them."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from serving.access.errors import Unauthenticated
+
+SCHEME = b"bearer "
+LONGEST = 8192
+REFUSAL_SECONDS = 0.01
+
+
+def presented(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the key or token of a request's raw headers, their names in lower case.
+
+    Raises:
+        Unauthenticated: without exactly one Authorization header, or when it is no bearer's or too long.
+
+    """
+    found = [value for name, value in headers if name == b"authorization"]
+    if len(found) != 1:
+        raise Unauthenticated
+    return credentials(found[0])
+
+
+def credentials(authorization: bytes) -> bytes:
+    """Return the key or token of an Authorization header's value.
+
+    Raises:
+        Unauthenticated: when it is no bearer's or too long.
+
+    """
+    if len(authorization) > LONGEST or authorization[: len(SCHEME)].lower() != SCHEME:
+        raise Unauthenticated
+    return authorization[len(SCHEME) :].strip()
+
+
+async def hold_back(began: float) -> None:
+    """Wait until a refusal takes as long as any other: a hundredth of a second from when checking began.
+
+    ``began`` is by time.monotonic.
+    """
+    await asyncio.sleep(max(0.0, began + REFUSAL_SECONDS - time.monotonic()))

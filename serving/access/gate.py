@@ -1,0 +1,99 @@
+"""The gate: each route names the scope it needs, and learns who asks."""
+
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+from fastapi import Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+
+from serving.access.bearer import hold_back, presented
+from serving.access.errors import Forbidden, Unauthenticated
+from serving.access.keys import PREFIX, KeyRing
+from serving.access.principal import DEMO, Principal, Scope
+from serving.access.rate import Rate
+
+KEY_START = f"{PREFIX}_".encode()
+SCHEME = "An API key (salvage keys create) or a token of the identity provider."
+
+
+class TokenVerifier(Protocol):
+    """Whatever tells whose a token is."""
+
+    async def verify(self, token: bytes) -> Principal:
+        """Return whose token it is, or raise Unauthenticated."""
+
+
+class Gate:
+    """Lets in who shows a valid key or token; without ``keys`` and ``tokens`` it refuses everyone."""
+
+    def __init__(self, *, keys: KeyRing | None, tokens: TokenVerifier | None, rate: Rate) -> None:
+        self._keys = keys
+        self._tokens = tokens
+        self._rate = rate
+
+    def needs(self, scope: str) -> "Needs":
+        """Return the dependency of a route that needs a scope."""
+        return Needs(self, Scope(scope))
+
+    async def admit(self, headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> Principal:
+        """Return who asks.
+
+        Raises:
+            Unauthenticated: without valid credentials, never sooner than a hundredth of a second after.
+            Forbidden: when they do not carry the scope.
+            TooManyRequests: when this client asks too often.
+            AccessUnavailable: when they cannot be checked.
+
+        """
+        principal = await self.principal(headers)
+        self._rate.take(principal)
+        if scope not in principal.scopes:
+            raise Forbidden
+        return principal
+
+    async def principal(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
+        """Return whose credentials a request's raw headers hold."""
+        began = time.monotonic()
+        try:
+            credentials = presented(headers)
+            if credentials.startswith(KEY_START):
+                if self._keys is not None:
+                    return await self._keys.verify(credentials)
+            elif self._tokens is not None:
+                return await self._tokens.verify(credentials)
+            raise Unauthenticated
+        except Unauthenticated:
+            await hold_back(began)
+            raise
+
+
+class OpenGate(Gate):
+    """The gate of the demo on loopback: everyone is let in as the same principal, and may do everything."""
+
+    def __init__(self) -> None:
+        super().__init__(keys=None, tokens=None, rate=Rate(0))
+
+    async def principal(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
+        """Return the demo's principal."""
+        return DEMO
+
+
+class Needs(SecurityBase):
+    """A FastAPI dependency: who asks, when they may.
+
+    Being a security scheme, it also puts itself into the OpenAPI document.
+    """
+
+    def __init__(self, gate: Gate, scope: Scope) -> None:
+        self._gate = gate
+        self.scope = scope
+        self.scheme_name = "bearer"
+        self.model = HTTPBearer(description=SCHEME)
+
+    async def __call__(self, request: Request) -> Principal:
+        """Return who asks; the request's scope remembers it for the log as ``principal``."""
+        principal = await self._gate.admit(request.scope["headers"], self.scope)
+        request.scope["principal"] = principal
+        return principal
