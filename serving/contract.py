@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,20 +11,29 @@ from features.errors import InvalidRequest, Problem
 from models.prediction import Prediction
 
 DISEASE = "disease"
-REQUEST_FIELDS = ("model", "patient", "horizon")
+REQUEST_FIELDS = ("model", "patient", "horizon", "subject")
+LONGEST_SUBJECT = 200
+SUBJECT = {
+    "type": ["string", "null"],
+    "minLength": 1,
+    "maxLength": LONGEST_SUBJECT,
+    "description": "the caller's identifier of the patient; only a keyed hash of it is kept",
+}
 
 
 @dataclass(frozen=True)
 class PredictionRequest:
     """A parsed request.
 
-    ``problems`` holds what is wrong around the patient; the patient's values are judged by the model's own
-    dictionary, so that both can be named at once.
+    ``subject`` is the caller's identifier of the patient, kept as a keyed hash only. ``problems`` holds what
+    is wrong around the patient; the patient's values are judged by the model's own dictionary, so that both
+    can be named at once.
     """
 
     patient: Mapping[str, object]
     model: str | None = None
     horizon: float | None = None
+    subject: str | None = None
     problems: tuple[Problem, ...] = ()
 
 
@@ -139,18 +147,17 @@ def parse_request(body: bytes) -> PredictionRequest:
             patient.
 
     """
-    document = _parse_json(body)
-    problems = [
-        Problem(name, "unknown field", "use " + ", ".join(REQUEST_FIELDS))
-        for name in document
-        if name not in REQUEST_FIELDS
-    ]
-    model, patient, horizon = (document.get(name) for name in REQUEST_FIELDS)
+    document = parse_object(body)
+    problems = unknown_fields(document, REQUEST_FIELDS)
+    model, patient, horizon, subject = (document.get(name) for name in REQUEST_FIELDS)
     if model is not None and not isinstance(model, str):
         problems.append(Problem("model", "wrong type", "expected a model's name"))
-    months = _number(horizon)
+    months = number(horizon)
     if horizon is not None and months is None:
         problems.append(Problem("horizon", "wrong type", "expected one of the protocol's horizons in months"))
+    if subject is not None and not (isinstance(subject, str) and 0 < len(subject) <= LONGEST_SUBJECT):
+        remedy = f"expected the patient's identifier, 1 to {LONGEST_SUBJECT} characters"
+        problems.append(Problem("subject", "cannot be used", remedy))
     if not isinstance(patient, dict):
         problems.append(Problem("patient", "is missing or not an object", "give dictionary fields by name"))
         raise InvalidRequest("request", problems)
@@ -158,11 +165,19 @@ def parse_request(body: bytes) -> PredictionRequest:
         patient,
         model if isinstance(model, str) else None,
         months,
+        subject if isinstance(subject, str) else None,
         tuple(problems),
     )
 
 
-def _number(value: object) -> float | None:
+def unknown_fields(document: Mapping[str, Any], known: tuple[str, ...]) -> list[Problem]:
+    """Return a problem for each name of a request that means nothing."""
+    return [
+        Problem(name, "unknown field", "use " + ", ".join(known)) for name in document if name not in known
+    ]
+
+
+def number(value: object) -> float | None:
     """Return a finite number, None for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
@@ -206,6 +221,7 @@ def request_schema() -> dict[str, Any]:
                 "type": ["number", "null"],
                 "description": "the horizon to explain, in months; one of the protocol's",
             },
+            "subject": SUBJECT,
         },
         "required": ["patient"],
         "additionalProperties": False,
@@ -227,16 +243,26 @@ def _describe(field: Field) -> str:
     return f"expected {field.expected}; known {known}{scope}"
 
 
-def _parse_json(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Parse one JSON object.
+
+    Raises:
+        InvalidRequest: when it is something else, or a name stands twice in an object.
+
+    """
     repeated: list[str] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        repeated.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
-        return dict(pairs)
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.extend(name for name in made if names.count(name) > 1)
+        return made
 
     try:
         document = json.loads(body, object_pairs_hook=unique)
-        json.dumps(document, ensure_ascii=False).encode()  # refuses half of a surrogate pair
+        if b"\\u" in body or not body.isascii():
+            json.dumps(document, ensure_ascii=False).encode()  # refuses half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(
             "request", [Problem("body", "is not JSON", "send one JSON object in UTF-8")]
