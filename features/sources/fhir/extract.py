@@ -1,12 +1,13 @@
 """From one patient's resources to dictionary fields, with time zero explicit."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from features.dictionary import load_dictionary
 from features.errors import InvalidCohort, Problem
+from features.sources.fhir.basis import Seen, basis_of
 from features.sources.fhir.counted import Fields, counted_fields
 from features.sources.fhir.disease import (
     Cancer,
@@ -29,9 +30,7 @@ from features.sources.fhir.observations import collect_readings, read_fields
 from features.sources.fhir.person import Person, read_person
 from features.sources.fhir.resources import Entry, Item, Record, index_record
 from features.sources.fhir.stage import condition_stage
-from features.sources.fhir.treatment import (
-    planned,
-)
+from features.sources.fhir.treatment import plan_of, planned
 from features.sources.fhir.values import Plain
 
 NO_RELAPSE = "no relapse or progression recorded"
@@ -48,6 +47,9 @@ class Extracted:
     ``disease_status`` is the status in mCODE's words (improved, stable, worsened, ...), which is not the
     dictionary's ``disease_status`` (relapsed, refractory, ...). ``excluded`` says why the patient cannot
     enter a cohort. ``record_problems`` concern the record as a whole, ``value_problems`` single values.
+
+    ``basis`` names, by field, the resources that its value was read from; ``condition`` the cancer treated;
+    ``unread_orders`` the draft orders that stand for no field of the plan. All are references, Type/id.
     """
 
     patient: str | None
@@ -58,6 +60,9 @@ class Extracted:
     record_problems: tuple[Problem, ...]
     value_problems: tuple[Problem, ...]
     notes: Mapping[str, int]
+    basis: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    condition: str | None = None
+    unread_orders: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -97,13 +102,16 @@ def extract_patient(
     index = chosen.when if chosen else None
     about = chosen.about if chosen else frozenset()
     cancer = treated_cancer(cancers, index=index, evidence=about, findings=findings)
-    fields, used = _known(record, cancers, cancer, index, findings)
+    fields, read = _known(record, cancers, cancer, index, findings)
+    used = list(read.values())
     if person.sex:
         fields["sex"] = person.sex
+    treatment: list[Item] = []
     if chosen:
-        counted, more = counted_fields(chosen, person, record, cancers, cancer, statuses, findings)
-        fields, used = fields | counted, used + more
+        counted, treatment = counted_fields(chosen, person, record, cancers, cancer, statuses, findings)
+        fields, used = fields | counted, used + treatment
     _judge_days(person, index, [*used, *(c.item for c in cancers), *(s.item for s in statuses)], findings)
+    seen = Seen(patient, index, read, cancers, cancer, statuses, treatment, record)
     status = latest_status(statuses, index)
     kept = _applicable(fields, person.where, findings)
     return Extracted(
@@ -115,6 +123,9 @@ def extract_patient(
         record_problems=tuple(findings.record),
         value_problems=tuple(findings.values),
         notes=dict(findings.notes),
+        basis=basis_of(kept, seen),
+        condition=cancer.reference if cancer else None,
+        unread_orders=tuple(item.reference for item in record.drafts if not plan_of(item)),
     )
 
 
@@ -132,8 +143,8 @@ def require_index_event(index_event: str) -> None:
 
 def _known(
     record: Record, cancers: Sequence[Cancer], cancer: Cancer | None, index: date | None, findings: Findings
-) -> tuple[Fields, list[Item]]:
-    """Return what is known at the index date, or by now where there is none."""
+) -> tuple[Fields, dict[str, Item]]:
+    """Return what is known at the index date, or by now where there is none, and where it was read."""
     about = frozenset({cancer.reference}) if cancer else frozenset[str]()
     same = frozenset(c.reference for c in cancers if cancer and c.disease == cancer.disease and c.disease)
     readings = collect_readings(record, about=about | same, findings=findings)

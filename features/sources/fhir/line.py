@@ -55,7 +55,7 @@ def _recorded(record: Record, index: date, findings: Findings) -> int | None:
     """Return the highest line recorded to have begun before the index date; maintenance is no line."""
     numbers = []
     for item in record.of("Observation"):
-        number = _line(item)
+        number = line_number(item)
         if number and item.when and item.when < index:
             numbers.append(number)
     if max(numbers, default=0) == 3:
@@ -63,7 +63,8 @@ def _recorded(record: Record, index: date, findings: Findings) -> int | None:
     return max(numbers, default=None)
 
 
-def _line(item: Item) -> int | None:
+def line_number(item: Item) -> int | None:
+    """Return the line of therapy that an Observation states, None where it states none."""
     systems = tuple(load_terminology().maps["line_systems"])
     code = children(child(item.resource, "code"), "coding")
     if not any(

@@ -58,10 +58,10 @@ def _concerns(item: Item, about: frozenset[str]) -> bool:
 
 def read_fields(
     readings: Mapping[str, Sequence[Reading]], *, index: date | None, findings: Findings
-) -> tuple[dict[str, Plain], list[Item]]:
-    """Return the fields' values and the Observations used; undated ones cannot be placed and are noted."""
+) -> tuple[dict[str, Plain], dict[str, Item]]:
+    """Return the fields' values, and the Observation that each is from; undated ones are noted."""
     values: dict[str, Plain] = {}
-    used: list[Item] = []
+    used: dict[str, Item] = {}
     for name, candidates in readings.items():
         field = load_dictionary()[name]
         undated = sum(c.item.when is None for c in candidates)
@@ -70,12 +70,12 @@ def read_fields(
         if chosen is None:
             continue
         reading, value = chosen
-        used.append(reading.item)
+        used[name] = reading.item
         values[name] = value
         if index and reading.item.when and (index - reading.item.when).days > STALE_DAYS:
             findings.note(f"{name}: older than {STALE_DAYS} days at the index date")
         if name == "ldh" and (ratio := _over_upper_limit(field, reading.element, value)) is not None:
-            values["ldh_ratio"] = ratio
+            values["ldh_ratio"], used["ldh_ratio"] = ratio, reading.item
     return values, used
 
 

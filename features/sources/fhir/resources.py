@@ -104,6 +104,11 @@ class Item:
         """Return the resource."""
         return self.entry.resource
 
+    @property
+    def reference(self) -> str:
+        """Return how other resources refer to it, Type/id."""
+        return f"{self.entry.kind}/{string(self.resource, 'id') or '?'}"
+
     def by(self, index: date | None) -> bool:
         """Tell whether it is known at the index date: dated, and not later."""
         return self.when is not None and (index is None or self.when <= index)

@@ -111,12 +111,18 @@ def planned(drafts: Sequence[Item], *, index: date | None) -> dict[str, bool]:
 
     Only what is ordered is known: a draft of one drug does not say that nothing else is planned.
     """
-    names: set[str] = set()
-    for item in drafts:
-        if index and item.when and item.when < index:
-            continue
-        drug = load_terminology().drug(item.entry.medication)
-        names |= set(drug.classes) if drug else set()
-        said = [child(item.resource, "code"), *children(item.resource, "code")]
-        names |= {kind for concept in said if (kind := load_terminology().procedure(concept))}
-    return {f"plan_{name}": True for name in sorted(names) if f"plan_{name}" in load_dictionary()}
+    names = {name for item in drafts if _ahead(item, index) for name in plan_of(item)}
+    return dict.fromkeys(sorted(names), True)
+
+
+def plan_of(item: Item) -> set[str]:
+    """Return the fields of the plan that one order stands for; none where its codes are not known."""
+    drug = load_terminology().drug(item.entry.medication)
+    said = [child(item.resource, "code"), *children(item.resource, "code")]
+    names = set(drug.classes) if drug else set[str]()
+    names |= {kind for concept in said if (kind := load_terminology().procedure(concept))}
+    return {f"plan_{name}" for name in names if f"plan_{name}" in load_dictionary()}
+
+
+def _ahead(item: Item, index: date | None) -> bool:
+    return not (index and item.when and item.when < index)

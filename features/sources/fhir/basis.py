@@ -1,0 +1,65 @@
+"""The basis of a patient's fields: which resources each value was read from."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from features.sources.fhir.disease import Cancer
+from features.sources.fhir.index_event import Status
+from features.sources.fhir.line import line_number
+from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.treatment import plan_of
+
+PERSON = frozenset({"age", "sex"})
+DISEASE = frozenset({"disease", "histology", "stage_at_relapse", "months_diagnosis_to_relapse"})
+LINES = frozenset({"prior_lines", "line_inferred"})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One patient's resources as the fields were read from them; ``read`` holds those of one Observation."""
+
+    patient: str | None
+    index: date | None
+    read: Mapping[str, Item]
+    cancers: Sequence[Cancer]
+    cancer: Cancer | None
+    statuses: Sequence[Status]
+    treatment: Sequence[Item]
+    record: Record
+
+
+def basis_of(fields: Iterable[str], seen: Seen) -> dict[str, tuple[str, ...]]:
+    """Return, by field, the references (Type/id) of what it was read from, each once.
+
+    A value that only time zero decides (an age, a time since) stands on the resources it counts from.
+    """
+    return {name: tuple(dict.fromkeys(_references(name, seen))) for name in fields}
+
+
+def _references(name: str, seen: Seen) -> Iterator[str]:
+    if name in PERSON and seen.patient:
+        yield f"Patient/{seen.patient}"
+    yield from (item.reference for item in _items(name, seen) if not item.reference.endswith("/?"))
+
+
+def _items(name: str, seen: Seen) -> list[Item]:
+    if name in seen.read:
+        return [seen.read[name]]
+    if name in DISEASE:
+        return [c.item for c in seen.cancers if _same(c, seen.cancer)]
+    if name.startswith("site_"):
+        return [c.item for c in seen.cancers if c.metastatic and c.item.by(seen.index)]
+    if name.startswith("plan_"):
+        return [item for item in seen.record.drafts if name in plan_of(item)]
+    if name == "disease_status":
+        return [s.item for s in seen.statuses if s.item.by(seen.index)]
+    if name in LINES and (lines := [i for i in seen.record.of("Observation") if line_number(i)]):
+        return lines
+    if name.startswith("prior_") or name in LINES or name == "months_since_transplant":
+        return [i for i in seen.treatment if i.when and seen.index and i.when < seen.index]
+    return []
+
+
+def _same(one: Cancer, treated: Cancer | None) -> bool:
+    return treated is not None and (one is treated or bool(one.disease and one.disease == treated.disease))
