@@ -7,6 +7,9 @@ it is again one sum of a baseline, linear terms and trees, and is explained exac
 predicted by models that never saw them, and these held-out predictions weigh the three kinds (Cox score
 alone, boosted from it, boosted freely): mostly the second where they do not tell them apart, as with few
 patients, and whatever the likelihood says where there are many.
+
+Large cohorts are boosted without a table of person-intervals (:mod:`models.stream`), and their Cox score is
+learned from up to 50,000 patients of each disease: more would not move it by as much as trees correct.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +21,8 @@ import numpy as np
 from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
 from features.errors import NotFittable
-from models.cox import RidgeCox
+from models.course import life_table
+from models.cox import CoxModel, RidgeCox
 from models.curves import IntArray, stratified_folds
 from models.endpoint import CrossFit
 from models.hazard import (
@@ -31,6 +35,7 @@ from models.hazard import (
     linear_terms,
     person_intervals,
 )
+from models.stream import boost_hazard
 from models.trees import Trees, average, read_trees
 
 PRIOR = np.array([0.25, 0.6, 0.15])
@@ -38,6 +43,7 @@ FIRMNESS = 15.0
 STEPS = 20
 LEVELLING_STEPS = 8
 MANY_PATIENTS, MANY_EVENTS = 2000, 1000
+MOST_FOR_COX = 50_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,8 @@ class CrossFitted:
     """Fits :class:`~models.hazard.HazardModel`; the same data, settings and seed give the same model.
 
     ``started`` boosts from the Cox score, ``free`` from the life table; above 1,000 events both learn faster
-    and one level deeper. ``repeats`` is halved above 2,000 patients.
+    and one level deeper. ``repeats`` is halved above 2,000 patients. Above ``most_tabled`` patients xgboost
+    is not asked: it would need the table of person-intervals.
     """
 
     outcome: str = "survival"
@@ -61,6 +68,7 @@ class CrossFitted:
     folds: int = 5
     repeats: int = 2
     seed: int = 0
+    most_tabled: int = 50_000
 
     def fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> HazardModel:
         """Fit every fold's models and average them.
@@ -95,7 +103,7 @@ class CrossFitted:
         """
         require_events(strata, outcome, self.folds)
         data = _Data.prepare(X, strata, outcome, intervals=self.intervals, edges=edges)
-        penalty = self.cox.fit(data.centred, strata, outcome).penalty
+        penalty = data.fit_cox(self.cox, np.ones(len(outcome), dtype=bool)).penalty
         splits = self.split(strata, outcome) if splits is None else splits
         parts: list[_Part] = []
         held_out = np.zeros((3, len(outcome), len(data.edges)))
@@ -119,15 +127,14 @@ class CrossFitted:
 
     def _fit_part(self, data: "_Data", train: BoolArray, *, penalty: float, seed: int) -> "_Part":
         """Fit both kinds on some patients, stopping by the others."""
-        cox = RidgeCox(penalties=(penalty,)).fit(
-            data.centred[train], data.strata[train], data.outcome.take(train)
-        )
+        cox = data.fit_cox(RidgeCox(penalties=(penalty,)), train)
         shift = -(cox.means * cox.coefficients).sum(axis=1)
         score = data.centred_terms(cox.coefficients).sum(axis=1) + shift[data.strata]
         nothing = np.zeros(len(score))
-        faster = data.outcome.event.sum() > MANY_EVENTS
-        started = _boost(data, train, score, self.started, faster=faster, seed=seed)
-        free = _boost(data, train, nothing, self.free, faster=faster, seed=seed)
+        many = data.outcome.event.sum() > MANY_EVENTS
+        boost = _boost_on_table if len(score) <= self.most_tabled else _boost_without_table
+        started = boost(data, train, score, _faster(self.started) if many else self.started, seed=seed)
+        free = boost(data, train, nothing, _faster(self.free) if many else self.free, seed=seed)
         return _Part(started.base + shift[:, None], cox.coefficients, started.trees, free.base, free.trees)
 
 
@@ -162,6 +169,11 @@ class _Data:
         centred = np.nan_to_num(X - means[strata], nan=0.0)
         edges = interval_edges(outcome, count=intervals) if edges is None else edges
         return cls(X, centred, means, strata, outcome, edges, person_intervals(outcome, edges))
+
+    def fit_cox(self, how: RidgeCox, rows: BoolArray) -> CoxModel:
+        """Fit a Cox model on some patients, of a large disease on evenly spaced ones."""
+        some = spaced(self.strata, self.outcome, rows, most=MOST_FOR_COX)
+        return how.fit(self.centred[some], self.strata[some], self.outcome.take(some))
 
     def centred_terms(self, coefficients: FloatArray) -> FloatArray:
         terms: FloatArray = self.centred * coefficients[self.strata]
@@ -206,8 +218,42 @@ def require_events(strata: IntArray, outcome: Outcome, fewest: int) -> None:
         )
 
 
-def _boost(
-    data: _Data, train: BoolArray, score: FloatArray, how: BoostedHazard, *, faster: bool, seed: int
+def spaced(strata: IntArray, outcome: Outcome, rows: BoolArray, *, most: int) -> IntArray:
+    """Return the rows, in order; of a stratum with more than ``most``, evenly spaced ones.
+
+    Events and censored patients are spaced apart, so their shares stay and a stratum with any event keeps one.
+
+    >>> eight = Outcome(np.arange(1.0, 9.0), np.arange(8) % 2 == 1)
+    >>> spaced(np.zeros(8, dtype=int), eight, np.ones(8, dtype=bool), most=4)
+    array([0, 1, 4, 5])
+    """
+    kept = []
+    for stratum in np.unique(strata):
+        inside = np.flatnonzero(rows & (strata == stratum))
+        events_first = inside[np.argsort(~outcome.event[inside], kind="stable")]
+        kept.append(events_first[:: max(1, -(-len(inside) // most))])
+    return np.sort(np.concatenate(kept))
+
+
+def _faster(how: BoostedHazard) -> BoostedHazard:
+    return replace(how, learning_rate=min(0.1, 2.5 * how.learning_rate), depth=how.depth + 1)
+
+
+def _boost_without_table(
+    data: _Data, train: BoolArray, score: FloatArray, how: BoostedHazard, *, seed: int
+) -> _Boosted:
+    """Boost as :func:`_boost_on_table` does, for many patients."""
+    known = data.outcome.take(train)
+    base = life_table(data.strata[train], known, edges=data.edges, score=score[train])
+    trees = boost_hazard(
+        data.X, data.strata, data.outcome,
+        edges=data.edges, base=base, score=score, how=how, seed=seed, held_out=~train,
+    )  # fmt: skip
+    return _Boosted(base, trees)
+
+
+def _boost_on_table(
+    data: _Data, train: BoolArray, score: FloatArray, how: BoostedHazard, *, seed: int
 ) -> _Boosted:
     """Boost on the training patients from a score, as long as the loss of the others falls."""
     import xgboost  # noqa: PLC0415  takes seconds to load and is never needed to answer
@@ -224,11 +270,8 @@ def _boost(
         )
         for part in (inside, outside)
     )
-    settings = how.settings(seed)
-    if faster:
-        settings |= {"eta": min(0.1, 2.5 * how.learning_rate), "max_depth": how.depth + 1}
     booster = xgboost.train(
-        settings,
+        how.settings(seed),
         known,
         how.rounds,
         evals=[(held_out, "held_out")],

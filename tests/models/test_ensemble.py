@@ -1,17 +1,21 @@
 """The cross-fitted ensemble: what it averages, and that its weights follow the evidence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from features.censoring import Outcome
 from features.errors import NotFittable
+from models import ensemble
 from models.cox import RidgeCox
-from models.ensemble import PRIOR, CrossFitted, _weigh
-from models.hazard import interval_edges, person_intervals
+from models.ensemble import PRIOR, CrossFitted, _weigh, spaced
+from models.hazard import BoostedHazard, interval_edges, person_intervals
 from tests.models.outcomes import sample_outcome
 
 TIMES = np.linspace(2.0, 60.0, 30)
 QUICK = CrossFitted(cox=RidgeCox(penalties=(1.0,), folds=3), folds=3, repeats=2)
+NO_ROUNDS = BoostedHazard(rounds=1, learning_rate=1e-9)
 
 
 def made(seed, *, patients, curved=False):
@@ -84,6 +88,71 @@ def test_a_constant_column_changes_nothing_that_a_patient_would_notice():
     padded = QUICK.fit(with_constant, strata, outcome).survival(with_constant, strata, TIMES)
     assert np.abs(plain - padded).max() < 0.1
     assert np.abs(plain - padded).mean() < 0.01
+
+
+def loss(found, outcome):
+    """Return minus the mean held-out log likelihood of a patient."""
+    rows = person_intervals(outcome, found.model.edges)
+    margin = found.held_out[rows.patient, rows.interval]
+    lost = rows.weight * (np.logaddexp(0.0, margin) - rows.event * margin)
+    return lost.sum() / len(outcome)
+
+
+def test_without_a_table_the_trees_are_those_of_the_table_where_nothing_is_sampled():
+    """Columns of few values, which xgboost bins as we do; missing ones among them."""
+    X, strata, outcome = made(9, patients=600, curved=True)
+    X = np.round(4.0 * X) / 4.0
+    X[np.random.default_rng(1).random(X.shape) < 0.1] = np.nan
+    on_table = replace(QUICK, free=BoostedHazard(depth=4, learning_rate=0.1, patience=15))
+    theirs = on_table.cross_fit(X, strata, outcome)
+    ours = replace(on_table, most_tabled=599).cross_fit(X, strata, outcome)
+    assert ours.model.chosen == theirs.model.chosen
+    assert len(ours.members) == len(theirs.members)
+    np.testing.assert_allclose(ours.held_out, theirs.held_out, atol=1e-5)
+    np.testing.assert_allclose(
+        ours.model.scores(X, strata, TIMES), theirs.model.scores(X, strata, TIMES), atol=1e-5
+    )
+    assert ours.model.trees.margins(X).std() > 0.1
+
+
+def test_without_a_table_the_default_hazards_are_as_likely():
+    X, strata, outcome = made(10, patients=1200, curved=True)
+    on_table = replace(QUICK, repeats=1)
+    theirs = on_table.cross_fit(X, strata, outcome)
+    ours = replace(on_table, most_tabled=1000).cross_fit(X, strata, outcome)
+    without_trees = replace(on_table, started=NO_ROUNDS, free=NO_ROUNDS).cross_fit(X, strata, outcome)
+    gained = loss(without_trees, outcome) - loss(theirs, outcome)
+    assert abs(loss(ours, outcome) - loss(theirs, outcome)) < 0.03 * gained
+
+
+def test_of_a_large_disease_some_patients_teach_the_cox_score(monkeypatch):
+    monkeypatch.setattr(ensemble, "MOST_FOR_COX", 300)
+    X, strata, outcome = made(11, patients=1500)
+    found = replace(QUICK, repeats=1).fit(X, strata, outcome)
+    truth = np.exp(-np.outer(np.array([0.02, 0.04])[strata] * np.exp(0.8 * X[:, 0]), TIMES))
+    assert np.abs(found.survival(X, strata, TIMES) - truth).mean() < 0.03
+
+
+def test_spaced_rows_keep_every_disease_and_its_share_of_events():
+    rng = np.random.default_rng(12)
+    strata = np.where(rng.random(5000) < 0.01, 1, 0)
+    outcome = Outcome(rng.exponential(size=5000), rng.random(5000) < np.array([0.3, 0.6])[strata])
+    rows = rng.random(5000) < 0.8
+    some = spaced(strata, outcome, rows, most=1000)
+    assert rows[some].all()
+    assert (np.diff(some) > 0).all()
+    np.testing.assert_array_equal(some[strata[some] == 1], np.flatnonzero(rows & (strata == 1)))
+    large, kept = rows & (strata == 0), some[strata[some] == 0]
+    assert 700 < len(kept) <= 1000
+    assert abs(outcome.event[kept].mean() - outcome.event[large].mean()) < 1e-3
+
+
+def test_one_event_among_many_is_kept():
+    event = np.arange(5000) == 4321
+    some = spaced(
+        np.zeros(5000, dtype=np.int64), Outcome(np.ones(5000), event), ~np.zeros(5000, bool), most=10
+    )
+    assert event[some].any()
 
 
 def test_fewer_events_than_folds_are_not_fittable():
