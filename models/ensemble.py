@@ -221,7 +221,7 @@ def require_events(strata: IntArray, outcome: Outcome, fewest: int) -> None:
 def spaced(strata: IntArray, outcome: Outcome, rows: BoolArray, *, most: int) -> IntArray:
     """Return the rows, in order; of a stratum with more than ``most``, evenly spaced ones.
 
-    Events and censored patients are spaced apart, so their shares stay and a stratum with any event keeps one.
+    Events and censorings are spaced apart: their shares stay, and a stratum with any event keeps one.
 
     >>> eight = Outcome(np.arange(1.0, 9.0), np.arange(8) % 2 == 1)
     >>> spaced(np.zeros(8, dtype=int), eight, np.ones(8, dtype=bool), most=4)
