@@ -137,5 +137,7 @@ def _metric(name: str) -> str:
 
 
 def _estimate(estimate: Mapping[str, float | None]) -> str:
+    if estimate["value"] is None:
+        return "cannot be judged"
     interval = "" if estimate["low"] is None else f" ({estimate['low']:.3f} to {estimate['high']:.3f})"
     return f"{estimate['value']:.4f}{interval}"

@@ -76,6 +76,7 @@ def evaluate_registered(
                 for endpoint, groups in found.items()
                 for group, metrics in groups.items()
                 for metric, e in metrics.items()
+                if e.value is not None
             }
         )
     return External(version, seen, found)

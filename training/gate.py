@@ -60,8 +60,13 @@ def _faults(name: str, found: EndpointEvaluation) -> Iterator[str]:
 
 
 def _compared(what: str, scores: Scores, metric: str, baseline: str, *, higher: bool) -> Iterator[str]:
-    """Name a metric that does not reach its baseline: at least as high, or truly lower."""
+    """Name a metric that does not reach its baseline: at least as high, or truly lower.
+
+    Where there is nothing to compare, as in a disease without a pair of patients, nothing is broken.
+    """
     ours, theirs = scores[MODEL][metric].value, scores[baseline][metric].value
+    if ours is None or theirs is None:
+        return
     if not (ours >= theirs if higher else ours < theirs):
         wanted = "below" if higher else "not below"
         yield f"{what}: {metric} {ours:.4f} is {wanted} {baseline}'s {theirs:.4f}"

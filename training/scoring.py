@@ -17,9 +17,12 @@ CALIBRATION_GROUPS = 5
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric with its 95 % bootstrap interval over patients, None where it has none."""
+    """A metric with its 95 % bootstrap interval over patients.
 
-    value: float
+    None where there is none: a concordance without a pair to compare has no value.
+    """
+
+    value: float | None
     low: float | None = None
     high: float | None = None
 
@@ -96,7 +99,7 @@ def _score_survival(survival: FloatArray, outcome: Outcome, scale: Scale) -> dic
         at = survival[:, scale.column(horizon)]
         fit = metrics.calibration(at, outcome, horizon=horizon, groups=CALIBRATION_GROUPS)
         ratio = resampled.observed_risk(outcome, horizon=horizon) / resampled.mean(1.0 - at)
-        found[f"ici_{horizon:g}"] = Estimate(fit.ici)
+        found[f"ici_{horizon:g}"] = _without_interval(fit.ici)
         found[f"observed_to_expected_{horizon:g}"] = _estimate(fit.observed_to_expected, ratio)
     return found
 
@@ -113,7 +116,7 @@ def _score_response(predicted: FloatArray, outcome: ResponseOutcome, scale: Scal
         found |= {
             f"{name}.auc": _estimate(metrics.harrell_c(probability, pairs), drawn),
             f"{name}.brier": _estimate(float(errors.mean()), resampled.mean(errors)),
-            f"{name}.ici": Estimate(fit.ici),
+            f"{name}.ici": _without_interval(fit.ici),
             f"{name}.observed_to_expected": _estimate(fit.observed_to_expected, ratio),
         }
     return found
@@ -138,7 +141,7 @@ def _score_competing(
         for horizon in scale.horizons:
             at = incidence[:, scale.column(horizon)]
             ratio = metrics.observed_incidence(outcome, cause, horizon) / float(at.mean())
-            found[f"{name}.observed_to_expected_{horizon:g}"] = Estimate(ratio)
+            found[f"{name}.observed_to_expected_{horizon:g}"] = _without_interval(ratio)
     return found
 
 
@@ -159,9 +162,13 @@ def _calibration_of_cause(
     )
 
 
+def _without_interval(value: float) -> Estimate:
+    return Estimate(value if np.isfinite(value) else None)
+
+
 def _estimate(value: float, drawn: FloatArray) -> Estimate:
     usable = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or len(usable) < len(drawn) / 2:
-        return Estimate(value)
+        return _without_interval(value)
     low, high = np.quantile(usable, [0.025, 0.975])
     return Estimate(value, float(low), float(high))
