@@ -40,9 +40,11 @@ class Rate:
         if not self._interval:
             return
         now, client = self._clock(), principal.client
-        full_at = max(now, self._full_at.get(client, now)) + self._interval * requests
-        if full_at - now > max(self._burst, self._interval * requests):
-            raise TooManyRequests(max(1, ceil(full_at - now - self._burst)))
+        asked = self._interval * requests
+        full_at = max(now, self._full_at.get(client, now)) + asked
+        over = full_at - now - max(self._burst, asked)
+        if over > 0.0:
+            raise TooManyRequests(ceil(over))
         self._full_at[client] = full_at
         if len(self._full_at) > MOST_CLIENTS:
             self._forget()

@@ -1,0 +1,199 @@
+"""The way out: which addresses the server may call, and how, so that nobody can make it call others.
+
+Requests may name addresses (a token's ``jku``, a CDS request's ``fhirServer``). Only those under an allowed
+prefix are called, over https, without redirects or proxies, and at the network address that was judged, so
+that a name cannot mean another machine a moment later. Private networks must be allowed as such; link-local
+ones, where clouds keep their metadata, never are.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+import orjson
+
+from features.errors import InvalidInput, Problem
+from serving.access.errors import AddressRefused
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+LARGEST_ANSWER = 262_144
+SECONDS = 5.0
+PORTS = {"https": 443, "http": 80}
+METADATA_ADDRESSES = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "fd00:ec2::254")))
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What may be called: addresses that begin with a prefix, at public machines or in these networks.
+
+    Plain http is for loopback only, and loopback only when its network is allowed.
+    """
+
+    prefixes: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def read(cls, setting: str) -> "Allowed":
+        """Read prefixes (https://ehr.example.org/fhir) and networks (10.20.0.0/16) from a setting.
+
+        Raises:
+            InvalidInput: naming every one that is neither.
+
+        """
+        parts = setting.replace(",", " ").split()
+        prefixes = [part for part in parts if "://" in part]
+        networks = {part: _network(part) for part in parts if "://" not in part}
+        wrong = [part for part in prefixes if _judged(part) is None]
+        wrong += [part for part, network in networks.items() if network is None]
+        if wrong:
+            expected = "expected https://HOST[:PORT]/PATH, or a network such as 10.20.0.0/16"
+            raise InvalidInput("addresses", [Problem(part, "cannot be allowed", expected) for part in wrong])
+        return cls(tuple(prefixes), tuple(network for network in networks.values() if network is not None))
+
+    def also(self, addresses: Iterable[str]) -> "Allowed":
+        """Return what also allows some addresses."""
+        return replace(self, prefixes=(*self.prefixes, *addresses))
+
+    def require(self, url: str) -> SplitResult:
+        """Return the parts of an address that begins with an allowed prefix.
+
+        Raises:
+            AddressRefused: for any other.
+
+        """
+        parts = _judged(url)
+        if parts is None or not any(_begins(parts, _judged(prefix)) for prefix in self.prefixes):
+            raise AddressRefused("this address is not among SALVAGE_ALLOWED_ADDRESSES")
+        return parts
+
+    def reaches(self, address: Address, *, scheme: str) -> bool:
+        """Tell whether a machine may be called."""
+        meant = _meant(address)
+        if meant.is_link_local or meant.is_multicast or meant.is_unspecified or meant in METADATA_ADDRESSES:
+            return False
+        if scheme == "http" and not meant.is_loopback:
+            return False
+        return meant.is_global or any(meant in network for network in self.networks)
+
+
+async def fetch_json(
+    url: str,
+    *,
+    allowed: Allowed,
+    headers: Mapping[str, str] | None = None,
+    largest: int = LARGEST_ANSWER,
+    seconds: float = SECONDS,
+) -> Any:
+    """Return what an allowed address answers to GET, as JSON; ``seconds`` is for all of it.
+
+    Raises:
+        AddressRefused: when it is not allowed or not there, redirects, or answers too much, late or no JSON.
+
+    """
+    parts = allowed.require(url)
+    try:
+        async with asyncio.timeout(seconds):
+            machine = await _machine(parts, allowed)
+            content = await _get(parts, machine, headers or {}, largest)
+        return orjson.loads(content)
+    except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL, orjson.JSONDecodeError) as error:
+        raise AddressRefused("an allowed address did not answer as it should") from error
+
+
+async def _machine(parts: SplitResult, allowed: Allowed) -> Address:
+    """Return the network address to connect to; a name that also stands for a forbidden one is refused."""
+    host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    machines = [ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in found]
+    if not machines or not all(allowed.reaches(machine, scheme=parts.scheme) for machine in machines):
+        raise AddressRefused("this address leads to a machine that may not be called")
+    return machines[0]
+
+
+async def _get(parts: SplitResult, machine: Address, headers: Mapping[str, str], largest: int) -> bytes:
+    """Ask one machine by its network address, as the host that the certificate must name."""
+    literal = f"[{machine}]" if machine.version == 6 else str(machine)
+    port = parts.port or PORTS[parts.scheme]
+    pinned = parts._replace(netloc=f"{literal}:{port}", fragment="").geturl()
+    sent = {"Accept": "application/json", **headers, "Accept-Encoding": "identity", "Host": parts.netloc}
+    host = {"sni_hostname": str(parts.hostname)}
+    async with (
+        httpx.AsyncClient(verify=_tls(), follow_redirects=False, trust_env=False, timeout=SECONDS) as client,
+        client.stream("GET", pinned, headers=sent, extensions=host) as response,
+    ):
+        if response.status_code != httpx.codes.OK or response.headers.get("content-encoding"):
+            raise AddressRefused("an allowed address did not answer as it should")
+        content = bytearray()
+        async for chunk in response.aiter_raw():
+            content += chunk
+            if len(content) > largest:
+                raise AddressRefused("an allowed address answered more than is read")
+    return bytes(content)
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is an address that could be allowed.
+
+    >>> [is_address(text) for text in ("https://ehr.example.org/fhir", "ehr.example.org", "https://a@b/")]
+    [True, False, False]
+    """
+    return _judged(text) is not None
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return what trusts the machine's own authorities, a hospital's among them, or SSL_CERT_FILE's."""
+    return ssl.create_default_context()
+
+
+def _judged(url: str) -> SplitResult | None:
+    """Return an address's parts when every reader of it would read the same; None otherwise."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    plain = url.isascii() and url.isprintable() and not any(sign in url for sign in " \\#")
+    steps = parts.path.lower().replace("%2e", ".").replace("%2f", "/").split("/")
+    if not plain or "@" in parts.netloc or parts.scheme not in PORTS or not parts.hostname or port == 0:
+        return None
+    return None if {".", ".."} & set(steps) else parts
+
+
+def _begins(parts: SplitResult, prefix: SplitResult | None) -> bool:
+    """Tell whether an address has the same origin as a prefix, and its path's first steps."""
+    if prefix is None or _origin(parts) != _origin(prefix):
+        return False
+    path, start = parts.path or "/", prefix.path or "/"
+    return path == start or path.startswith(start if start.endswith("/") else start + "/")
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
+    return parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme]
+
+
+def _meant(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 one stands for, where it does."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in TRANSLATED:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _network(text: str) -> Network | None:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        return None

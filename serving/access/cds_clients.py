@@ -1,0 +1,135 @@
+"""CDS clients: the electronic health records that call CDS Hooks, and the token that each call carries.
+
+Source: HL7 CDS Hooks 2.0, "Trusting CDS Clients"; the best practices' section on replay.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from serving.access.addresses import Allowed
+from serving.access.bearer import credentials, hold_back
+from serving.access.errors import Unauthenticated
+from serving.access.key_set import FetchedKeySet, KeySet, KeySource
+from serving.access.principal import DEMO, How, Principal, Scope
+from serving.access.rate import Rate
+from serving.access.signed_token import claims_of, header_of, issuer_of, name_in
+from serving.access.store import AccessStore
+
+ALGORITHMS = ("ES384", "RS384")
+TYPES = frozenset({"JWT"})
+LONGEST_LIFE_SECONDS = 3600
+SCOPES = frozenset({Scope.PREDICT, Scope.EXPLAIN})
+
+
+@dataclass(frozen=True)
+class CdsClient:
+    """A client that is trusted: its name in tokens, and its keys or the one address they are at.
+
+    ``algorithms`` are those it may sign with; with ``tenants``, only tokens of these are accepted.
+    """
+
+    issuer: str
+    jku: str | None = None
+    keys: Mapping[str, Any] | None = None
+    algorithms: tuple[str, ...] = ALGORITHMS
+    tenants: tuple[str, ...] = ()
+
+
+class CdsVerifier(Protocol):
+    """Whatever tells which CDS client calls."""
+
+    async def verify(self, authorization: str | None, url: str) -> Principal:
+        """Return which client calls a URL, from the request's Authorization header."""
+
+
+class CdsClients:
+    """Checks the tokens of the trusted clients; each is accepted once, whichever worker gets it.
+
+    ``public_url`` is where clients reach this service; without it, the address that was called stands.
+    """
+
+    def __init__(
+        self,
+        clients: tuple[CdsClient, ...],
+        *,
+        store: AccessStore,
+        allowed: Allowed,
+        rate: Rate,
+        public_url: str | None = None,
+    ) -> None:
+        allowed = allowed.also(client.jku for client in clients if client.jku)
+        self._clients = {client.issuer: (client, _keys_of(client, allowed)) for client in clients}
+        self._store = store
+        self._rate = rate
+        self._public_url = public_url
+
+    async def verify(self, authorization: str | None, url: str) -> Principal:
+        """Return which client calls a URL, from the request's Authorization header.
+
+        Raises:
+            Unauthenticated: when anything is missing or wrong, or the token was used before.
+            TooManyRequests: when this client calls too often.
+            AccessUnavailable: when the token cannot be checked.
+
+        """
+        began = time.monotonic()
+        try:
+            token = credentials((authorization or "").encode())
+            principal = await self._verified(token, self._called(url))
+        except Unauthenticated:
+            await hold_back(began)
+            raise
+        self._rate.take(principal)
+        return principal
+
+    async def _verified(self, token: bytes, called: str) -> Principal:
+        client, keys = self._clients.get(issuer_of(token), NOBODY)
+        header = header_of(token, algorithms=client.algorithms, types=TYPES)
+        kid = header.get("kid")
+        if not isinstance(kid, str) or header.get("jku", client.jku) != client.jku:
+            raise Unauthenticated
+        key = await keys.find(kid, header["alg"])
+        claims = claims_of(token, key, issuer=client.issuer, audience=called, required=("jti",))
+        _require_short_life(claims)
+        if client.tenants and claims.get("tenant") not in client.tenants:
+            raise Unauthenticated
+        await self._require_first_use(client, name_in(claims, "jti"), int(claims["exp"]))
+        return Principal(client.issuer, SCOPES, How.CDS_CLIENT)
+
+    async def _require_first_use(self, client: CdsClient, jti: str, expires_at: int) -> None:
+        first = await asyncio.to_thread(self._store.first_use, client.issuer, jti, expires_at=expires_at)
+        if not first:
+            raise Unauthenticated
+
+    def _called(self, url: str) -> str:
+        """Return the URL as the client knows it, without a query."""
+        parts = urlsplit(url)
+        if self._public_url is None:
+            return parts._replace(query="", fragment="").geturl()
+        return self._public_url.rstrip("/") + parts.path
+
+
+class OpenCdsClients:
+    """Lets everyone in, in the demo on loopback."""
+
+    async def verify(self, authorization: str | None, url: str) -> Principal:
+        """Return the demo's principal."""
+        return DEMO
+
+
+def _require_short_life(claims: Mapping[str, Any]) -> None:
+    if claims["exp"] - claims["iat"] > LONGEST_LIFE_SECONDS:
+        raise Unauthenticated
+
+
+def _keys_of(client: CdsClient, allowed: Allowed) -> KeySource:
+    if client.jku is not None:
+        return FetchedKeySet(client.jku, allowed=allowed)
+    return KeySet(client.keys)
+
+
+NOBODY: tuple[CdsClient, KeySource] = (CdsClient(""), KeySet({}))

@@ -1,0 +1,98 @@
+"""Signed tokens (JWT, RFC 7519): what is checked of each, whoever issued it (RFC 8725)."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jwt
+
+from serving.access.errors import Unauthenticated
+
+LEEWAY_SECONDS = 30
+LONGEST_NAME = 200
+MALFORMED = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+
+
+def header_of(
+    token: bytes, *, algorithms: Collection[str], types: Collection[str | None]
+) -> Mapping[str, Any]:
+    """Return the header of a token, not verified yet.
+
+    Raises:
+        Unauthenticated: when it is no token, or of another algorithm or type.
+
+    """
+    try:
+        header = jwt.get_unverified_header(token)
+    except MALFORMED:
+        raise Unauthenticated from None
+    typ = header.get("typ")
+    known = typ.upper() if isinstance(typ, str) else typ
+    if header.get("alg") not in algorithms or known not in types:
+        raise Unauthenticated
+    return header
+
+
+def issuer_of(token: bytes) -> str:
+    """Return who a token says to be from, not verified yet; it only chooses what to verify with.
+
+    Raises:
+        Unauthenticated: when it does not say.
+
+    """
+    try:
+        issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
+    except MALFORMED:
+        raise Unauthenticated from None
+    if not isinstance(issuer, str):
+        raise Unauthenticated
+    return issuer
+
+
+def claims_of(
+    token: bytes, key: jwt.PyJWK | None, *, issuer: str, audience: str, required: Collection[str] = ()
+) -> Mapping[str, Any]:
+    """Return a token's claims, verified: signature, issuer, audience, and that its time is now.
+
+    ``exp`` and ``iat`` must be there, beside what else is ``required``; ``nbf`` counts where it is there.
+
+    Raises:
+        Unauthenticated: when anything is missing or wrong.
+
+    """
+    if key is None:
+        raise Unauthenticated
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=[key.algorithm_name],
+            issuer=issuer,
+            audience=audience,
+            leeway=LEEWAY_SECONDS,
+            options={
+                "require": ["exp", "iat", "iss", "aud", *required],
+                "enforce_minimum_key_length": True,
+            },
+        )
+    except MALFORMED:
+        raise Unauthenticated from None
+    if not all(_is_number(claims.get(name, 0)) for name in ("exp", "iat", "nbf")):
+        raise Unauthenticated
+    return claims
+
+
+def name_in(claims: Mapping[str, Any], *names: str) -> str:
+    """Return the first of some claims that is there: a text that names somebody.
+
+    Raises:
+        Unauthenticated: when none is there, or it is no printable text of reasonable length.
+
+    """
+    said = next((claims[name] for name in names if claims.get(name)), None)
+    if not isinstance(said, str) or len(said) > LONGEST_NAME or not said.isprintable():
+        raise Unauthenticated
+    return said
+
+
+def _is_number(said: object) -> bool:
+    return isinstance(said, int | float) and not isinstance(said, bool)

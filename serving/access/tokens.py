@@ -1,0 +1,58 @@
+"""Tokens of an identity provider (OpenID Connect, OAuth 2.0), checked with the keys it publishes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.access.errors import Unauthenticated
+from serving.access.key_set import KeySource
+from serving.access.principal import How, Principal, Scope
+from serving.access.signed_token import claims_of, header_of, name_in
+
+ALGORITHMS = frozenset({"RS256", "RS384", "ES256", "ES384", "EdDSA"})
+TYPES = frozenset({None, "JWT", "AT+JWT"})
+SCOPES: Mapping[str, Scope] = {scope.value: scope for scope in Scope}
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """The identity provider: its name in tokens, the name it calls this service by, where its keys are."""
+
+    issuer: str
+    audience: str
+    jwks: str
+
+
+class Tokens:
+    """Checks tokens of one identity provider."""
+
+    def __init__(self, issuer: Issuer, keys: KeySource) -> None:
+        self._issuer = issuer
+        self._keys = keys
+
+    async def verify(self, token: bytes) -> Principal:
+        """Return whose token it is: its client, or else its subject.
+
+        Raises:
+            Unauthenticated: when anything about it is wrong.
+            AccessUnavailable: when the provider's keys cannot be had.
+
+        """
+        header = header_of(token, algorithms=ALGORITHMS, types=TYPES)
+        kid = header.get("kid")
+        if kid is not None and not isinstance(kid, str):
+            raise Unauthenticated
+        key = await self._keys.find(kid, header["alg"])
+        claims = claims_of(token, key, issuer=self._issuer.issuer, audience=self._issuer.audience)
+        return Principal(name_in(claims, "client_id", "azp", "sub"), scopes_in(claims), How.TOKEN)
+
+
+def scopes_in(claims: Mapping[str, Any]) -> frozenset[Scope]:
+    """Return the scopes of ours in ``scope`` or ``scp``, a text with blanks or a list; others mean nothing.
+
+    >>> sorted(scopes_in({"scope": "openid predict audit:read"}))
+    [<Scope.AUDIT_READ: 'audit:read'>, <Scope.PREDICT: 'predict'>]
+    """
+    said = claims.get("scope", claims.get("scp", ""))
+    names = said.split() if isinstance(said, str) else said if isinstance(said, list) else []
+    return frozenset(SCOPES[name] for name in names if isinstance(name, str) and name in SCOPES)

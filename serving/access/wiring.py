@@ -1,0 +1,53 @@
+"""Access, wired: settings in; the gate, the CDS clients and their store out."""
+
+from dataclasses import dataclass
+
+from features.errors import InvalidInput
+from serving.access.cds_clients import CdsClients, CdsVerifier, OpenCdsClients
+from serving.access.gate import Gate, OpenGate
+from serving.access.key_set import FetchedKeySet
+from serving.access.keys import KeyRing
+from serving.access.rate import Rate
+from serving.access.settings import AccessSettings
+from serving.access.store import AccessStore
+from serving.access.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the routes ask who may pass; ``store`` is to be closed at the end."""
+
+    gate: Gate
+    cds_clients: CdsVerifier
+    store: AccessStore
+
+
+def open_access(settings: AccessSettings, *, host: str, workers: int = 1) -> Access:
+    """Return access for one of the workers of a server that listens on a host; nothing is read yet.
+
+    Raises:
+        InvalidInput: when these settings forbid to listen there.
+
+    """
+    problems = settings.problems(host=host)
+    if problems:
+        raise InvalidInput("settings", problems)
+    store = AccessStore(settings.store)
+    if settings.off:
+        return Access(OpenGate(), OpenCdsClients(), store)
+    rate = Rate(settings.rate, workers=workers)
+    clients = CdsClients(
+        settings.cds_clients,
+        store=store,
+        allowed=settings.allowed,
+        rate=rate,
+        public_url=settings.public_url,
+    )
+    return Access(Gate(keys=KeyRing(store), tokens=_tokens(settings), rate=rate), clients, store)
+
+
+def _tokens(settings: AccessSettings) -> Tokens | None:
+    if settings.oidc is None:
+        return None
+    allowed = settings.allowed.also([settings.oidc.jwks])
+    return Tokens(settings.oidc, FetchedKeySet(settings.oidc.jwks, allowed=allowed))
