@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from features.errors import InvalidInput, NotFound, Problem
@@ -44,9 +45,11 @@ def list_keys() -> None:
     """List every key ever made; none can be read back."""
     table = Table("id", "name", "scopes", "made", "expires", "state")
     now = time.time()
-    for key in _store().keys():
+    for key in _store().every_key():
         scopes = ", ".join(sorted(key.scopes))
-        table.add_row(key.id, key.name, scopes, _day(key.created_at), _day(key.expires_at), _state(key, now))
+        table.add_row(
+            key.id, escape(key.name), scopes, _day(key.created_at), _day(key.expires_at), _state(key, now)
+        )
     Console().print(table)
 
 

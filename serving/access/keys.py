@@ -84,7 +84,7 @@ class KeyRing:
 
     async def _read(self) -> None:
         began = self._clock()
-        found = await asyncio.to_thread(self._store.keys)
+        found = await asyncio.to_thread(self._store.every_key)
         self._held = {key.id.encode(): _held(key) for key in found}
         self._read_at = began
 

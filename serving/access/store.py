@@ -102,7 +102,7 @@ class AccessStore:
         with self._transaction() as connection:
             connection.execute(insert(API_KEYS), row)
 
-    def keys(self) -> list[ApiKey]:
+    def every_key(self) -> list[ApiKey]:
         """Return every key ever made, the oldest first."""
         with self._transaction() as connection:
             found = connection.execute(select(API_KEYS).order_by(API_KEYS.c.created_at, API_KEYS.c.id))
