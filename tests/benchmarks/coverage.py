@@ -28,8 +28,8 @@ from features.endpoints import overall_survival
 from features.protocol import load_protocol
 from features.simulation.simulate import Simulated, simulate
 from models.bundle import strata
-from models.conformal import calibrated_chance, survival_lower_bound
-from models.curves import IntArray
+from models.conformal import SurvivalBounds
+from models.curves import IntArray, supported_until
 from models.endpoint import CrossFit, probabilities
 from models.ensemble import CrossFitted
 from models.hazard import HazardModel
@@ -303,21 +303,22 @@ def measured(truth: Truth | Salvage, patients: int, *, seed: int) -> dict[str, f
         "coverage": inside(sample.truth, low, high),
         "everything": inside(sample.own, low, high),
         "width": float((high - low).mean()),
-        "lived": outlived(fit, sample),
-    }
+    } | outlived(fit, sample)
 
 
 def inside(truth: FloatArray, low: FloatArray, high: FloatArray) -> float:
     return float(((truth >= low) & (truth <= high)).mean())
 
 
-def outlived(fit: CrossFit[HazardModel], sample: Sample) -> float:
-    """Return the share of new patients who live at least as long as their bound."""
-    months = np.linspace(0.25, float(sample.outcome.duration.max()), 400)
-    held_out = fit.model.probabilities(fit.held_out, months)[:, 0]
-    chance = calibrated_chance(held_out, months, sample.outcome, level=LEVEL)
-    curves = probabilities(fit.model, sample.asked, sample.asked_strata, months)[:, 0]
-    return float((sample.event >= survival_lower_bound(curves, months, chance=chance)).mean())
+def outlived(fit: CrossFit[HazardModel], sample: Sample) -> dict[str, float]:
+    """Return the share of new patients who live at least as long as their bound; nothing without bounds."""
+    followed = [sample.outcome.take(sample.strata == at) for at in range(int(sample.strata.max()) + 1)]
+    limits = tuple(supported_until(outcome) for outcome in followed)
+    bounds = SurvivalBounds.fit(fit, sample.strata, sample.outcome, limits=limits, level=LEVEL)
+    if bounds is None:
+        return {}
+    bound = bounds.bound(fit.model, sample.asked, sample.asked_strata)
+    return {"lived": float((sample.event >= bound).mean())}
 
 
 def figures(truths: Sequence[Truth | Salvage], sizes: Sequence[int], cohorts: int) -> dict[str, float]:
@@ -336,7 +337,8 @@ def figures(truths: Sequence[Truth | Salvage], sizes: Sequence[int], cohorts: in
 
 
 def mean(each: list[dict[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+    names = dict.fromkeys(name for one in each for name in one)
+    return {name: float(np.mean([one[name] for one in each if name in one])) for name in names}
 
 
 if __name__ == "__main__":
