@@ -30,7 +30,7 @@ from features.simulation.simulate import Simulated, simulate
 from models.bundle import strata
 from models.conformal import SurvivalBounds
 from models.curves import IntArray, supported_until
-from models.endpoint import CrossFit, probabilities
+from models.endpoint import CrossFit
 from models.ensemble import CrossFitted
 from models.hazard import HazardModel
 from models.uncertainty import Intervals
