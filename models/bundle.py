@@ -267,18 +267,17 @@ def bundle_hash(folder: Path) -> str:
     return sha256((folder / MANIFEST).read_bytes())
 
 
-def strata(cohort: Cohort, diseases: tuple[str, ...]) -> IntArray:
-    """Return each patient's disease as its position among the protocol's diseases."""
-    return np.array([diseases.index(str(disease)) for disease in cohort.text("disease")], dtype=np.int64)
+def read_manifest(folder: Path, *, expected_hash: str | None = None) -> bytes:
+    """Return a bundle's manifest, an object that states its files.
 
+    Raises:
+        BundleRefused: when it cannot be read, or has another hash than expected.
 
-def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
-    """Read each file once; what is verified is what is used."""
+    """
     try:
         manifest = (folder / MANIFEST).read_bytes()
-        stated = json.loads(manifest)
-        declared: dict[str, str] = dict(stated["files"].items())
-    except (AttributeError, OSError, ValueError, KeyError, TypeError) as error:
+        dict(json.loads(manifest)["files"].items())
+    except (AttributeError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleRefused(
             f"{folder.name}: {MANIFEST} is missing or unreadable; restore the bundle"
         ) from error
@@ -286,6 +285,18 @@ def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
         raise BundleRefused(
             f"{folder.name}: {MANIFEST} is not the one that was registered; restore the bundle"
         )
+    return manifest
+
+
+def strata(cohort: Cohort, diseases: tuple[str, ...]) -> IntArray:
+    """Return each patient's disease as its position among the protocol's diseases."""
+    return np.array([diseases.index(str(disease)) for disease in cohort.text("disease")], dtype=np.int64)
+
+
+def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
+    """Read each file once; what is verified is what is used."""
+    stated = json.loads(read_manifest(folder, expected_hash=expected_hash))
+    declared: dict[str, str] = dict(stated["files"])
     if stated.get("format") != FORMAT:
         raise BundleRefused(
             f"{folder.name}: format {stated.get('format')} is not {FORMAT}; train the model again"

@@ -1,6 +1,7 @@
 """The shelf: bundles published for serving, one folder a version, and which of them is the champion.
 
     <root>/<model>/<version>/          the bundle's files
+    <root>/<model>/<version>.sig       the publisher's signature of its manifest
     <root>/<model>/champion.json       {"version": ..., "bundle": hash}
 
 Whatever serves reads this folder and nothing else; the registry publishes to it. A version is complete
@@ -17,9 +18,11 @@ from pathlib import Path
 
 from features.errors import BundleRefused, NoChampion, NotFound
 from features.fingerprint import canonical_json
-from models.bundle import bundle_hash
+from models.bundle import bundle_hash, read_manifest
+from models.signature import Keys, verify
 
 CHAMPION = "champion.json"
+SIGNATURE = ".sig"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,80}")
 UNREADABLE = "{name}: champion.json cannot be read; run: salvage models promote {name} VERSION"
 VERSION = re.compile(r"[0-9]{1,9}")
@@ -37,12 +40,13 @@ class Shelved:
 
 @dataclass(frozen=True)
 class Shelf:
-    """A folder of published bundles."""
+    """A folder of published bundles; without ``keys``, they lie in the folder that the shelf is in."""
 
     root: Path
+    keys: Keys | None = None
 
     def publish(self, name: str, version: str, bundle: Path) -> Shelved:
-        """Copy a bundle onto the shelf; publishing the same bundle again changes nothing.
+        """Copy a bundle onto the shelf and sign it; publishing the same bundle again changes nothing.
 
         Raises:
             BundleRefused: when another bundle already stands under this version.
@@ -55,7 +59,7 @@ class Shelf:
         except OSError as error:
             raise BundleRefused(f"{bundle.name} holds no bundle") from error
         if place.exists():
-            return _same(shelved)
+            return self._signed(_same(shelved))
         arriving = self.root / name / f".arriving-{uuid.uuid4().hex}"
         shutil.copytree(bundle, arriving)
         for path in (*arriving.iterdir(), arriving):
@@ -64,19 +68,37 @@ class Shelf:
             arriving.rename(place)
         except OSError:  # another publisher was faster
             shutil.rmtree(arriving)
-            return _same(shelved)
-        _sync(place.parent)
-        return shelved
+            return self._signed(_same(shelved))
+        return self._signed(shelved)
 
     def promote(self, name: str, version: str) -> Shelved:
-        """Make a published version the champion, in one step that a reader never sees half done."""
+        """Make a published version the champion, in one step that a reader never sees half done.
+
+        Raises:
+            NotFound: when it is not on the shelf.
+            BundleRefused: when no trusted key signed it.
+
+        """
         shelved = self.find(name, version)
-        pointer = self.root / name / f".champion-{uuid.uuid4().hex}"
-        pointer.write_bytes(canonical_json({"version": version, "bundle": shelved.bundle}))
-        _sync(pointer)
-        pointer.replace(self.root / name / CHAMPION)
-        _sync(self.root / name)
+        self.require_signed(shelved)
+        _write(self.root / name / CHAMPION, canonical_json({"version": version, "bundle": shelved.bundle}))
         return shelved
+
+    def require_signed(self, shelved: Shelved) -> None:
+        """Check that a trusted key signed a version's manifest, and that it is the one that was published.
+
+        Raises:
+            BundleRefused: when it is not.
+
+        """
+        manifest = read_manifest(shelved.folder, expected_hash=shelved.bundle)
+        name = f"{shelved.name} {shelved.version}"
+        try:
+            signature = _signature(shelved).read_bytes()
+        except OSError as error:
+            remedy = f"run on the training host: salvage models promote {name}"
+            raise BundleRefused(f"{name}: it is not signed; {remedy}") from error
+        verify(manifest, signature, trusted=self._keys.trusted_keys(), name=name)
 
     def names(self) -> tuple[str, ...]:
         """Return the models that have a champion."""
@@ -120,6 +142,14 @@ class Shelf:
             raise NotFound(f"no version {version} of model {name} on the shelf")
         return Shelved(name, version, bundle_hash(folder), folder)
 
+    @property
+    def _keys(self) -> Keys:
+        return self.keys or Keys.from_environment({}, home=self.root.parent)
+
+    def _signed(self, shelved: Shelved) -> Shelved:
+        _write(_signature(shelved), self._keys.sign(read_manifest(shelved.folder)))
+        return shelved
+
     def _require_names(self, name: str, version: str) -> None:
         if not (NAME.fullmatch(name) and VERSION.fullmatch(version)):
             raise NotFound(f"{name} {version} is not a model name and version")
@@ -132,6 +162,19 @@ def _same(shelved: Shelved) -> Shelved:
             f"{shelved.name} {shelved.version} is already published with another bundle; register a new one"
         )
     return shelved
+
+
+def _signature(shelved: Shelved) -> Path:
+    return shelved.folder.with_name(f"{shelved.version}{SIGNATURE}")
+
+
+def _write(place: Path, content: bytes) -> None:
+    """Write a file in one step, durably."""
+    arriving = place.with_name(f".{place.name}-{uuid.uuid4().hex}")
+    arriving.write_bytes(content)
+    _sync(arriving)
+    arriving.replace(place)
+    _sync(place.parent)
 
 
 def _sync(path: Path) -> None:

@@ -38,13 +38,14 @@ class Champions:
             NotFound: for an unknown name.
             NoChampion: when nothing is promoted.
             InvalidRequest: when several models are served and none was named.
-            BundleRefused: when the bundle's files are not those that were promoted.
+            BundleRefused: when the bundle's files are not those that were promoted, or nobody trusted signed.
 
         """
         shelved = self._shelf.champion(name if name is not None else self._only())
         with self._lock:
             held = self._held.get(shelved.name)
             if held is None or held[0] != shelved:
+                self._shelf.require_signed(shelved)
                 held = (shelved, _load(shelved))
                 self._held[shelved.name] = held
             return held[1]

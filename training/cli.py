@@ -16,6 +16,7 @@ from features.sources.anywhere import build_from
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe, recipe_names
 from models.registry.settings import RegistrySettings
+from models.signature import Keys
 from training import display
 from training.scope import select
 
@@ -238,6 +239,26 @@ def promote(name: str, version: str) -> None:
 
     promote_version(name, version, settings=RegistrySettings.from_environment(os.environ))
     console.print(f"{name} {version} is champion")
+
+
+@models.command("key")
+def show_key() -> None:
+    """Print the public key that this host signs its bundles with; servers trust it or not."""
+    typer.echo(_keys().public())
+
+
+@models.command("trust")
+def trust_key(
+    key: str, remark: Annotated[str, typer.Option(help="Whose key it is, for the list's readers.")] = ""
+) -> None:
+    """Let this server load bundles that another host signed; compare the key with that host's own word."""
+    keys = _keys()
+    keys.trust(key, remark)
+    console.print(f"trusted, in {keys.trusted}")
+
+
+def _keys() -> Keys:
+    return Keys.from_environment(os.environ, home=RegistrySettings.from_environment(os.environ).home)
 
 
 def _require_folder(out: Path) -> None:

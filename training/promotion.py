@@ -16,7 +16,7 @@ def promote_version(name: str, version: str, *, settings: RegistrySettings) -> N
         BundleRefused: when what the registry holds is no bundle, or another one is published already.
 
     """
-    registry, shelf = Registry.open(settings), Shelf(settings.shelf)
+    registry, shelf = Registry.open(settings), Shelf(settings.shelf, settings.keys)
     with tempfile.TemporaryDirectory() as scratch:
         shelf.publish(name, version, registry.download(name, version, Path(scratch)))
     registry.promote(name, version)

@@ -103,7 +103,7 @@ def _register(
         tags = {"bundle": digest, "evidence": bundle.evidence, "cohort": bundle.cohort_fingerprint}
         tags["gate"] = "passed" if verdict.passed else "; ".join(verdict.failures)
         run.log_tags(tags)
-        registry, shelf = Registry.open(settings), Shelf(settings.shelf)
+        registry, shelf = Registry.open(settings), Shelf(settings.shelf, settings.keys)
         version = registry.register(name, address, run_id=run.id, tags=tags)
         shelf.publish(name, version, folder)
         if verdict.passed:

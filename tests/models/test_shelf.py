@@ -114,7 +114,7 @@ def test_a_reader_never_sees_a_pointer_half_written(shelf, written, other):
         seen.add(shelf.champion(NAME))
     thread.join()
     assert seen <= expected
-    assert {path.name for path in (shelf.root / NAME).iterdir()} == {"1", "2", CHAMPION}
+    assert {path.name for path in (shelf.root / NAME).iterdir()} == {"1", "1.sig", "2", "2.sig", CHAMPION}
 
 
 def test_several_models_stand_side_by_side(shelf, written, other):

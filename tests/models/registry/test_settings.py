@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from models.registry.settings import RegistrySettings
+from models.signature import Keys
 
 
 def test_an_empty_environment_keeps_everything_under_var():
     settings = RegistrySettings.from_environment({})
     home = Path.cwd() / "var"
-    assert settings == RegistrySettings(home, f"sqlite:///{home / 'mlflow.db'}", None)
+    keys = Keys(home / "signing.key", home / "trusted-keys")
+    assert settings == RegistrySettings(home, f"sqlite:///{home / 'mlflow.db'}", None, keys)
     assert settings.artifacts == home / "artifacts"
     assert settings.shelf == home / "shelf"
 
