@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -104,34 +104,47 @@ async def fetch_json(
     parts = allowed.require(url)
     try:
         async with asyncio.timeout(seconds):
-            machine = await _machine(parts, allowed)
-            content = await _get(parts, machine, headers or {}, largest)
+            machines = await _machines(parts, allowed)
+            content = await _get(parts, machines, headers or {}, largest)
         return orjson.loads(content)
     except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL, orjson.JSONDecodeError) as error:
         raise AddressRefused("an allowed address did not answer as it should") from error
 
 
-async def _machine(parts: SplitResult, allowed: Allowed) -> Address:
-    """Return the network address to connect to; a name that also stands for a forbidden one is refused."""
+async def _machines(parts: SplitResult, allowed: Allowed) -> list[Address]:
+    """Return the network addresses of a host; a name that also stands for a forbidden one is refused."""
     host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     machines = [ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in found]
-    if not machines or not all(allowed.reaches(machine, scheme=parts.scheme) for machine in machines):
+    if not all(allowed.reaches(machine, scheme=parts.scheme) for machine in machines):
         raise AddressRefused("this address leads to a machine that may not be called")
-    return machines[0]
+    return machines
 
 
-async def _get(parts: SplitResult, machine: Address, headers: Mapping[str, str], largest: int) -> bytes:
-    """Ask one machine by its network address, as the host that the certificate must name."""
+async def _get(
+    parts: SplitResult, machines: Sequence[Address], headers: Mapping[str, str], largest: int
+) -> bytes:
+    """Ask the first machine that can be reached."""
+    async with httpx.AsyncClient(
+        verify=_tls(), follow_redirects=False, trust_env=False, timeout=SECONDS
+    ) as client:
+        for machine in machines:
+            try:
+                return await _ask(client, parts, machine, headers, largest)
+            except httpx.ConnectError:
+                continue
+    raise AddressRefused("an allowed address cannot be reached")
+
+
+async def _ask(
+    client: httpx.AsyncClient, parts: SplitResult, machine: Address, headers: Mapping[str, str], largest: int
+) -> bytes:
+    """Ask one machine by its network address, as the host that its certificate must name."""
     literal = f"[{machine}]" if machine.version == 6 else str(machine)
-    port = parts.port or PORTS[parts.scheme]
-    pinned = parts._replace(netloc=f"{literal}:{port}", fragment="").geturl()
+    pinned = parts._replace(netloc=f"{literal}:{parts.port or PORTS[parts.scheme]}").geturl()
     sent = {"Accept": "application/json", **headers, "Accept-Encoding": "identity", "Host": parts.netloc}
     host = {"sni_hostname": str(parts.hostname)}
-    async with (
-        httpx.AsyncClient(verify=_tls(), follow_redirects=False, trust_env=False, timeout=SECONDS) as client,
-        client.stream("GET", pinned, headers=sent, extensions=host) as response,
-    ):
+    async with client.stream("GET", pinned, headers=sent, extensions=host) as response:
         if response.status_code != httpx.codes.OK or response.headers.get("content-encoding"):
             raise AddressRefused("an allowed address did not answer as it should")
         content = bytearray()
