@@ -13,7 +13,9 @@ SalvageError
 ├── BundleRefused             a model file is not what its manifest says
 ├── NotExplained              contributions do not add up to their prediction
 ├── NoChampion                no model has been promoted yet
-└── RecordNotWritten          the audit record could not be made durable
+├── RecordNotWritten          the audit record could not be made durable
+├── TooBusy                   more waits to be put on record than the queue holds
+└── KeyReused                 an idempotency key came again with another request
 """
 
 from collections.abc import Iterable
@@ -102,3 +104,11 @@ class NoChampion(SalvageError):
 
 class RecordNotWritten(SalvageError):
     """The audit record could not be made durable, so no prediction may leave."""
+
+
+class TooBusy(SalvageError):
+    """The queue of what waits to be put on record is full; nothing was done, and asking again is safe."""
+
+
+class KeyReused(SalvageError):
+    """An idempotency key stands for one request, and came again with another."""

@@ -1,4 +1,4 @@
-"""The audit store: what was answered, durable before the answer leaves, never changed afterwards."""
+"""The audit store of version 0.1, until the server writes through the sequencer."""
 
 import hashlib
 import sqlite3

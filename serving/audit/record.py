@@ -83,6 +83,14 @@ class Receipt:
     repeated: bool = False
 
 
+@dataclass(frozen=True)
+class Head:
+    """The tree over the whole record: how many entries it has, and its RFC 6962 root in hex."""
+
+    size: int
+    root_hash: str
+
+
 def body_of(draft: Draft, *, seq: int, salt: bytes | None) -> bytes:
     """Return an entry's body: one JSON object, keys sorted."""
     commitment = None

@@ -1,0 +1,194 @@
+"""A batch: what one transaction puts on record, worked out before a row is written.
+
+Groups of drafts come in; each stands or falls as a whole and none takes another with it. The result is rows,
+and for each group its receipts or the error its caller is to see.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from features.errors import KeyReused, RecordNotWritten, SalvageError
+from serving.audit.merkle import Frontier, leaf_hash
+from serving.audit.record import Draft, Receipt, Repeatable, body_of
+
+ERASED = "erased"
+DAY_SECONDS = 86400
+Outcome = tuple[Receipt, ...] | SalvageError
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Salted:
+    """A draft with the salt of its content."""
+
+    draft: Draft
+    salt: bytes | None
+
+
+Group = Sequence[Salted]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an entry stands, as far as a receipt says it."""
+
+    id: str
+    seq: int
+    at: str
+    leaf_hash: str
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What an idempotency key stands for until it lapses, in seconds since 1970."""
+
+    fingerprint: str
+    lapses: int
+    entry: Standing
+
+
+Key = tuple[str, str]
+
+
+@dataclass
+class Rows:
+    """Rows to insert, and the ids whose contents are to be erased."""
+
+    entries: list[Row] = field(default_factory=list)
+    contents: list[Row] = field(default_factory=list)
+    repeats: list[Row] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
+    leaves: list[bytes] = field(default_factory=list)
+    known: dict[Key, Repeat] = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
+
+    def add(self, other: "Rows") -> None:
+        """Take over another's rows."""
+        self.entries += other.entries
+        self.contents += other.contents
+        self.repeats += other.repeats
+        self.erased += other.erased
+        self.leaves += other.leaves
+        self.known |= other.known
+        self.ids |= other.ids
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of a transaction, the tree after it, and what each group's caller is told."""
+
+    rows: Rows
+    frontier: Frontier
+    outcomes: list[Outcome]
+
+
+def plan(
+    groups: Sequence[Group], *, frontier: Frontier, taken: set[str], known: Mapping[Key, Repeat]
+) -> Batch:
+    """Work out a batch over a tree, given the ids on record already and the idempotency keys in force."""
+    rows = Rows(known=dict(known), ids=set(taken))
+    planned = [_planned(group, frontier.size, rows) for group in groups]
+    grown = frontier.grown(rows.leaves)
+    root = grown.root.hex()
+    return Batch(rows, grown, [_outcome(one, grown.size, root) for one in planned])
+
+
+_Planned = list[tuple[Standing, bool]] | SalvageError
+
+
+def _planned(group: Group, size: int, rows: Rows) -> _Planned:
+    """Add a group's rows, or none of them and say why."""
+    mine = Rows()
+    try:
+        found = [_place(one, size + len(rows.leaves) + len(mine.leaves) + 1, rows, mine) for one in group]
+    except SalvageError as error:
+        return error
+    except (TypeError, ValueError) as error:
+        return RecordNotWritten(f"the record cannot be encoded: {error}")
+    rows.add(mine)
+    return found
+
+
+def _place(salted: Salted, seq: int, rows: Rows, mine: Rows) -> tuple[Standing, bool]:
+    """Return where a draft stands, and whether it stood there before."""
+    draft = salted.draft
+    _refuse_nul(draft)
+    if draft.repeatable is not None:
+        earlier = _earlier(draft, draft.repeatable, mine.known, rows.known)
+        if earlier is not None:
+            return earlier, True
+    if draft.id in rows.ids or draft.id in mine.ids:
+        raise RecordNotWritten(f"the id {draft.id} is on record already")
+    body = body_of(draft, seq=seq, salt=salted.salt)
+    leaf = leaf_hash(body)
+    standing = Standing(draft.id, seq, draft.at, leaf.hex())
+    mine.ids.add(draft.id)
+    mine.leaves.append(leaf)
+    mine.entries.append((seq, draft.id, draft.at, draft.kind, body, leaf.hex(), draft.subject))
+    if draft.content is not None:
+        mine.contents.append((seq, salted.salt, draft.content))
+    if draft.repeatable is not None:
+        _remember(draft.repeatable, standing, mine)
+    if draft.kind == ERASED:
+        mine.erased += draft.facts["ids"]
+    return standing, False
+
+
+def _refuse_nul(draft: Draft) -> None:
+    """Refuse the one character that no PostgreSQL text holds, before it fails everybody's transaction."""
+    asked = draft.repeatable
+    texts = [draft.id, draft.at, draft.kind, draft.subject or ""]
+    texts += [asked.client, asked.key, asked.fingerprint] if asked else []
+    if "\x00" in "".join(texts):
+        raise ValueError("a NUL character")
+
+
+def _earlier(draft: Draft, asked: Repeatable, *known: Mapping[Key, Repeat]) -> Standing | None:
+    """Return where the same request was put on record before.
+
+    Raises:
+        KeyReused: when the key came with another request.
+
+    """
+    key = asked.client, asked.key
+    repeat = next((one[key] for one in known if key in one), None)
+    if repeat is None or repeat.lapses <= seconds(draft.at):
+        return None
+    if repeat.fingerprint != asked.fingerprint:
+        raise KeyReused("this idempotency key was sent with another request; use a new one")
+    return repeat.entry
+
+
+def _remember(asked: Repeatable, standing: Standing, mine: Rows) -> None:
+    lapses = seconds(standing.at) + DAY_SECONDS
+    mine.known[asked.client, asked.key] = Repeat(asked.fingerprint, lapses, standing)
+    row = (asked.client, asked.key, asked.fingerprint, standing.seq, lapses)
+    mine.repeats.append((*row, repeat_hash(row)))
+
+
+def _outcome(planned: _Planned, size: int, root: str) -> Outcome:
+    if isinstance(planned, SalvageError):
+        return planned
+    return tuple(
+        Receipt(one.id, one.seq, one.at, one.leaf_hash, size, root, repeated) for one, repeated in planned
+    )
+
+
+def repeat_hash(row: Row) -> str:
+    """Return the SHA-256 of an idempotency key's row, which no entry's hash covers."""
+    return hashlib.sha256(orjson.dumps(row)).hexdigest()
+
+
+def seconds(at: str) -> int:
+    """Return a time stamp in seconds since 1970."""
+    return int(datetime.fromisoformat(at).timestamp())
+
+
+def salted(drafts: Sequence[Draft], new_salt: Callable[[], bytes]) -> Group:
+    """Return drafts, each with a salt of its own where it has content."""
+    return [Salted(draft, None if draft.content is None else new_salt()) for draft in drafts]

@@ -1,0 +1,261 @@
+"""The sequencer: whatever waits is put on record in one transaction, so that many share one sync of the disk.
+
+One thread takes all that has gathered while the last transaction was synced. Nothing waits for company: an
+entry that comes alone is written alone, at once.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from features.errors import RecordNotWritten, SalvageError, TooBusy
+from serving.audit.batch import Group, Outcome, salted
+from serving.audit.record import SALT_BYTES, Draft, Entry, Head, Receipt
+from serving.audit.store import Store
+
+ROOM = 2048
+LARGEST_BATCH = 1024
+PATIENCE_SECONDS = 15.0
+CLOSED = "the record is closed; the server is going down"
+SILENT = "the audit store has not answered in time; whether this is on record is not known"
+
+
+class AuditLog(Protocol):
+    """Puts drafts on record and reads them: in this process or through another."""
+
+    async def append(self, draft: Draft) -> Receipt:
+        """Put one draft on record; it is durable when this returns.
+
+        Raises:
+            RecordNotWritten: when it could not be made durable.
+            TooBusy: when too much waits already.
+            KeyReused: when its idempotency key stands for another request.
+
+        """
+        ...
+
+    async def append_all(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        """Put drafts on record in one transaction, all or none; raises as :meth:`append` does."""
+        ...
+
+    def append_now(self, draft: Draft) -> Receipt:
+        """Put one draft on record, blocking; raises as :meth:`append` does."""
+        ...
+
+    def check(self) -> None:
+        """Raise RecordNotWritten when nothing could be put on record now."""
+        ...
+
+    def close(self) -> None:
+        """Finish what waits, and let go."""
+        ...
+
+    def get(self, entry_id: str) -> Entry:
+        """Return an entry, or raise NotFound."""
+        ...
+
+    def find(self, client: str, key: str) -> Entry | None:
+        """Return the entry that a client's idempotency key left, unless the key has lapsed."""
+        ...
+
+    def entries(
+        self, after: int = 0, limit: int | None = None, kind: str | None = None, subject: str | None = None
+    ) -> Iterator[Entry]:
+        """Yield entries in order."""
+        ...
+
+    def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaf hashes of entries ``start + 1`` to ``stop``."""
+        ...
+
+    def head(self) -> Head:
+        """Return the tree's size and root."""
+        ...
+
+
+class Reading:
+    """The reading half of an audit log: straight from the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, entry_id: str) -> Entry:
+        """Return an entry, or raise NotFound."""
+        return self._store.get(entry_id)
+
+    def find(self, client: str, key: str) -> Entry | None:
+        """Return the entry that a client's idempotency key left, unless the key has lapsed."""
+        return self._store.find(client, key)
+
+    def entries(
+        self, after: int = 0, limit: int | None = None, kind: str | None = None, subject: str | None = None
+    ) -> Iterator[Entry]:
+        """Yield entries in order."""
+        return self._store.entries(after, limit, kind, subject)
+
+    def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaf hashes of entries ``start + 1`` to ``stop``."""
+        return self._store.leaves(start, stop)
+
+    def head(self) -> Head:
+        """Return the tree's size and root."""
+        return self._store.head()
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A group of drafts and whom to tell: on an event loop, or on the sequencer's thread where it is None."""
+
+    group: Group
+    loop: asyncio.AbstractEventLoop | None
+    tell: Callable[[Outcome], None]
+
+
+class Sequencer(Reading):
+    """The audit log of the process that holds the store.
+
+    ``allowed`` raises RecordNotWritten when nothing may be added, as when the store is not the one that was
+    signed; ``room`` is how many drafts may wait.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        new_salt: Callable[[], bytes] = lambda: os.urandom(SALT_BYTES),
+        allowed: Callable[[], None] = lambda: None,
+        room: int = ROOM,
+    ) -> None:
+        super().__init__(store)
+        self._new_salt = new_salt
+        self._allowed = allowed
+        self._room = room
+        self._waiting: list[Waiting] = []
+        self._count = 0
+        self._closed = False
+        self._change = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="audit-sequencer", daemon=True)
+        self._thread.start()
+
+    async def append(self, draft: Draft) -> Receipt:
+        """Put one draft on record; it is durable when this returns."""
+        (receipt,) = await self.append_all([draft])
+        return receipt
+
+    async def append_all(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        """Put drafts on record in one transaction, all or none."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Outcome] = loop.create_future()
+        self.submit(drafts, loop, lambda outcome: None if told.done() else told.set_result(outcome))
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return receipts(await told)
+        except TimeoutError as late:
+            raise RecordNotWritten(SILENT) from late
+
+    def append_now(self, draft: Draft) -> Receipt:
+        """Put one draft on record, blocking."""
+        told: Future[Outcome] = Future()
+        self.submit([draft], None, told.set_result)
+        try:
+            (receipt,) = receipts(told.result(PATIENCE_SECONDS))
+        except TimeoutError as late:
+            raise RecordNotWritten(SILENT) from late
+        return receipt
+
+    def submit(
+        self,
+        drafts: Sequence[Draft],
+        loop: asyncio.AbstractEventLoop | None,
+        tell: Callable[[Outcome], None],
+    ) -> None:
+        """Queue drafts as one group; ``tell`` is called on the loop once they are durable, or cannot be.
+
+        Raises:
+            RecordNotWritten: when the log is closed.
+            TooBusy: when the queue is full.
+
+        """
+        waiting = Waiting(salted(drafts, self._new_salt), loop, tell)
+        with self._change:
+            if self._closed:
+                raise RecordNotWritten(CLOSED)
+            if self._waiting and self._count + len(drafts) > self._room:
+                raise TooBusy(f"{self._count} records wait to be written; try again")
+            self._waiting.append(waiting)
+            self._count += len(drafts)
+            self._change.notify()
+
+    def check(self) -> None:
+        """Raise RecordNotWritten when nothing could be put on record now."""
+        if self._closed:
+            raise RecordNotWritten(CLOSED)
+        self._allowed()
+        self._store.check()
+
+    def close(self) -> None:
+        """Write what waits, and close the store."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        self._thread.join()
+        self._store.close()
+
+    def _run(self) -> None:
+        while batch := self._next():
+            outcomes = self._write([waiting.group for waiting in batch])
+            _tell(batch, outcomes)
+
+    def _next(self) -> list[Waiting]:
+        """Return what has gathered, waiting for the first; nothing once closed."""
+        with self._change:
+            while not self._waiting and not self._closed:
+                self._change.wait()
+            batch, size = list[Waiting](), 0
+            for waiting in self._waiting:
+                size += len(waiting.group)
+                if batch and size > LARGEST_BATCH:
+                    break
+                batch.append(waiting)
+            del self._waiting[: len(batch)]
+            self._count -= sum(len(waiting.group) for waiting in batch)
+            return batch
+
+    def _write(self, groups: list[Group]) -> list[Outcome]:
+        try:
+            self._allowed()
+            return self._store.write(groups)
+        except SalvageError as error:
+            return [error] * len(groups)
+        except Exception as error:  # noqa: BLE001  the thread has to live, and every caller to be told
+            return [RecordNotWritten(f"the record could not be written: {error!r}")] * len(groups)
+
+
+def receipts(outcome: Outcome) -> list[Receipt]:
+    """Return an outcome's receipts, or raise its error."""
+    if isinstance(outcome, SalvageError):
+        raise type(outcome)(*outcome.args)  # one of each caller's own: a traceback belongs to one raise
+    return list(outcome)
+
+
+def _tell(batch: list[Waiting], outcomes: list[Outcome]) -> None:
+    """Tell every caller, waking each event loop once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Waiting, Outcome]]] = {}
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        if waiting.loop is None:
+            waiting.tell(outcome)
+        else:
+            by_loop.setdefault(waiting.loop, []).append((waiting, outcome))
+    for loop, told in by_loop.items():
+        with suppress(RuntimeError):  # the loop was closed, and nobody listens any more
+            loop.call_soon_threadsafe(_tell_all, told)
+
+
+def _tell_all(told: list[tuple[Waiting, Outcome]]) -> None:
+    for waiting, outcome in told:
+        waiting.tell(outcome)

@@ -1,0 +1,92 @@
+"""The store of the record: what every database has to promise, and which one an address names."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from features.errors import MissingExtra
+from serving.audit import record
+from serving.audit.batch import Group, Outcome
+from serving.audit.former import AuditStore, Entry, SqliteAuditStore, leaf_hash
+from serving.audit.record import Head
+from serving.audit.sqlite import SqliteStore
+
+__all__ = ["AuditStore", "Entry", "SqliteAuditStore", "Store", "leaf_hash", "make_store"]
+
+POSTGRESQL = ("postgresql://", "postgres://", "postgresql+psycopg://")
+
+
+class Store(Protocol):
+    """Keeps entries in one gapless sequence, never changed, and their contents beside them, erasable.
+
+    Writing is for one thread at a time; reading is for any.
+    """
+
+    def write(self, groups: Sequence[Group]) -> list[Outcome]:
+        """Make groups of drafts durable in one transaction; a group that cannot stand fails alone.
+
+        An entry of kind ``erased`` deletes the contents of the entries whose ids its facts name.
+
+        Raises:
+            RecordNotWritten: when the transaction could not be committed; nothing of it is acknowledged.
+
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise RecordNotWritten when the store cannot be written now."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database; the next call opens it again."""
+        ...
+
+    def get(self, entry_id: str) -> record.Entry:
+        """Return an entry, or raise NotFound."""
+        ...
+
+    def find(self, client: str, key: str) -> record.Entry | None:
+        """Return the entry that a client's idempotency key left, unless the key has lapsed."""
+        ...
+
+    def page(
+        self, *, after: int = 0, limit: int = ..., kind: str | None = None, subject: str | None = None
+    ) -> list[record.Entry]:
+        """Return the next entries after a place in the sequence."""
+        ...
+
+    def entries(
+        self,
+        after: int = 0,
+        limit: int | None = None,
+        kind: str | None = None,
+        subject: str | None = None,
+    ) -> Iterator[record.Entry]:
+        """Yield entries in order."""
+        ...
+
+    def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaf hashes of entries ``start + 1`` to ``stop``."""
+        ...
+
+    def head(self) -> Head:
+        """Return the tree's size and root."""
+        ...
+
+
+def make_store(address: str | Path) -> Store:
+    """Return the store at a file path, or at a ``postgresql://`` address.
+
+    Raises:
+        MissingExtra: when a PostgreSQL address is given and its driver is not installed.
+
+    """
+    if not isinstance(address, str) or not address.startswith(POSTGRESQL):
+        return SqliteStore(Path(address))
+    try:
+        from serving.audit.postgresql import PostgresqlStore  # noqa: PLC0415  only where it is asked for
+    except ModuleNotFoundError as missing:
+        raise MissingExtra(
+            "a PostgreSQL store needs psycopg; run: pip install 'salvage-outcomes[sql]'"
+        ) from missing
+    return PostgresqlStore(address.replace("postgresql+psycopg://", "postgresql://", 1))

@@ -1,0 +1,213 @@
+"""The record in SQL tables: the reads and the one write, in words that SQLite and PostgreSQL both understand.
+
+A database brings its connection, its transaction and its schema: :mod:`serving.audit.sqlite`,
+:mod:`serving.audit.postgresql`. ``entries`` never change; ``contents`` can be erased; ``repeats`` holds
+idempotency keys for a day; ``head`` holds the tree's size and peaks.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from features.errors import NotFound
+from serving.audit.batch import Batch, Group, Key, Outcome, Repeat, Row, Standing, plan
+from serving.audit.merkle import Frontier
+from serving.audit.record import Entry, Head
+
+PAGE = 500
+ENTRY = (
+    "SELECT e.seq, e.id, e.at, e.kind, e.body, e.leaf_hash, c.salt, c.content "
+    "FROM entries e LEFT JOIN contents c ON c.seq = e.seq "
+)
+REPEAT = (
+    "SELECT r.client, r.key, r.fingerprint, r.lapses, e.id, e.seq, e.at, e.leaf_hash "
+    "FROM repeats r JOIN entries e ON e.seq = r.seq WHERE "
+)
+INSERT_ENTRY = (
+    "INSERT INTO entries (seq, id, at, kind, body, leaf_hash, subject) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+INSERT_CONTENT = "INSERT INTO contents (seq, salt, content) VALUES (?, ?, ?)"
+INSERT_REPEAT = (
+    "INSERT INTO repeats (client, key, fingerprint, seq, lapses, row_hash) VALUES (?, ?, ?, ?, ?, ?)"
+)
+SEQ_OF = "(SELECT seq FROM entries WHERE id = ?)"
+
+
+class Statements(Protocol):
+    """SQL run in one transaction; values stand for question marks."""
+
+    def __call__(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Run a statement and return its rows."""
+        ...
+
+    def many(self, sql: str, rows: Sequence[Row]) -> None:
+        """Run a statement once a row."""
+        ...
+
+
+class Tables(ABC):
+    """A store over SQL tables; ``now`` gives seconds since 1970, for idempotency keys that lapse."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Statements]:
+        """Return a transaction that reads, or raises RecordNotWritten."""
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[Statements]:
+        """Return a transaction that no writer shares, durable at its end, or raises RecordNotWritten."""
+
+    def write(self, groups: Sequence[Group]) -> list[Outcome]:
+        """Make groups of drafts durable in one transaction; a group that cannot stand fails alone.
+
+        Raises:
+            RecordNotWritten: when the transaction could not be committed.
+
+        """
+        with self._writing() as run:
+            batch = plan(
+                groups, frontier=_frontier(run), taken=_taken(run, groups), known=_known(run, groups)
+            )
+            if batch.rows.entries:
+                _insert(run, batch, now=int(self._now()))
+        if batch.rows.erased:
+            self._scrub()
+        return batch.outcomes
+
+    @abstractmethod
+    def _scrub(self) -> None:
+        """Overwrite what was erased where the database itself would leave it lying."""
+
+    def get(self, entry_id: str) -> Entry:
+        """Return an entry.
+
+        Raises:
+            NotFound: when none has this id.
+            RecordNotWritten: when the store cannot be read.
+
+        """
+        with self._reading() as run:
+            rows = run(ENTRY + "WHERE e.id = ?", (entry_id,))
+        if not rows:
+            raise NotFound("nothing is on record with this id")
+        return Entry(*rows[0])
+
+    def find(self, client: str, key: str) -> Entry | None:
+        """Return the entry that a client's idempotency key left, unless the key has lapsed.
+
+        Raises:
+            RecordNotWritten: when the store cannot be read.
+
+        """
+        standing = "WHERE e.seq IN (SELECT seq FROM repeats WHERE client = ? AND key = ? AND lapses > ?)"
+        with self._reading() as run:
+            rows = run(ENTRY + standing, (client, key, int(self._now())))
+        return Entry(*rows[0]) if rows else None
+
+    def page(
+        self, *, after: int = 0, limit: int = PAGE, kind: str | None = None, subject: str | None = None
+    ) -> list[Entry]:
+        """Return at most ``limit`` entries after a place in the sequence, of one kind or subject if asked.
+
+        Raises:
+            RecordNotWritten: when the store cannot be read.
+
+        """
+        wanted = {"e.kind": kind, "e.subject": subject}
+        given = {column: value for column, value in wanted.items() if value is not None}
+        where = "".join(f" AND {column} = ?" for column in given)
+        with self._reading() as run:
+            rows = run(
+                ENTRY + f"WHERE e.seq > ?{where} ORDER BY e.seq LIMIT ?", (after, *given.values(), limit)
+            )
+        return [Entry(*row) for row in rows]
+
+    def entries(
+        self, after: int = 0, limit: int | None = None, kind: str | None = None, subject: str | None = None
+    ) -> Iterator[Entry]:
+        """Yield entries in order, read a page at a time.
+
+        Raises:
+            RecordNotWritten: when the store cannot be read.
+
+        """
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            found = self.page(after=after, limit=size, kind=kind, subject=subject)
+            yield from found
+            if len(found) < size:
+                return
+            after = found[-1].seq
+            left = None if left is None else left - size
+
+    def leaves(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaf hashes of entries ``start + 1`` to ``stop``."""
+        wanted = "SELECT leaf_hash FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq"
+        with self._reading() as run:
+            return [bytes.fromhex(row[0]) for row in run(wanted, (start, stop))]
+
+    def head(self) -> Head:
+        """Return the tree's size and root.
+
+        Raises:
+            RecordNotWritten: when the store cannot be read.
+
+        """
+        with self._reading() as run:
+            frontier = _frontier(run)
+        return Head(frontier.size, frontier.root.hex())
+
+
+def _frontier(run: Statements) -> Frontier:
+    ((size, peaks),) = run("SELECT size, peaks FROM head")
+    return Frontier.from_bytes(size, peaks)
+
+
+def _taken(run: Statements, groups: Sequence[Group]) -> set[str]:
+    """Return those of the drafts' ids that are on record already."""
+    ids = [salted.draft.id for group in groups for salted in group if "\x00" not in salted.draft.id]
+    found: set[str] = set()
+    for part in _parts(ids):
+        found.update(row[0] for row in run(f"SELECT id FROM entries WHERE id IN ({_marks(part)})", part))
+    return found
+
+
+def _known(run: Statements, groups: Sequence[Group]) -> dict[Key, Repeat]:
+    """Return what the drafts' idempotency keys stand for."""
+    asked = [salted.draft.repeatable for group in groups for salted in group]
+    keys = {(one.client, one.key) for one in asked if one is not None and "\x00" not in one.client + one.key}
+    known: dict[Key, Repeat] = {}
+    for part in _parts(sorted(keys)):
+        either = " OR ".join(["(r.client = ? AND r.key = ?)"] * len(part))
+        for client, key, fingerprint, lapses, *entry in run(
+            REPEAT + either, [text for pair in part for text in pair]
+        ):
+            known[client, key] = Repeat(fingerprint, lapses, Standing(*entry))
+    return known
+
+
+def _insert(run: Statements, batch: Batch, *, now: int) -> None:
+    rows = batch.rows
+    run.many(INSERT_ENTRY, rows.entries)
+    run.many(INSERT_CONTENT, rows.contents)
+    if rows.repeats:
+        run("DELETE FROM repeats WHERE lapses <= ?", (now,))
+        run.many("DELETE FROM repeats WHERE client = ? AND key = ?", [row[:2] for row in rows.repeats])
+        run.many(INSERT_REPEAT, rows.repeats)
+    if rows.erased:
+        erased = [(entry_id,) for entry_id in rows.erased]
+        run.many(f"DELETE FROM repeats WHERE seq = {SEQ_OF}", erased)
+        run.many(f"DELETE FROM contents WHERE seq = {SEQ_OF}", erased)
+    run("UPDATE head SET size = ?, peaks = ?", (batch.frontier.size, batch.frontier.to_bytes()))
+
+
+def _parts(things: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (things[start : start + PAGE] for start in range(0, len(things), PAGE))
+
+
+def _marks(things: Sequence[Any]) -> str:
+    return ", ".join("?" * len(things))

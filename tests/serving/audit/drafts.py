@@ -1,0 +1,26 @@
+"""Drafts to put on record in the tests."""
+
+import uuid
+from typing import Any
+
+from serving.audit.record import Draft, Repeatable
+
+AT = "2025-01-01T00:00:00+00:00"
+AT_SECONDS = 1735689600
+DAY = 86400
+
+
+def draft(entry_id: str | None = None, **changes: Any) -> Draft:
+    """Return a prediction's draft."""
+    said: dict[str, Any] = {
+        "kind": "prediction",
+        "facts": {"model": "m"},
+        "content": b'{"age": 57}',
+        "at": AT,
+    }
+    return Draft(id=entry_id or str(uuid.uuid4()), **said | changes)
+
+
+def repeatable(key: str, fingerprint: str = "f", client: str = "c") -> Repeatable:
+    """Return a client's idempotency key."""
+    return Repeatable(client, key, fingerprint)
