@@ -30,7 +30,7 @@ from features.sources.fhir.observations import collect_readings, read_fields
 from features.sources.fhir.person import Person, read_person
 from features.sources.fhir.resources import Entry, Item, Record, index_record
 from features.sources.fhir.stage import condition_stage
-from features.sources.fhir.treatment import plan_of, planned
+from features.sources.fhir.treatment import planned, unread_orders
 from features.sources.fhir.values import Plain
 
 NO_RELAPSE = "no relapse or progression recorded"
@@ -125,7 +125,7 @@ def extract_patient(
         notes=dict(findings.notes),
         basis=basis_of(kept, seen),
         condition=cancer.reference if cancer else None,
-        unread_orders=tuple(item.reference for item in record.drafts if not plan_of(item)),
+        unread_orders=unread_orders(record.drafts),
     )
 
 

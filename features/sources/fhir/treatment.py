@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from features.dictionary import load_dictionary
-from features.sources.fhir.element import child, children, codes
+from features.sources.fhir.element import child, children, codes, string
 from features.sources.fhir.findings import Findings
 from features.sources.fhir.resources import Item, Record
 from features.sources.fhir.terminology import Drug, load_terminology
@@ -122,6 +122,19 @@ def plan_of(item: Item) -> set[str]:
     names = set(drug.classes) if drug else set[str]()
     names |= {kind for concept in said if (kind := load_terminology().procedure(concept))}
     return {f"plan_{name}" for name in names if f"plan_{name}" in load_dictionary()}
+
+
+def unread_orders(drafts: Sequence[Item]) -> tuple[str, ...]:
+    """Return the draft orders that stand for no field of the plan; a regimen stands for its members."""
+    drafted = {item.reference for item in drafts}
+    return tuple(
+        item.reference for item in drafts if not plan_of(item) and not drafted.intersection(_members(item))
+    )
+
+
+def _members(item: Item) -> set[str]:
+    resources = (child(action, "resource") for action in children(item.resource, "action"))
+    return {item.entry.scope.resolve(string(resource, "reference")) for resource in resources}
 
 
 def _ahead(item: Item, index: date | None) -> bool:

@@ -1,0 +1,1 @@
+"""FHIR R4: a patient's Bundle in; RiskAssessment, AuditEvent, Provenance and OperationOutcome out."""

@@ -1,0 +1,70 @@
+"""A patient's chart: FHIR resources read once, and what of them a model can take."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from features.errors import InvalidRequest, Problem
+from features.sources.fhir import Extracted, extract_bundle
+from features.sources.fhir.extract import NO_DISEASE, NO_RELAPSE
+from features.sources.fhir.index_event import FIRST, LATEST
+from models.bundle import ModelBundle
+
+PROOF = "add a cancer disease status (LOINC 97509-4) of worsened, or a Condition in recurrence or relapse"
+KNOWN = "add the primary cancer Condition, with body site or histology where its code leaves the disease open"
+NOT_READABLE = {NO_RELAPSE: PROOF, NO_DISEASE: KNOWN}
+
+
+class Chart:
+    """One patient's resources; read from the index date of whichever model asks."""
+
+    def __init__(self, bundle: Mapping[str, Any]) -> None:
+        self._bundle = bundle
+        self._read: dict[str, Extracted] = {}
+
+    def at(self, index_event: str) -> Extracted:
+        """Return what was known at a protocol's index event: its first, or the latest, relapse on record."""
+        which = FIRST if index_event.startswith("first") else LATEST
+        if which not in self._read:
+            self._read[which] = extract_bundle(self._bundle, index_event=which)
+        return self._read[which]
+
+
+def require_readable(found: Extracted) -> date:
+    """Return the index date of a record that holds one living patient with a relapse of a known cancer.
+
+    Raises:
+        InvalidRequest: naming everything that stands against it.
+
+    """
+    problems = [*found.record_problems]
+    if remedy := NOT_READABLE.get(found.excluded or ""):
+        problems.append(Problem("Bundle", str(found.excluded), remedy))
+    if found.fields.get("died"):
+        problems.append(Problem("Patient", "has died", "ask for a living patient"))
+    if problems or found.index_date is None:
+        raise InvalidRequest("record", problems)
+    return found.index_date
+
+
+def patient_of(found: Extracted, bundle: ModelBundle) -> dict[str, Any]:
+    """Return the patient as the model takes one: those of its predictors that the record holds."""
+    return {name: found.fields[name] for name in bundle.dictionary.names if name in found.fields}
+
+
+def basis_for(found: Extracted, bundle: ModelBundle) -> tuple[str, ...]:
+    """Return the references of every resource that the model's predictors were read from, each once."""
+    used = (found.basis.get(name, ()) for name in patient_of(found, bundle))
+    return tuple(dict.fromkeys(reference for references in used for reference in references))
+
+
+def remarks(found: Extracted, bundle: ModelBundle) -> tuple[str, ...]:
+    """Return how the model's predictors were read, where that was not plain, and what could not be read."""
+    unread = [f"{problem.problem}: not read, {problem.remedy}" for problem in found.value_problems]
+    said = [*unread, *found.notes]
+    return tuple(dict.fromkeys(text for text in said if _field(text) in bundle.dictionary))
+
+
+def _field(text: str) -> str:
+    """Return the field that a remark begins with."""
+    return text.split(" ", 1)[0].removesuffix(":")

@@ -1,0 +1,74 @@
+"""What an answer says in words, the same in a RiskAssessment and on a card."""
+
+from collections.abc import Sequence
+
+from models.prediction import Contribution, EndpointPrediction, OutcomePrediction, Prediction, Probability
+
+SYNTHETIC = "Every patient behind this model is simulated: its answers must not be used for a patient."
+REAL = "real"
+COVERAGE = "90 %"
+MOST_REASONS = 5
+SMALLEST_SHARE = 0.0005
+
+
+def notices(prediction: Prediction, evidence: str) -> tuple[str, ...]:
+    """Return what has to be said with every answer; simulated evidence is said first."""
+    return (prediction.notice,) if evidence == REAL else (SYNTHETIC, prediction.notice)
+
+
+def said(endpoint: EndpointPrediction, outcome: OutcomePrediction, horizon: float | None) -> str:
+    """Return what a probability is the probability of."""
+    if horizon is None:
+        return outcome.label
+    by = "at" if endpoint.kind == "survival" else "by"
+    return f"{outcome.label} {by} {horizon:g} months"
+
+
+def in_percent(probability: Probability) -> str:
+    """Return a probability with its interval, or why there is none.
+
+    >>> in_percent(Probability(12.0, 0.634, 0.48, 0.764))
+    '63 % (48–76 %)'
+    """
+    if probability.probability is None:
+        return f"not answered: {probability.reason}"
+    middle = f"{100 * probability.probability:.0f} %"
+    if probability.low is None or probability.high is None:
+        return middle
+    return f"{middle} ({100 * probability.low:.0f}–{100 * probability.high:.0f} %)"
+
+
+def reasons(outcome: OutcomePrediction) -> list[str]:
+    """Return the largest contributions to a probability in words, the largest first."""
+    scale = outcome.explanation.scales[0]
+    ranked = sorted(scale.contributions, key=lambda c: -abs(c.contribution))[:MOST_REASONS]
+    return [
+        f"{c.label} ({_value(c)}): {100 * c.contribution:+.1f} points"
+        for c in ranked
+        if abs(c.contribution) >= SMALLEST_SHARE
+    ]
+
+
+def rationale(outcome: OutcomePrediction) -> str:
+    """Return why a probability differs from the reference; an association, and said to be one."""
+    scale = outcome.explanation.scales[0]
+    start = f"Starts from {100 * scale.reference:.0f} %, the {scale.reference_name}. "
+    return start + _listed(reasons(outcome)) + " These are associations, not effects."
+
+
+def _listed(parts: Sequence[str]) -> str:
+    if not parts:
+        return "Nothing known of this patient moves it."
+    return "Largest contributions in percentage points: " + "; ".join(parts) + "."
+
+
+def _value(contribution: Contribution) -> str:
+    value = contribution.value
+    if value is None:
+        return "not known"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value.replace("_", " ")
+    number = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return number + (f" {contribution.unit}" if contribution.unit else "")

@@ -1,0 +1,52 @@
+"""Errors in a protocol's own words: the one problem document, translated at the border of its routes."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+from fastapi import HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+
+from features.errors import InvalidRequest, Problem, SalvageError
+from serving.errors import problem_response
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def speaking(translate: Callable[[Response], Response]) -> type[APIRoute]:
+    """Return a route class whose errors, those of its dependencies too, leave translated."""
+
+    class Route(APIRoute):
+        """A route that answers its errors in another form."""
+
+        def get_route_handler(self) -> Handler:
+            """Return the handler that catches what is raised on purpose."""
+            handler = super().get_route_handler()
+
+            async def handle(request: Request) -> Response:
+                try:
+                    return await handler(request)
+                except SalvageError as error:
+                    return translate(problem_response(error))
+                except RequestValidationError as error:
+                    return translate(problem_response(_invalid(error)))
+                except HTTPException as error:
+                    return translate(_refused(error))
+
+            return handle
+
+    return Route
+
+
+def _invalid(error: RequestValidationError) -> InvalidRequest:
+    problems = [
+        Problem(str(one["loc"][-1]), "cannot be used", str(one["msg"]).lower()) for one in error.errors()
+    ]
+    return InvalidRequest("request", problems)
+
+
+def _refused(error: HTTPException) -> Response:
+    document = {"title": str(error.detail), "detail": str(error.detail), "status": error.status_code}
+    return Response(orjson.dumps(document), error.status_code, error.headers)
