@@ -25,9 +25,10 @@ def header_of(
         header = jwt.get_unverified_header(token)
     except MALFORMED:
         raise Unauthenticated from None
-    typ = header.get("typ")
-    known = typ.upper() if isinstance(typ, str) else typ
-    if header.get("alg") not in algorithms or known not in types:
+    algorithm, kind = header.get("alg"), header.get("typ")
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise Unauthenticated
+    if (kind is not None and not isinstance(kind, str)) or (kind and kind.upper()) not in types:
         raise Unauthenticated
     return header
 
