@@ -8,6 +8,7 @@ provenance.json      supported follow-up, evidence, the cohort's fingerprint
 applicability.json   ranges and categories seen in training
 information.json     plausible values of what a test can find out
 likeness.json        how usual combinations of values are
+plans.json           which plans the training patients had
 card.json            the model card
 
 and for each endpoint, under its name, the model (hazard.json, competing.json or response.json, and trees),
@@ -21,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import orjson
 
 from features.cohort import Cohort
 from features.dictionary import Dictionary, FloatArray
@@ -34,9 +36,10 @@ from models.curves import IntArray
 from models.fitted import NO_TIME, Asked, FittedEndpoint
 from models.information import Information, NextTest
 from models.likeness import Likeness
+from models.plans import Plans
 from models.prediction import Caution, Prediction
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 NOTICE = (
     "Describes patients of the training cohorts who were like this one. It is an association, not the effect "
@@ -58,6 +61,7 @@ class ModelBundle:
     applicability: Applicability
     information: Information
     likeness: Likeness
+    plans: Plans
     evidence: str
     cohort_fingerprint: str
     card: ModelCard
@@ -114,6 +118,10 @@ class ModelBundle:
             warnings=self._warnings(patient, disease),
             notice=NOTICE,
         )
+
+    def answer(self, patient: Mapping[str, object], *, horizon: float | None = None) -> bytes:
+        """Return what :meth:`predict` says of a patient that :meth:`validate` passes, as JSON."""
+        return orjson.dumps(self.predict(self.validate(patient, horizon=horizon), horizon=horizon))
 
     def _warnings(self, patient: Cohort, disease: str) -> tuple[Caution, ...]:
         unanswered = tuple(
@@ -193,6 +201,7 @@ class ModelBundle:
             "applicability.json": self.applicability.as_dict(),
             "information.json": self.information.as_dict(),
             "likeness.json": self.likeness.as_dict(),
+            "plans.json": self.plans.as_dict(),
             "card.json": self.card.as_dict(),
         }
         files = {
@@ -256,6 +265,7 @@ def _decode(files: Mapping[str, bytes]) -> ModelBundle:
         applicability=Applicability.from_dict(documents["applicability.json"]),
         information=Information.from_dict(documents["information.json"], encoder=encoder),
         likeness=Likeness.from_dict(documents["likeness.json"]),
+        plans=Plans.from_dict(documents["plans.json"]),
         evidence=provenance["evidence"],
         cohort_fingerprint=provenance["cohort_fingerprint"],
         card=ModelCard.from_dict(documents["card.json"]),

@@ -89,7 +89,7 @@ class Intervals:
             raise InvalidInput("interval", [Problem("level", "is not between 0 and 1", "use 0.9")])
         middle = probabilities(self.model, X, strata, times)
         reach = NormalDist().inv_cdf((1.0 + level) / 2.0) * self.standard_errors(X)
-        ends = np.stack([middle, *(self._moved(middle, way * reach) for way in (-1.0, 1.0))])
+        ends = np.stack([middle, *(self.moved(middle, way * reach) for way in (-1.0, 1.0))])
         return ends.min(axis=0), ends.max(axis=0)
 
     def standard_errors(self, X: FloatArray) -> FloatArray:
@@ -98,8 +98,19 @@ class Intervals:
         found: FloatArray = self.inflation * size[:, None] * self.errors
         return found
 
-    def _moved(self, probability: FloatArray, by: FloatArray) -> FloatArray:
-        """Return probabilities moved along their link by (patients, outcomes)."""
+    def errors_between(self, X: FloatArray, others: FloatArray) -> FloatArray:
+        """Return standard errors of the difference from other rows, as :meth:`standard_errors`.
+
+        What two rows share cancels; their distance is that of the columns in which they differ.
+        """
+        apart = np.clip((X - others) / self.scales, -FARTHEST, FARTHEST) ** 2
+        unknown = np.isnan(X) ^ np.isnan(others)
+        size = np.where(np.isnan(apart), unknown, apart).sum(axis=1) / (1.0 + X.shape[1])
+        found: FloatArray = self.inflation * np.sqrt(size)[:, None] * self.errors
+        return found
+
+    def moved(self, probability: FloatArray, by: FloatArray) -> FloatArray:
+        """Return probabilities (patients, outcomes, times) moved along their link by (patients, outcomes)."""
         linked = links(self.model)
         moved = [
             (INVERSES[link.name](link.value(probability[:, at]) + by[:, at, None]) - EDGE) / INSIDE

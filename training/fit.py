@@ -24,6 +24,7 @@ from models.ensemble import CrossFitted
 from models.fitted import NO_TIME, FittedEndpoint
 from models.information import Information
 from models.likeness import Likeness
+from models.plans import Plans
 from models.response import CrossFittedResponse
 from models.uncertainty import Intervals
 from training.plan import TrainingPlan
@@ -106,6 +107,7 @@ def bundle_from(
         applicability=Applicability.fit(cohort, predictors=protocol.predictors, diseases=protocol.diseases),
         information=information,
         likeness=Likeness.fit(information, X, tuple(map(str, cohort.text("disease")))),
+        plans=Plans.fit(cohort, predictors=protocol.predictors),
         evidence=cohort.evidence,
         cohort_fingerprint=cohort.fingerprint(),
         card=card,

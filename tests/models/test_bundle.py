@@ -27,7 +27,7 @@ OS = "overall_survival"
 HAZARD, BACKGROUND = f"{OS}.hazard.json", f"{OS}.background.npz"
 FILES = (
     "protocol.json", "dictionary.json", "encoder.json", "provenance.json", "applicability.json",
-    "information.json", "likeness.json", "card.json",
+    "information.json", "likeness.json", "plans.json", "card.json",
     *(f"{OS}.{name}" for name in ("hazard.json", "trees.npz", "background.npz", "intervals.json")),
 )  # fmt: skip
 

@@ -29,6 +29,7 @@ FILES = [
     "information.json",
     "applicability.json",
     "likeness.json",
+    "plans.json",
     "card.json",
     HAZARD,
     "overall_survival.trees.npz",
