@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from features.censoring import BoolArray
 from features.dictionary import FloatArray
+from models.compiled import compiled
 from models.curves import IntArray
-from models.treeshap import _compiled as compiled
 
 Float32Array = npt.NDArray[np.float32]
 CodeArray = npt.NDArray[np.uint8]

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
 from models.bins import Float32Array, blocks
+from models.compiled import compiled
 from models.curves import IntArray
 from models.hazard import PersonIntervals, baseline
-from models.treeshap import _compiled as compiled
 
 Int32Array = npt.NDArray[np.int32]
 

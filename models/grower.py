@@ -17,10 +17,10 @@ import numpy as np
 from features.censoring import BoolArray
 from features.dictionary import FloatArray
 from models.bins import MISSING, MOST_CUTS, TIME, Binned, CodeArray, blocks
+from models.compiled import compiled
 from models.course import Course, Int32Array, add_leaf, sum_patients
 from models.curves import IntArray
 from models.hazard import BoostedHazard
-from models.treeshap import _compiled as compiled
 
 SMALLEST_GAIN = 1e-6
 

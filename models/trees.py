@@ -10,10 +10,10 @@ intervals that its splits on time admit. One pass therefore explains every inter
 import io
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import chain
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,6 @@ from models.treeplan import Group, plan
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 __all__ = ["Trees", "average", "base_margin", "read_trees"]
 
@@ -101,7 +100,7 @@ class Trees:
 
     def expected(self) -> FloatArray:
         """Return the cover-weighted mean margin, shape (intervals,) or (); without the base margin."""
-        return self._shaped(treeshap.expectation(self._layout.groups, self._layout.leaves), axis=0)
+        return self._shaped(self._layout.expected.copy(), axis=0)
 
     def to_bytes(self) -> bytes:
         """Return the groups as an npz file; the tables follow from them."""
@@ -138,7 +137,8 @@ class Layout:
     """Groups as the compiled functions want them, and their tables.
 
     ``table`` holds per group and pattern of met conditions the SHAP value of each of its features, ``reach``
-    the value of the leaf reached; ``tabled`` tells that every group has its table.
+    the value of the leaf reached; ``expected`` is the mean margin; ``tabled`` tells that every group has its
+    table.
     """
 
     conditions: treeshap.Conditions
@@ -146,18 +146,21 @@ class Layout:
     leaves: treeshap.Leaves
     table: FloatArray
     reach: FloatArray
+    expected: FloatArray
     tabled: bool
 
     @classmethod
     def of(cls, parts: Parts, columns: int, *, slots: int) -> "Layout":
         """Lay out and tabulate."""
-        patterns = np.where(parts.group_tabled, 1 << np.minimum(parts.group_conditions, 62), 0)
-        groups = treeshap.Groups(_fields(parts, patterns), parts.feature.astype(np.uint32), columns, slots)
-        leaves = _leaves(parts)
-        table = np.zeros(int((patterns * parts.group_features).sum()))
+        arranged = _arranged(parts)
+        patterns = np.where(arranged.group_tabled, 1 << np.minimum(arranged.group_conditions, 62), 0)
+        conditions, asked = _conditions(arranged, columns)
+        groups, leaves = _groups(arranged, patterns, asked, columns, slots=slots), _leaves(arranged)
+        table = np.zeros(int((patterns * arranged.group_features).sum()))
         reach = np.zeros(int(patterns.sum()))
         treeshap.tabulate(groups, leaves, table, reach)
-        return cls(_conditions(parts, columns), groups, leaves, table, reach, bool(parts.group_tabled.all()))
+        tabled = bool(arranged.group_tabled.all())
+        return cls(conditions, groups, leaves, table, reach, treeshap.expectation(groups, leaves), tabled)
 
 
 def read_trees(model: bytes, *, columns: int, intervals: int | None) -> Trees:
@@ -243,35 +246,89 @@ def _starts(counts: IntArray) -> IntArray:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
 
 
-def _words(parts: Parts) -> IntArray:
-    """Return how many words of conditions each group has; a table's conditions fit into one."""
-    return np.maximum(1, -(-parts.group_conditions // treeshap.WORD))
+def _arranged(parts: Parts) -> Parts:
+    """Return the groups in the order of their shapes, those without tables last."""
+    order = np.lexsort((parts.group_features, parts.group_conditions, ~parts.group_tabled))
+    each: dict[str, npt.NDArray[Any]] = {}
+    each |= {f.name: getattr(parts, f.name)[order] for f in fields(Parts) if f.name.startswith("group_")}
+    leaves = _members(parts.group_leaves, order)
+    own = {
+        "condition_": _members(parts.group_conditions, order),
+        "feature": _members(parts.group_features, order),
+        "leaf_": leaves,
+        "need_": _members(parts.leaf_needs, leaves),
+    }
+    for start, members in own.items():
+        each |= {f.name: getattr(parts, f.name)[members] for f in fields(Parts) if f.name.startswith(start)}
+    return replace(parts, **each)
 
 
-def _conditions(parts: Parts, columns: int) -> treeshap.Conditions:
-    """Return the conditions, those of each group filled up to whole words."""
+def _members(counts: IntArray, order: IntArray) -> IntArray:
+    """Return the places of what belongs to each of ``order``, one after the other."""
+    chosen = counts[order]
+    within = np.arange(chosen.sum()) - np.repeat(_starts(chosen)[:-1], chosen)
+    return np.repeat(_starts(counts)[:-1][order], chosen) + within
+
+
+def _conditions(parts: Parts, columns: int) -> tuple[treeshap.Conditions, IntArray]:
+    """Return the different conditions, one that is never met behind them, and which one each group's is."""
     tested = parts.condition_test >= 0
-    room = _words(parts) * treeshap.WORD
-    place = np.arange(room.sum()) - np.repeat(_starts(room)[:-1], room)
-    used = place < np.repeat(parts.group_conditions, room)
-    column = np.where(tested, columns + parts.condition_test, parts.condition_feature).astype(np.uint32)
+    column = np.where(tested, columns + parts.condition_test, parts.condition_feature)
     lower = np.where(tested, np.float32(0.5), parts.condition_lower)
-
-    def filled(values: npt.NDArray[Scalar], filler: float) -> npt.NDArray[Scalar]:
-        whole = np.full(len(used), filler, dtype=values.dtype)
-        whole[used] = values
-        return whole
-
+    stated = np.column_stack([column, lower, parts.condition_upper, parts.condition_missing])
+    never = np.array([[0.0, np.inf, -np.inf, 0.0]])
+    different, asked = np.unique(stated, axis=0, return_inverse=True)
+    column, lower, upper, missing = np.vstack([different.reshape(-1, 4), never]).T
     codes = _starts(parts.test_codes)
     tests = np.column_stack([parts.test_feature, parts.test_missing, codes[:-1], codes[1:]])
-    return treeshap.Conditions(
-        column=filled(column, 0),
-        lower=filled(lower, np.inf),
-        upper=filled(parts.condition_upper, -np.inf),
-        missing=filled(parts.condition_missing, False),
+    conditions = treeshap.Conditions(
+        column=column.astype(np.uint32),
+        lower=lower.astype(np.float32),
+        upper=upper.astype(np.float32),
+        missing=missing.astype(bool),
         tests=np.ascontiguousarray(tests),
         allowed=parts.test_allowed,
     )
+    return conditions, asked.ravel()
+
+
+def _groups(
+    parts: Parts, patterns: IntArray, asked: IntArray, columns: int, *, slots: int
+) -> treeshap.Groups:
+    """Return one row of fields a group, in the order that models/treeshap.py names, and what goes with it."""
+    bits, width = parts.group_conditions, parts.group_features
+    room = np.where(bits <= treeshap.FOUR, treeshap.FOUR, treeshap.EIGHT)
+    room = np.where(parts.group_tabled, room, bits)
+    table = np.where(parts.group_tabled, _starts(patterns * width)[:-1], treeshap.NO_TABLE)
+    ranges = np.column_stack([parts.group_first, parts.group_end])
+    spans, span = np.unique(ranges, axis=0, return_inverse=True)
+    span, leaf = span.ravel(), _starts(parts.group_leaves)
+    columns_of_fields = (
+        bits, room, _starts(room)[:-1], width, _starts(width)[:-1], table,
+        _starts(patterns)[:-1], leaf[:-1], leaf[1:], span,
+    )  # fmt: skip
+    shape = np.column_stack([parts.group_tabled, bits, width])
+    other = np.flatnonzero((shape[1:] != shape[:-1]).any(axis=1)) + 1
+    return treeshap.Groups(
+        fields=np.ascontiguousarray(np.column_stack(columns_of_fields), dtype=np.int64),
+        runs=np.unique(np.concatenate([[0], other, [len(bits)]])),
+        asked=_filled_up(asked, bits, room, parts.group_tabled),
+        target=(np.repeat(span, width) * columns + parts.feature).astype(np.uint32),
+        spans=spans,
+        by_span=np.argsort(span, kind="stable"),
+        span_start=np.searchsorted(np.sort(span), np.arange(len(spans) + 1)),
+        columns=columns,
+        slots=slots,
+    )
+
+
+def _filled_up(asked: IntArray, bits: IntArray, room: IntArray, tabled: BoolArray) -> npt.NDArray[np.uint32]:
+    """Return each group's conditions in the room it has, shifted by their bit where it has a table."""
+    count = int(asked.max(initial=-1)) + 2
+    place = np.arange(room.sum()) - np.repeat(_starts(room)[:-1], room)
+    whole = np.full(len(place), count - 1)
+    whole[place < np.repeat(bits, room)] = asked
+    return (whole + np.where(np.repeat(tabled, room), place * count, 0)).astype(np.uint32)
 
 
 def _leaves(parts: Parts) -> treeshap.Leaves:
@@ -279,18 +336,6 @@ def _leaves(parts: Parts) -> treeshap.Leaves:
     rules = _quadrature(int(parts.leaf_needs.max(initial=1)))
     start = _starts(parts.leaf_needs)
     return treeshap.Leaves(parts.leaf_value, start, np.ascontiguousarray(needs), parts.need_share, rules)
-
-
-def _fields(parts: Parts, patterns: IntArray) -> IntArray:
-    """Return one row of fields a group, in the order that models/treeshap.py names."""
-    bits, width = parts.group_conditions, parts.group_features
-    table = np.where(parts.group_tabled, _starts(patterns * width)[:-1], treeshap.NO_TABLE)
-    leaf = _starts(parts.group_leaves)
-    columns = (
-        bits, treeshap.WORD * _starts(_words(parts))[:-1], width, _starts(width)[:-1], table,
-        _starts(patterns)[:-1], leaf[:-1], leaf[1:], parts.group_first, parts.group_end,
-    )  # fmt: skip
-    return np.ascontiguousarray(np.column_stack(columns), dtype=np.int64)
 
 
 def _quadrature(most: int) -> FloatArray:

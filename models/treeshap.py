@@ -10,39 +10,45 @@ Shapley values are, with the product over the other features,
 
 The integrand is a polynomial of degree d - 1, so Gauss-Legendre quadrature with d/2 points is exact.
 
-Many rows go through the groups together, a block at a time, so that the processor works on several rows at
-once; a few rows go one by one, so that it works on several conditions at once. All kernels stand in one file
-because numba's cache heeds changes in the file of the function that is called, not in those it calls.
+Trees share conditions, so each is judged once a row. Many rows go through the groups together, a block at a
+time, so that the processor works on several rows at once. A few rows go one by one: while some groups are
+added, the tables of the next ones are fetched. Either way everything is added in the same order, so a row's
+sums are the same, bit for bit, whatever rows come with it.
+
+All kernels stand in one file because numba's cache heeds changes in the file of the function that is called,
+not in those it calls.
 
 Sources: Owen, Management Science 1972;18:64-79 (the integral); Lundberg et al., Nature Machine Intelligence
 2020;2:56-67 (the path-dependent game).
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from features.dictionary import FloatArray
+from models.compiled import compiled, prefetch
 
 IntArray = npt.NDArray[np.int64]
-WordArray = npt.NDArray[np.uint64]
+ByteArray = npt.NDArray[np.uint8]
 IndexArray = npt.NDArray[np.uint32]
+PlaceArray = npt.NDArray[np.uint64]
 Float32Array = npt.NDArray[np.float32]
-F = TypeVar("F", bound=Callable[..., Any])
 
 BLOCK = 64
 FEW = 6
-WORD = 8
-GATHER = np.uint64(0x0102040810204080)
-"""Multiplied with eight bytes of 0 or 1, the first the lowest, it brings them as bits into the highest."""
+AHEAD = 32
+BITS_OF_TABLE = 8
+FOUR, EIGHT = 4, 8
+MET = np.uint8(255)
+I0, I1, I2, I3, I4, I5, I6, I7 = (np.uint64(at) for at in range(8))
+ROOM_FOUR, ROOM_EIGHT = np.uint64(FOUR), np.uint64(EIGHT)
 
 LARGEST = np.finfo(np.float32).max
 
 # The fields of a group, one row of :attr:`Groups.fields`.
-BITS, CONDITION, WIDTH, FEATURE, TABLE, REACH, LEAF, END_LEAF, FIRST, END = range(10)
+BITS, ROOM, ASKED, WIDTH, FEATURE, TABLE, REACH, LEAF, END_LEAF, SPAN = range(10)
 NO_TABLE = -1
 
 # The fields of a test, one row of :attr:`Conditions.tests`, and of a need, one row of :attr:`Leaves.needs`.
@@ -51,12 +57,11 @@ SLOT, MASK, WANT = range(3)
 
 
 class Conditions(NamedTuple):
-    """What rows are asked: one entry a condition, those of a group together.
+    """What rows are asked, each condition once; the last one is never met.
 
-    A condition is met by ``lower <= x < upper`` in its column, or by a missing x if ``missing``. Each
-    group has ``WORD`` conditions or a multiple of it, filled up with ones that are never met. A column beyond
-    the features holds 1 where a row passes a test of its category: ``tests`` has the feature, whether missing
-    passes, and where its codes start and end in ``allowed``, the last standing for every other code.
+    A condition is met by ``lower <= x < upper`` in its column, or by a missing x if ``missing``. A column
+    beyond the features holds 1 where a row passes a test of its category: ``tests`` has the feature, whether
+    missing passes, and where its codes start and end in ``allowed``, the last standing for every other code.
     """
 
     column: IndexArray
@@ -68,10 +73,22 @@ class Conditions(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Groups of leaves: a row of ``fields`` each, and the features of one group after the other."""
+    """Groups of leaves: a row of ``fields`` each, those of one shape together.
+
+    ``runs`` holds the first group of each shape and, at last, their number. ``asked`` has the conditions of
+    one group after the other, that of bit k as condition + k * number of conditions; a table's are filled up
+    to four or eight by the one that is never met. ``target`` has the features of one group after the other,
+    as span * columns + feature. ``spans`` (spans, 2) are ranges of slots, and ``by_span`` the groups of one
+    span after the other, which start at ``span_start``.
+    """
 
     fields: IntArray
-    feature: IndexArray
+    runs: IntArray
+    asked: IndexArray
+    target: IndexArray
+    spans: IntArray
+    by_span: IntArray
+    span_start: IntArray
     columns: int
     slots: int
 
@@ -91,21 +108,13 @@ class Leaves(NamedTuple):
     rules: FloatArray
 
 
-def _compiled(function: F) -> F:
-    """Compile, keep the machine code on disk where there is a place, and let other threads run meanwhile."""
-    try:
-        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-    except RuntimeError:  # neither this folder nor the user's cache can be written
-        return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
-
-
-@_compiled
+@compiled
 def quadrature_points(features: int) -> int:
     """Return how many points integrate the product over one feature fewer than these exactly."""
     return max(1, (features + 1) // 2)
 
 
-@_compiled
+@compiled
 def leaf_values(
     value: float, met: int, share: FloatArray, rules: FloatArray, ahead: FloatArray, into: FloatArray
 ) -> None:
@@ -128,7 +137,7 @@ def leaf_values(
         into[j] *= ((met >> j) & 1) - share[j]
 
 
-@_compiled
+@compiled
 def add_leaf(group: IntArray, leaves: Leaves, leaf: int, table: FloatArray, reach: FloatArray) -> None:
     """Add one leaf to its group's table of SHAP values and to the values that each pattern reaches."""
     start, end = leaves.start[leaf], leaves.start[leaf + 1]
@@ -148,7 +157,7 @@ def add_leaf(group: IntArray, leaves: Leaves, leaf: int, table: FloatArray, reac
             reach[group[REACH] + pattern] += value
 
 
-@_compiled
+@compiled
 def tabulate(groups: Groups, leaves: Leaves, table: FloatArray, reach: FloatArray) -> None:
     """Fill the tables, zero before, of every group that has them."""
     for group in groups.fields:
@@ -157,7 +166,7 @@ def tabulate(groups: Groups, leaves: Leaves, table: FloatArray, reach: FloatArra
                 add_leaf(group, leaves, leaf, table, reach)
 
 
-@_compiled
+@compiled
 def expectation(groups: Groups, leaves: Leaves) -> FloatArray:
     """Return the cover-weighted mean margin, shape (slots,)."""
     steps, out = np.zeros(groups.slots + 1), np.empty(groups.slots)
@@ -166,8 +175,8 @@ def expectation(groups: Groups, leaves: Leaves) -> FloatArray:
             mean = leaves.value[leaf]
             for at in range(leaves.start[leaf], leaves.start[leaf + 1]):
                 mean *= leaves.share[at]
-            steps[group[FIRST]] += mean
-            steps[group[END]] -= mean
+            steps[groups.spans[group[SPAN], 0]] += mean
+            steps[groups.spans[group[SPAN], 1]] -= mean
     total = 0.0
     for slot in range(groups.slots):
         total += steps[slot]
@@ -175,7 +184,7 @@ def expectation(groups: Groups, leaves: Leaves) -> FloatArray:
     return out
 
 
-@_compiled
+@compiled
 def load(rows: Float32Array, conditions: Conditions, block: Float32Array) -> None:
     """Copy rows into a block of shape (columns and tests, rows), infinity as the largest number."""
     columns = rows.shape[1]
@@ -195,109 +204,205 @@ def load(rows: Float32Array, conditions: Conditions, block: Float32Array) -> Non
             block[columns + at, r] = 1.0 if passed else 0.0
 
 
-@_compiled
+@compiled
 def meets(x: np.float32, lower: np.float32, upper: np.float32, missing: bool) -> bool:
     """Say whether a value meets a condition."""
     return bool(((x >= lower) & (x < upper)) | ((x != x) & missing))
 
 
-@_compiled
-def find_met(row: Float32Array, conditions: Conditions, block: Float32Array) -> WordArray:
-    """Return which conditions one row, shape (1, columns), meets: a word for every eight, a byte for each."""
+@compiled
+def judge_row(row: Float32Array, conditions: Conditions, block: Float32Array, met: ByteArray) -> None:
+    """Write which conditions one row, shape (1, columns), meets, as bit k in ``met[k]`` (8, conditions)."""
     load(row, conditions, block)
     values, count = block[:, 0], len(conditions.column)
-    seen, met = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.uint8)
-    for k in range(count):
-        seen[k] = values[conditions.column[k]]
-    for k in range(count):
-        met[k] = np.uint8(meets(seen[k], conditions.lower[k], conditions.upper[k], conditions.missing[k]))
-    return met.view(np.uint64)
+    seen = np.empty(count, dtype=np.float32)
+    for c in range(count):
+        seen[c] = values[conditions.column[c]]
+    for c in range(count):
+        is_met = meets(seen[c], conditions.lower[c], conditions.upper[c], conditions.missing[c])
+        met[0, c] = np.uint8(is_met)
+    for k in range(1, BITS_OF_TABLE):
+        for c in range(count):
+            met[k, c] = met[0, c] << np.uint8(k)
 
 
-@_compiled
-def pattern_of(word: np.uint64) -> int:
-    """Return which conditions of a group are met, as bits, from the word that has a byte for each."""
-    return int((word * GATHER) >> np.uint64(56))
+@compiled
+def find_places(
+    met: ByteArray,
+    groups: Groups,
+    first: int,
+    count: int,
+    start: int,
+    width: int,
+    table: FloatArray,
+    place: PlaceArray,
+) -> None:
+    """Write where the patterns of some groups of one shape point in a table, and have those places fetched.
+
+    ``met`` is flat; ``start`` is where the first group's entries start, ``width`` how many a pattern has.
+    """
+    asked, group = groups.asked, groups.fields[first]
+    w, at, a = np.uint64(width), np.uint64(start), np.uint64(group[ASKED])
+    size = np.uint64(width << group[BITS])
+    if group[ROOM] == FOUR:
+        for g in range(count):
+            pattern = met[asked[a]] | met[asked[a + I1]] | met[asked[a + I2]] | met[asked[a + I3]]
+            place[g] = at + np.uint64(pattern) * w
+            prefetch(table, place[g])
+            at += size
+            a += ROOM_FOUR
+    else:
+        for g in range(count):
+            low = met[asked[a]] | met[asked[a + I1]] | met[asked[a + I2]] | met[asked[a + I3]]
+            high = met[asked[a + I4]] | met[asked[a + I5]] | met[asked[a + I6]] | met[asked[a + I7]]
+            place[g] = at + np.uint64(low | high) * w
+            prefetch(table, place[g])
+            at += size
+            a += ROOM_EIGHT
 
 
-@_compiled
+@compiled
+def add_each(
+    table: FloatArray,
+    place: PlaceArray,
+    count: int,
+    target: IndexArray,
+    start: int,
+    width: int,
+    sums: FloatArray,
+) -> None:
+    """Add ``width`` entries from each place to their targets; fast where the width is a constant."""
+    t, w = np.uint64(start), np.uint64(width)
+    for g in range(count):
+        at = place[g]
+        for k in range(w):
+            sums[target[t + k]] += table[at + k]
+        t += w
+
+
+@compiled
+def add_placed(
+    table: FloatArray,
+    place: PlaceArray,
+    count: int,
+    target: IndexArray,
+    start: int,
+    width: int,
+    sums: FloatArray,
+) -> None:
+    """Add ``width`` entries from each place to their targets."""
+    if width == 1:
+        add_each(table, place, count, target, start, 1, sums)
+    elif width == 2:
+        add_each(table, place, count, target, start, 2, sums)
+    elif width == 3:
+        add_each(table, place, count, target, start, 3, sums)
+    elif width == 4:
+        add_each(table, place, count, target, start, 4, sums)
+    else:
+        add_each(table, place, count, target, start, width, sums)
+
+
+@compiled
 def contributions_of_few(
     conditions: Conditions, groups: Groups, table: FloatArray, rows: Float32Array, out: FloatArray
 ) -> None:
     """Write SHAP values, shape (rows, slots, columns), row by row; every leaf has a table."""
     block = np.empty((groups.columns + len(conditions.tests), 1), dtype=np.float32)
-    fields, feature = groups.fields, groups.feature
-    out[:] = 0.0
+    met = np.empty((BITS_OF_TABLE, len(conditions.column)), dtype=np.uint8)
+    place = np.empty(AHEAD, dtype=np.uint64)
+    apart, sums = np.empty(len(groups.spans) * groups.columns), np.empty((groups.slots + 1, groups.columns))
     for r in range(len(rows)):
-        words = find_met(rows[r : r + 1], conditions, block)
-        for g in range(len(fields)):
-            width, first, end, name = fields[g, WIDTH], fields[g, FIRST], fields[g, END], fields[g, FEATURE]
-            at = fields[g, TABLE] + pattern_of(words[g]) * width
-            for k in range(width):
-                out[r, first, feature[name + k]] += table[at + k]
-            if end < groups.slots:
-                for k in range(width):
-                    out[r, end, feature[name + k]] -= table[at + k]
+        judge_row(rows[r : r + 1], conditions, block, met)
+        apart[:] = 0.0
+        for run in range(len(groups.runs) - 1):
+            for first in range(groups.runs[run], groups.runs[run + 1], AHEAD):
+                count = min(AHEAD, groups.runs[run + 1] - first)
+                group = groups.fields[first]
+                find_places(met.ravel(), groups, first, count, group[TABLE], group[WIDTH], table, place)
+                add_placed(table, place, count, groups.target, group[FEATURE], group[WIDTH], apart)
+        sums[:] = 0.0
+        for span in range(len(groups.spans)):
+            start, end = groups.spans[span]
+            for c in range(groups.columns):
+                sums[start, c] += apart[span * groups.columns + c]
+                sums[end, c] -= apart[span * groups.columns + c]
+        out[r, 0] = sums[0]
         for slot in range(1, groups.slots):
             for c in range(groups.columns):
-                out[r, slot, c] += out[r, slot - 1, c]
+                out[r, slot, c] = out[r, slot - 1, c] + sums[slot, c]
 
 
-@_compiled
+@compiled
 def margins_of_few(
     conditions: Conditions, groups: Groups, reach: FloatArray, rows: Float32Array, out: FloatArray
 ) -> None:
     """Write summed leaf values, shape (rows, slots), row by row; every leaf has a table."""
     block = np.empty((groups.columns + len(conditions.tests), 1), dtype=np.float32)
-    steps, fields = np.empty(groups.slots + 1), groups.fields
+    met = np.empty((BITS_OF_TABLE, len(conditions.column)), dtype=np.uint8)
+    place = np.empty(AHEAD, dtype=np.uint64)
+    apart, steps = np.empty(len(groups.spans)), np.empty(groups.slots + 1)
     for r in range(len(rows)):
-        words = find_met(rows[r : r + 1], conditions, block)
+        judge_row(rows[r : r + 1], conditions, block, met)
+        apart[:] = 0.0
+        for run in range(len(groups.runs) - 1):
+            for first in range(groups.runs[run], groups.runs[run + 1], AHEAD):
+                count = min(AHEAD, groups.runs[run + 1] - first)
+                find_places(met.ravel(), groups, first, count, groups.fields[first, REACH], 1, reach, place)
+                for g in range(count):
+                    apart[groups.fields[first + g, SPAN]] += reach[place[g]]
         steps[:] = 0.0
-        for g in range(len(fields)):
-            value = reach[fields[g, REACH] + pattern_of(words[g])]
-            steps[fields[g, FIRST]] += value
-            steps[fields[g, END]] -= value
+        for span in range(len(groups.spans)):
+            steps[groups.spans[span, 0]] += apart[span]
+            steps[groups.spans[span, 1]] -= apart[span]
         total = 0.0
         for slot in range(groups.slots):
             total += steps[slot]
             out[r, slot] = total
 
 
-@_compiled
-def find_patterns(block: Float32Array, conditions: Conditions, group: IntArray, pattern: IndexArray) -> None:
+@compiled
+def judge_block(block: Float32Array, conditions: Conditions, met: ByteArray) -> None:
+    """Write 255 where a row of a block meets a condition, 0 elsewhere, shape (conditions, rows)."""
+    for c in range(len(conditions.column)):
+        x, lower, upper = block[conditions.column[c]], conditions.lower[c], conditions.upper[c]
+        missing = conditions.missing[c]
+        for r in range(met.shape[1]):
+            met[c, r] = MET if meets(x[r], lower, upper, missing) else np.uint8(0)
+
+
+@compiled
+def find_patterns(met: ByteArray, groups: Groups, group: IntArray, pattern: ByteArray) -> None:
     """Write which conditions of a group each row of a block meets, as bits."""
-    pattern[:] = 0
+    pattern[:] = np.uint8(0)
     for k in range(group[BITS]):
-        at = group[CONDITION] + k
-        x, missing = block[conditions.column[at]], conditions.missing[at]
-        lower, upper = conditions.lower[at], conditions.upper[at]
+        own, bit = met[groups.asked[group[ASKED] + k] - k * len(met)], np.uint8(1 << k)
         for r in range(len(pattern)):
-            pattern[r] |= np.uint32(meets(x[r], lower, upper, missing)) << np.uint32(k)
+            pattern[r] |= own[r] & bit
 
 
-@_compiled
+@compiled
 def add_looked_up(
-    table: FloatArray, group: IntArray, feature: IndexArray, pattern: IndexArray, sums: FloatArray
+    table: FloatArray,
+    group: IntArray,
+    groups: Groups,
+    pattern: ByteArray,
+    place: PlaceArray,
+    sums: FloatArray,
 ) -> None:
     """Add the tabulated SHAP values of one group to sums of shape (columns, block)."""
-    width = np.uint32(group[WIDTH])
+    width, start = np.uint64(group[WIDTH]), np.uint64(group[TABLE])
     for r in range(len(pattern)):
-        pattern[r] *= width
+        place[r] = start + np.uint64(pattern[r]) * width
     for k in range(width):
-        total, values = sums[feature[group[FEATURE] + k]], table[group[TABLE] + k :]
+        total = sums[groups.target[group[FEATURE] + k] - group[SPAN] * groups.columns]
         for r in range(len(pattern)):
-            total[r] += values[pattern[r]]
+            total[r] += table[place[r] + k]
 
 
-@_compiled
+@compiled
 def add_long_leaf(
-    block: Float32Array,
-    conditions: Conditions,
-    group: IntArray,
-    feature: IndexArray,
-    leaves: Leaves,
-    room: FloatArray,
-    sums: FloatArray,
+    met_of: ByteArray, groups: Groups, group: IntArray, leaves: Leaves, room: FloatArray, sums: FloatArray
 ) -> None:
     """Add one untabulated leaf's SHAP values for the rows of a block; ``room`` is (4, features, rows)."""
     d, n, leaf = group[WIDTH], room.shape[2], group[LEAF]
@@ -305,11 +410,9 @@ def add_long_leaf(
     share = leaves.share[leaves.start[leaf] : leaves.start[leaf + 1]]
     points = quadrature_points(d)
     for j in range(d):
-        at = group[CONDITION] + j
-        x, missing = block[conditions.column[at]], conditions.missing[at]
-        lower, upper = conditions.lower[at], conditions.upper[at]
+        own = met_of[groups.asked[group[ASKED] + j]]
         for r in range(n):
-            met[j, r] = 1.0 if meets(x[r], lower, upper, missing) else 0.0
+            met[j, r] = 1.0 if own[r] else 0.0
             into[j, r] = 0.0
     for q in range(points):
         t = leaves.rules[0, points, q]
@@ -327,12 +430,12 @@ def add_long_leaf(
                 into[j, r] += ahead[j, r] * product[r]
                 product[r] *= met[j, r] * t + rest
     for j in range(d):
-        total = sums[feature[group[FEATURE] + j]]
+        total = sums[groups.target[group[FEATURE] + j] - group[SPAN] * groups.columns]
         for r in range(n):
             total[r] += into[j, r] * (met[j, r] - share[j])
 
 
-@_compiled
+@compiled
 def contributions(
     conditions: Conditions,
     groups: Groups,
@@ -342,31 +445,31 @@ def contributions(
     out: FloatArray,
 ) -> None:
     """Write SHAP values, shape (rows, slots, columns), a block of rows at a time."""
-    size, slots, feature = max(1, min(BLOCK, len(rows))), groups.slots, groups.feature
+    size, slots = max(1, min(BLOCK, len(rows))), groups.slots
     block = np.empty((groups.columns + len(conditions.tests), size), dtype=np.float32)
-    sums, apart = np.empty((slots + 1, groups.columns, size)), np.zeros((groups.columns, size))
+    met = np.empty((len(conditions.column), size), dtype=np.uint8)
+    sums, apart = np.empty((slots + 1, groups.columns, size)), np.empty((groups.columns, size))
     room = np.empty((4, 2 * leaves.rules.shape[1], size))
-    pattern = np.empty(size, dtype=np.uint32)
+    pattern, place = np.empty(size, dtype=np.uint8), np.empty(size, dtype=np.uint64)
     for start in range(0, len(rows), size):
         n = min(size, len(rows) - start)
         load(rows[start : start + n], conditions, block)
+        judge_block(block, conditions, met)
         sums[:] = 0.0
-        for g in range(len(groups.fields)):
-            group = groups.fields[g]
-            bounded = group[END] < slots
-            into = apart if bounded else sums[group[FIRST]]
-            if group[TABLE] == NO_TABLE:
-                add_long_leaf(block, conditions, group, feature, leaves, room[:, :, :n], into)
-            else:
-                find_patterns(block, conditions, group, pattern[:n])
-                add_looked_up(table, group, feature, pattern[:n], into)
-            if bounded:
-                for k in range(group[WIDTH]):
-                    c = feature[group[FEATURE] + k]
-                    for r in range(n):
-                        sums[group[FIRST], c, r] += apart[c, r]
-                        sums[group[END], c, r] -= apart[c, r]
-                        apart[c, r] = 0.0
+        for span in range(len(groups.spans)):
+            apart[:] = 0.0
+            for at in range(groups.span_start[span], groups.span_start[span + 1]):
+                group = groups.fields[groups.by_span[at]]
+                if group[TABLE] == NO_TABLE:
+                    add_long_leaf(met, groups, group, leaves, room, apart)
+                else:
+                    find_patterns(met, groups, group, pattern)
+                    add_looked_up(table, group, groups, pattern, place, apart)
+            first, end = groups.spans[span]
+            for c in range(groups.columns):
+                for r in range(n):
+                    sums[first, c, r] += apart[c, r]
+                    sums[end, c, r] -= apart[c, r]
         for r in range(n):
             for c in range(groups.columns):
                 total = 0.0
@@ -375,20 +478,21 @@ def contributions(
                     out[start + r, slot, c] = total
 
 
-@_compiled
+@compiled
 def reach_long_leaf(
-    block: Float32Array, conditions: Conditions, group: IntArray, leaves: Leaves, value: FloatArray
+    met: ByteArray, groups: Groups, group: IntArray, leaves: Leaves, value: FloatArray
 ) -> None:
-    """Write the value of an untabulated leaf where a row of a block reaches it, else 0."""
-    value[:] = leaves.value[group[LEAF]]
-    for at in range(group[CONDITION], group[CONDITION] + group[BITS]):
-        x, missing = block[conditions.column[at]], conditions.missing[at]
-        lower, upper = conditions.lower[at], conditions.upper[at]
+    """Add the value of an untabulated leaf where a row of a block reaches it."""
+    reached = np.full(len(value), MET)
+    for k in range(group[BITS]):
+        own = met[groups.asked[group[ASKED] + k]]
         for r in range(len(value)):
-            value[r] = value[r] if meets(x[r], lower, upper, missing) else 0.0
+            reached[r] &= own[r]
+    for r in range(len(value)):
+        value[r] += leaves.value[group[LEAF]] if reached[r] else 0.0
 
 
-@_compiled
+@compiled
 def margins(
     conditions: Conditions,
     groups: Groups,
@@ -400,24 +504,29 @@ def margins(
     """Write summed leaf values, shape (rows, slots), a block of rows at a time."""
     size = max(1, min(BLOCK, len(rows)))
     block = np.empty((groups.columns + len(conditions.tests), size), dtype=np.float32)
-    sums = np.empty((groups.slots + 1, size))
-    value, pattern = np.empty(size), np.empty(size, dtype=np.uint32)
+    met = np.empty((len(conditions.column), size), dtype=np.uint8)
+    sums, apart = np.empty((groups.slots + 1, size)), np.empty(size)
+    pattern = np.empty(size, dtype=np.uint8)
     for start in range(0, len(rows), size):
         n = min(size, len(rows) - start)
         load(rows[start : start + n], conditions, block)
+        judge_block(block, conditions, met)
         sums[:] = 0.0
-        for g in range(len(groups.fields)):
-            group = groups.fields[g]
-            if group[TABLE] == NO_TABLE:
-                reach_long_leaf(block, conditions, group, leaves, value[:n])
-            else:
-                find_patterns(block, conditions, group, pattern[:n])
-                known = reach[group[REACH] :]
-                for r in range(n):
-                    value[r] = known[pattern[r]]
+        for span in range(len(groups.spans)):
+            apart[:] = 0.0
+            for at in range(groups.span_start[span], groups.span_start[span + 1]):
+                group = groups.fields[groups.by_span[at]]
+                if group[TABLE] == NO_TABLE:
+                    reach_long_leaf(met, groups, group, leaves, apart)
+                else:
+                    find_patterns(met, groups, group, pattern)
+                    known = reach[group[REACH] :]
+                    for r in range(size):
+                        apart[r] += known[pattern[r]]
+            first, end = groups.spans[span]
             for r in range(n):
-                sums[group[FIRST], r] += value[r]
-                sums[group[END], r] -= value[r]
+                sums[first, r] += apart[r]
+                sums[end, r] -= apart[r]
         for r in range(n):
             total = 0.0
             for slot in range(groups.slots):

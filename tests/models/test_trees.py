@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import InvalidInput
+from models import compiled as compiled_module
 from models import trees as trees_module
-from models import treeshap
 from models.trees import Trees, average, base_margin, read_trees
 
 INTERVALS = 5
@@ -208,14 +208,12 @@ def test_a_column_without_splits_contributes_nothing():
     assert (np.abs(contributions[:, :, [0, 1, 2, 4]]).max(axis=(0, 1)) > 0.05).all()
 
 
-def test_many_rows_are_answered_as_one_by_one():
+def test_many_rows_are_answered_bit_for_bit_as_one_by_one():
     time, X, label = made(90, rows=300)
     trees = arrays(boosted(time, X, label, depth=3), X.shape[1])
     together, each = trees.contributions(X), [trees.contributions(X[at : at + 1])[0] for at in range(300)]
-    np.testing.assert_allclose(together, each, atol=1e-12)
-    np.testing.assert_allclose(
-        trees.margins(X), [trees.margins(X[at : at + 1])[0] for at in range(300)], atol=1e-12
-    )
+    np.testing.assert_array_equal(together, each)
+    np.testing.assert_array_equal(trees.margins(X), [trees.margins(X[at : at + 1])[0] for at in range(300)])
 
 
 NUMBERS_AND_CATEGORIES = ["q"] * 4 + ["c"] * 2
@@ -258,8 +256,8 @@ def assert_explained_as_by_xgboost(booster, X):
     np.testing.assert_allclose(trees.margins(X) + base, booster.predict(data, output_margin=True), atol=1e-5)
     np.testing.assert_allclose(ours.sum(axis=1) + trees.expected(), trees.margins(X), atol=1e-10)
     for at in range(20):
-        np.testing.assert_allclose(trees.contributions(X[at : at + 1])[0], ours[at], atol=1e-12)
-        np.testing.assert_allclose(trees.margins(X[at : at + 1]), trees.margins(X)[at : at + 1], atol=1e-12)
+        np.testing.assert_array_equal(trees.contributions(X[at : at + 1])[0], ours[at])
+        np.testing.assert_array_equal(trees.margins(X[at : at + 1]), trees.margins(X)[at : at + 1])
 
 
 @pytest.mark.parametrize(
@@ -396,12 +394,12 @@ def test_what_is_no_model_in_json_is_refused_with_the_remedy(content):
 
 
 def test_without_a_place_for_the_machine_code_it_is_compiled_each_time(monkeypatch):
-    compile_ = treeshap.numba.njit
+    compile_ = compiled_module.numba.njit
 
     def refuse(*args, cache=False, **options):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
         return compile_(*args, **options)
 
-    monkeypatch.setattr(treeshap.numba, "njit", refuse)
-    assert treeshap._compiled(lambda x: x + 1)(2) == 3
+    monkeypatch.setattr(compiled_module.numba, "njit", refuse)
+    assert compiled_module.compiled(lambda x: x + 1)(2) == 3
