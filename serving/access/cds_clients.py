@@ -106,11 +106,12 @@ class CdsClients:
             raise Unauthenticated
 
     def _called(self, url: str) -> str:
-        """Return the URL as the client knows it, without a query."""
+        """Return the URL as the client knows it, without a query, with or without a proxy's own path."""
         parts = urlsplit(url)
         if self._public_url is None:
             return parts._replace(query="", fragment="").geturl()
-        return self._public_url.rstrip("/") + parts.path
+        base = self._public_url.rstrip("/")
+        return base + parts.path.removeprefix(urlsplit(base).path)
 
 
 class OpenCdsClients:
