@@ -107,6 +107,22 @@ class Reading:
         return self._store.head()
 
 
+class Witness(Protocol):
+    """Watches the record grow; :class:`serving.audit.checkpointer.Checkpointer` is one."""
+
+    def allowed(self) -> None:
+        """Raise RecordNotWritten while nothing may be added."""
+        ...
+
+    def grown(self, size: int) -> None:
+        """Take note of the record's size."""
+        ...
+
+    def close(self) -> None:
+        """Finish."""
+        ...
+
+
 @dataclass(frozen=True)
 class Waiting:
     """A group of drafts and whom to tell: on an event loop, or on the sequencer's thread where it is None."""
@@ -119,8 +135,8 @@ class Waiting:
 class Sequencer(Reading):
     """The audit log of the process that holds the store.
 
-    ``allowed`` raises RecordNotWritten when nothing may be added, as when the store is not the one that was
-    signed; ``room`` is how many drafts may wait.
+    ``witness`` signs what the record grows to, and refuses entries while the store is not what it signed;
+    ``room`` is how many drafts may wait.
     """
 
     def __init__(
@@ -128,12 +144,12 @@ class Sequencer(Reading):
         store: Store,
         *,
         new_salt: Callable[[], bytes] = lambda: os.urandom(SALT_BYTES),
-        allowed: Callable[[], None] = lambda: None,
+        witness: Witness | None = None,
         room: int = ROOM,
     ) -> None:
         super().__init__(store)
         self._new_salt = new_salt
-        self._allowed = allowed
+        self._witness = witness
         self._room = room
         self._waiting: list[Waiting] = []
         self._count = 0
@@ -195,15 +211,18 @@ class Sequencer(Reading):
         """Raise RecordNotWritten when nothing could be put on record now."""
         if self._closed:
             raise RecordNotWritten(CLOSED)
-        self._allowed()
+        if self._witness is not None:
+            self._witness.allowed()
         self._store.check()
 
     def close(self) -> None:
-        """Write what waits, and close the store."""
+        """Write what waits, sign a last checkpoint, and close the store."""
         with self._change:
             self._closed = True
             self._change.notify()
         self._thread.join()
+        if self._witness is not None:
+            self._witness.close()
         self._store.close()
 
     def _run(self) -> None:
@@ -228,12 +247,21 @@ class Sequencer(Reading):
 
     def _write(self, groups: list[Group]) -> list[Outcome]:
         try:
-            self._allowed()
-            return self._store.write(groups)
+            return self._witnessed(groups)
         except SalvageError as error:
             return [error] * len(groups)
         except Exception as error:  # noqa: BLE001  the thread has to live, and every caller to be told
             return [RecordNotWritten(f"the record could not be written: {error!r}")] * len(groups)
+
+    def _witnessed(self, groups: list[Group]) -> list[Outcome]:
+        if self._witness is None:
+            return self._store.write(groups)
+        self._witness.allowed()
+        outcomes = self._store.write(groups)
+        sizes = [outcome[0].tree_size for outcome in outcomes if isinstance(outcome, tuple) and outcome]
+        if sizes:
+            self._witness.grown(sizes[0])
+        return outcomes
 
 
 def receipts(outcome: Outcome) -> list[Receipt]:

@@ -51,6 +51,7 @@ class Tables(ABC):
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self._seen = 0
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Statements]:
@@ -68,11 +69,13 @@ class Tables(ABC):
 
         """
         with self._writing() as run:
-            batch = plan(
-                groups, frontier=_frontier(run), taken=_taken(run, groups), known=_known(run, groups)
-            )
+            frontier = _frontier(run)
+            if frontier.size < self._seen:
+                raise ValueError("it is shorter than it was; restore the newest backup")
+            batch = plan(groups, frontier=frontier, taken=_taken(run, groups), known=_known(run, groups))
             if batch.rows.entries:
                 _insert(run, batch, now=int(self._now()))
+        self._seen = batch.frontier.size
         if batch.rows.erased:
             self._scrub()
         return batch.outcomes

@@ -200,16 +200,38 @@ def test_a_silent_store_is_waited_for_only_so_long(log, store, monkeypatch):
         asyncio.run(log.append(draft()))
 
 
-def test_a_log_that_may_not_grow_refuses(store):
-    def refuse() -> None:
-        raise RecordNotWritten("this is not the record that was signed")
+class Strict:
+    """A witness that notes what it is told, and refuses when it is told to."""
 
-    log = Sequencer(store, allowed=refuse)
+    def __init__(self) -> None:
+        self.refusing, self.sizes, self.closed = False, list[int](), False
+
+    def allowed(self) -> None:
+        if self.refusing:
+            raise RecordNotWritten("this is not the record that was signed")
+
+    def grown(self, size: int) -> None:
+        self.sizes.append(size)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_witness_sees_the_record_grow_and_may_refuse_more(store):
+    witness = Strict()
+    log = Sequencer(store, witness=witness)
+    log.append_now(draft("a"))
+    asyncio.run(log.append_all([draft(), draft()]))
+    with pytest.raises(RecordNotWritten, match="already"):
+        log.append_now(draft("a"))
+    witness.refusing = True
     for attempt in (log.check, lambda: log.append_now(draft())):
         with pytest.raises(RecordNotWritten, match="not the record that was signed"):
             attempt()
-    assert store.batches == []
+    assert witness.sizes == [1, 3]
+    assert log.head().size == 3
     log.close()
+    assert witness.closed
 
 
 def test_closing_writes_what_waits_and_refuses_more(store):
