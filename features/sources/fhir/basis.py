@@ -12,15 +12,20 @@ from features.sources.fhir.treatment import plan_of
 
 PERSON = frozenset({"age", "sex"})
 DISEASE = frozenset({"disease", "histology", "stage_at_relapse", "months_diagnosis_to_relapse"})
+FROM_TIME_ZERO = frozenset({"age", "months_diagnosis_to_relapse", "months_since_transplant"})
 LINES = frozenset({"prior_lines", "line_inferred"})
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One patient's resources as the fields were read from them; ``read`` holds those of one Observation."""
+    """One patient's resources as the fields were read from them.
+
+    ``proof`` is what sets time zero; ``read`` holds the Observation of each field that is read from one.
+    """
 
     patient: str | None
     index: date | None
+    proof: Item | None
     read: Mapping[str, Item]
     cancers: Sequence[Cancer]
     cancer: Cancer | None
@@ -32,7 +37,7 @@ class Seen:
 def basis_of(fields: Iterable[str], seen: Seen) -> dict[str, tuple[str, ...]]:
     """Return, by field, the references (Type/id) of what it was read from, each once.
 
-    A value that only time zero decides (an age, a time since) stands on the resources it counts from.
+    What is counted from time zero (an age, a time since) stands also on the proof of it.
     """
     return {name: tuple(dict.fromkeys(_references(name, seen))) for name in fields}
 
@@ -40,7 +45,10 @@ def basis_of(fields: Iterable[str], seen: Seen) -> dict[str, tuple[str, ...]]:
 def _references(name: str, seen: Seen) -> Iterator[str]:
     if name in PERSON and seen.patient:
         yield f"Patient/{seen.patient}"
-    yield from (item.reference for item in _items(name, seen) if not item.reference.endswith("/?"))
+    items = _items(name, seen)
+    if name in FROM_TIME_ZERO and seen.proof:
+        items = [*items, seen.proof]
+    yield from (item.reference for item in items if not item.reference.endswith("/?"))
 
 
 def _items(name: str, seen: Seen) -> list[Item]:

@@ -111,7 +111,8 @@ def extract_patient(
         counted, treatment = counted_fields(chosen, person, record, cancers, cancer, statuses, findings)
         fields, used = fields | counted, used + treatment
     _judge_days(person, index, [*used, *(c.item for c in cancers), *(s.item for s in statuses)], findings)
-    seen = Seen(patient, index, read, cancers, cancer, statuses, treatment, record)
+    proof = chosen.item if chosen else None
+    seen = Seen(patient, index, proof, read, cancers, cancer, statuses, treatment, record)
     status = latest_status(statuses, index)
     kept = _applicable(fields, person.where, findings)
     return Extracted(
