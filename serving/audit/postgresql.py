@@ -1,5 +1,6 @@
 """The store on PostgreSQL: the same tables; the head's row is the lock that one writer at a time holds."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -95,6 +96,10 @@ class _Statements:
         if rows:
             self._connection.cursor().executemany(_marked(sql), rows)
 
+    def stream(self, sql: str) -> Iterator[Row]:
+        with self._connection.cursor(name="stream") as cursor:
+            yield from cursor.execute(_marked(sql))
+
 
 @lru_cache(maxsize=256)
 def _marked(sql: str) -> str:
@@ -108,8 +113,11 @@ class PostgresqlStore(Tables):
     next call. A transaction whose end was not heard may stand: its caller was told that it is not known.
     """
 
+    failures = (psycopg.Error, OSError, ValueError)
+
     def __init__(self, address: str, *, now: Callable[[], float] = time.time) -> None:
         super().__init__(now)
+        self._address = address
         self._writer = _Held(lambda: _open(address))
         self._reader = _Held(lambda: _open(address))
 
@@ -128,6 +136,27 @@ class PostgresqlStore(Tables):
         """Close the connections."""
         self._writer.close()
         self._reader.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Statements]:
+        """Return one unchanging view of everything."""
+        with psycopg.connect(self._address, connect_timeout=PATIENCE_SECONDS) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            yield _Statements(connection)
+
+    def flaws(self, run: Statements) -> Iterator[str]:
+        """Yield which of the guards against change are missing or switched off."""
+        wanted = set(re.findall(r"TRIGGER (\w+)", SCHEMA))
+        there = {
+            name
+            for (name,) in run(
+                "SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
+                "WHERE t.tgenabled = 'O' AND pg_table_is_visible(c.oid)"
+            )
+        }
+        for name in sorted(wanted - there):
+            yield f"the trigger {name} is missing or switched off"
 
     def _scrub(self) -> None:
         """Free the erased rows, so that what comes next is written over them."""

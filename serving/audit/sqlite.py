@@ -68,6 +68,7 @@ CREATE TRIGGER head_new BEFORE INSERT ON head
 CREATE TRIGGER head_remains BEFORE DELETE ON head
   BEGIN SELECT RAISE(ABORT, 'the record only grows'); END;
 """
+TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
 FULL = 2
 ON = 1
 PATIENCE_SECONDS = 5.0
@@ -86,6 +87,9 @@ class _Statements:
     def many(self, sql: str, rows: Sequence[Row]) -> None:
         self._connection.executemany(sql, rows)
 
+    def stream(self, sql: str) -> Iterator[Row]:
+        yield from self._connection.execute(sql)
+
 
 class SqliteStore(Tables):
     """The store in one file.
@@ -94,6 +98,8 @@ class SqliteStore(Tables):
     failed, or whose file was replaced, is opened anew at the next call, so the store recovers when its disk
     does. A file that was removed while open is not made again: the record would start afresh unseen.
     """
+
+    failures = (sqlite3.Error, OSError, ValueError, OverflowError, MemoryError)
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         super().__init__(now)
@@ -117,6 +123,35 @@ class SqliteStore(Tables):
         """Close the connection."""
         with self._lock:
             self._drop()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Statements]:
+        """Return one unchanging view of everything."""
+        with closing(read_only(self._path)) as connection:
+            connection.execute("BEGIN")
+            yield _Statements(connection)
+
+    def flaws(self, run: Statements) -> Iterator[str]:
+        """Yield what SQLite's own check finds, and where the schema is not the one that was made."""
+        for (found,) in run("PRAGMA integrity_check(10)"):
+            if found != "ok":
+                yield f"SQLite finds: {found}"
+        if run("PRAGMA user_version") != [(VERSION,)]:
+            yield f"the file is not of version {VERSION}"
+        if not self._whole(run):
+            yield "the file is not as long as it says"
+        with closing(self._empty()) as empty:
+            expected = _Statements(empty)(TABLES)
+        if run(TABLES) != expected:
+            yield "the tables, indexes and triggers are not those that were made"
+
+    def _whole(self, run: Statements) -> bool:
+        """Tell whether the file has all its pages; a write-ahead log may hold some that it has not yet."""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            return True
+        ((pages,),), ((size,),) = run("PRAGMA page_count"), run("PRAGMA page_size")
+        return bool(self._path.stat().st_size == pages * size)
 
     def _scrub(self) -> None:
         """Empty the write-ahead log, where erased pages would lie until it is overwritten."""
@@ -167,6 +202,9 @@ class SqliteStore(Tables):
         """Return a connection that reads; before the first entry there is no file, and nothing to read."""
         if self._file is not None or self._path.exists():
             return read_only(self._path)
+        return self._empty()
+
+    def _empty(self) -> sqlite3.Connection:
         empty = sqlite3.connect(":memory:", isolation_level=None)
         empty.executescript(SCHEMA)
         return empty
@@ -184,8 +222,14 @@ def read_only(path: Path) -> sqlite3.Connection:
         sqlite3.Error: when it is not there or no store.
 
     """
-    address = f"file:{quote(str(path))}?mode=ro"
+    kept = "&immutable=1" if digest_file(path).exists() else ""  # a backup, which nobody writes
+    address = f"file:{quote(str(path))}?mode=ro{kept}"
     return sqlite3.connect(address, uri=True, timeout=PATIENCE_SECONDS, isolation_level=None)
+
+
+def digest_file(path: Path) -> Path:
+    """Return where a backup's SHA-256 lies."""
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -1,6 +1,7 @@
 """The store of the record: what every database has to promise, and which one an address names."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from serving.audit.batch import Group, Outcome
 from serving.audit.former import AuditStore, Entry, SqliteAuditStore, leaf_hash
 from serving.audit.record import Head
 from serving.audit.sqlite import SqliteStore
+from serving.audit.tables import Statements
 
 __all__ = ["AuditStore", "Entry", "SqliteAuditStore", "Store", "leaf_hash", "make_store"]
 
@@ -21,6 +23,8 @@ class Store(Protocol):
 
     Writing is for one thread at a time; reading is for any.
     """
+
+    failures: tuple[type[Exception], ...]
 
     def write(self, groups: Sequence[Group]) -> list[Outcome]:
         """Make groups of drafts durable in one transaction; a group that cannot stand fails alone.
@@ -71,6 +75,14 @@ class Store(Protocol):
 
     def head(self) -> Head:
         """Return the tree's size and root."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[Statements]:
+        """Return one unchanging view of everything, whose failures are raised as they are."""
+        ...
+
+    def flaws(self, run: Statements) -> Iterator[str]:
+        """Yield what is wrong with the tables themselves."""
         ...
 
 

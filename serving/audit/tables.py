@@ -45,6 +45,10 @@ class Statements(Protocol):
         """Run a statement once a row."""
         ...
 
+    def stream(self, sql: str) -> Iterator[Row]:
+        """Run a statement and yield its rows as they are read."""
+        ...
+
 
 class Tables(ABC):
     """A store over SQL tables; ``now`` gives seconds since 1970, for idempotency keys that lapse."""
@@ -52,6 +56,17 @@ class Tables(ABC):
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._seen = 0
+
+    failures: tuple[type[Exception], ...]
+    """What the database raises when it, or its file, fails."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[Statements]:
+        """Return one unchanging view of everything; failures are raised as they are."""
+
+    @abstractmethod
+    def flaws(self, run: Statements) -> Iterator[str]:
+        """Yield what is wrong with the tables themselves: their form, their guards."""
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Statements]:
