@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.dictionary import FloatArray
+from models.arrays import read_arrays
 from models.curves import IntArray
 from models.endpoint import EndpointModel
 from models.link import links, on_both_scales
@@ -42,8 +43,8 @@ class Background:
     @classmethod
     def from_bytes(cls, content: bytes) -> "Background":
         """Read what :meth:`to_bytes` wrote."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return cls(arrays["matrix"], arrays["strata"], arrays["weights"])
+        arrays = read_arrays(content)
+        return cls(arrays["matrix"], arrays["strata"], arrays["weights"])
 
 
 def fit_background(

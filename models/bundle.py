@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import orjson
@@ -38,8 +39,14 @@ from models.information import Information, NextTest
 from models.likeness import Likeness
 from models.plans import Plans
 from models.prediction import Caution, Prediction
+from models.soundness import require_sound
 
 FORMAT = 4
+LARGEST_FILE = 1 << 30
+MALFORMED = (
+    KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError, RecursionError,
+    InvalidInput,
+)  # fmt: skip
 MANIFEST = "manifest.json"
 NOTICE = (
     "Describes patients of the training cohorts who were like this one. It is an association, not the effect "
@@ -235,12 +242,16 @@ def read_bundle(folder: Path, *, expected_hash: str | None = None) -> ModelBundl
     files = _verified(folder, expected_hash)
     try:
         return _decode(files)
-    except (KeyError, TypeError, ValueError, AttributeError, InvalidInput) as error:
+    except MALFORMED as error:
         raise BundleRefused(f"{folder.name}: its files do not fit together ({error}); train again") from error
 
 
 def _decode(files: Mapping[str, bytes]) -> ModelBundle:
-    documents = {name: json.loads(content) for name, content in files.items() if name.endswith(".json")}
+    documents = {
+        name: json.loads(content, parse_constant=_refuse_constant)
+        for name, content in files.items()
+        if name.endswith(".json")
+    }
     dictionary = Dictionary.from_dict(documents["dictionary.json"])
     encoder = Encoder.from_dict(documents["encoder.json"], dictionary=dictionary)
     provenance = documents["provenance.json"]
@@ -257,6 +268,8 @@ def _decode(files: Mapping[str, bytes]) -> ModelBundle:
         )
         for name in protocol.endpoints
     )
+    for endpoint in endpoints:
+        require_sound(endpoint, columns=len(encoder.columns), diseases=protocol.diseases)
     return ModelBundle(
         protocol=protocol,
         dictionary=dictionary,
@@ -270,6 +283,10 @@ def _decode(files: Mapping[str, bytes]) -> ModelBundle:
         cohort_fingerprint=provenance["cohort_fingerprint"],
         card=ModelCard.from_dict(documents["card.json"]),
     )
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
 
 
 def bundle_hash(folder: Path) -> str:
@@ -315,7 +332,7 @@ def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
     files, faults = {}, [f"{name} is missing" for name in sorted(set(declared) - present)]
     for name in sorted(present & set(declared)):
         try:
-            files[name] = (folder / name).read_bytes()
+            files[name] = _content(folder / name)
         except OSError:
             faults.append(f"{name} cannot be read")
     faults += [f"{name} does not belong to it" for name in sorted(present - set(declared))]
@@ -323,3 +340,10 @@ def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
     if faults:
         raise BundleRefused(f"{folder.name}: {', '.join(faults)}; restore the bundle")
     return files
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in a file; a device, a pipe or what is far too large is no file of a bundle."""
+    if not path.is_file() or path.stat().st_size > LARGEST_FILE:
+        raise OSError(f"{path.name} is no file of a bundle")
+    return path.read_bytes()

@@ -20,6 +20,8 @@ import numpy.typing as npt
 
 from features.dictionary import FloatArray
 from models import treeshap
+from models.arrays import read_arrays
+from models.treecheck import require_trees
 from models.treefile import Condition, base_margin, read_file
 from models.treeplan import Group, plan
 
@@ -111,11 +113,16 @@ class Trees:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Trees":
-        """Read what :meth:`to_bytes` wrote."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            columns, intervals = stored["shape"].tolist()
-            parts = Parts(**{f.name: stored[f.name] for f in fields(Parts)})
-        return cls(columns, None if intervals < 0 else intervals, parts)
+        """Read what :meth:`to_bytes` wrote.
+
+        Raises:
+            ValueError: when these are no arrays of an ensemble.
+
+        """
+        stored = read_arrays(content)
+        columns, intervals = map(int, stored.pop("shape").tolist())
+        require_trees(stored, columns=columns, slots=1 if intervals < 0 else intervals)
+        return cls(columns, None if intervals < 0 else intervals, Parts(**stored))
 
     def _rows(self, X: FloatArray) -> Float32Array:
         with np.errstate(over="ignore"):  # what is too large for 32 bits is infinite, as in xgboost

@@ -130,7 +130,8 @@ HERE = "jku: https://a.example"
     "content",
     [
         "", "{}", "- x", "- {issuer: a}", f"- {{issuer: a, {HERE}, jwks: x.json}}", f"- {{{HERE}}}",
-        "- {issuer: a, jku: a.example}", "- {issuer: a, jwks: nothing.json}", "- {issuer: a, jwks: keys.json}",
+        "- {issuer: a, jku: a.example}", "- {issuer: a, jwks: nothing.json}",
+        "- {issuer: a, jwks: keys.json}",
         f"- {{issuer: a, {HERE}, algorithms: [HS256]}}", f"- {{issuer: a, {HERE}, algorithms: []}}",
         f"- {{issuer: a, {HERE}, algorithms: [none]}}", f"- {{issuer: a, {HERE}, secret: x}}",
         f"- {{issuer: a, {HERE}}}\n- {{issuer: a, jku: https://b.example}}", f"- {{issuer: '', {HERE}}}",
