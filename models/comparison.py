@@ -19,6 +19,7 @@ from features.dictionary import FloatArray
 from features.endpoints import COMPETING_RISKS, SURVIVAL
 from features.errors import InvalidRequest, Problem
 from models.bundle import ModelBundle
+from models.curves import IntArray
 from models.fitted import NO_TIME, FittedEndpoint
 
 MOST_PLANS = 10
@@ -107,7 +108,7 @@ def compare(
 @dataclass(frozen=True)
 class _Row:
     X: FloatArray
-    strata: FloatArray
+    strata: IntArray
 
 
 def _encoded(

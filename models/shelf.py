@@ -108,6 +108,10 @@ class Shelf:
             sorted(p.name for p in self.root.iterdir() if NAME.fullmatch(p.name) and (p / CHAMPION).is_file())
         )
 
+    def pointer(self, name: str) -> Path:
+        """Return the file that names a model's champion; each promotion puts another in its place."""
+        return self.root / name / CHAMPION
+
     def champion(self, name: str) -> Shelved:
         """Return the champion of a model.
 

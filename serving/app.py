@@ -8,13 +8,23 @@ from importlib import metadata
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from models.shelf import Shelf
 from serving import errors, openapi
-from serving.audit.store import SqliteAuditStore
-from serving.champions import Champions
+from serving.access.subjects import subject_hash, subject_key
+from serving.access.wiring import open_access
+from serving.audit.sequencer import AuditLog
+from serving.batcher import Batcher
+from serving.champions import Champion, Champions
+from serving.gateway import Gateway
+from serving.metrics import Metrics
 from serving.predictor import Predictor
+from serving.recorder import Recorder
+from serving.routes.batches import batches_router
+from serving.routes.explanations import explanations_router
 from serving.routes.health import health_router
+from serving.routes.metrics import metrics_router
 from serving.routes.models import models_router
 from serving.routes.predictions import predictions_router
 from serving.settings import ServingSettings
@@ -23,33 +33,80 @@ DESCRIPTION = (
     "Outcomes of salvage therapy, explained and on record. Answers describe patients of the training "
     "cohorts; they are associations, and inform a clinician's decision without making it."
 )
+DEMO, SECURED = "demo: no access control, not for patients", "secured"
+ASKED_BY_PAGES = ("authorization", "content-type", "accept", "idempotency-key", "x-request-id")
 
 
-def _closing(store: SqliteAuditStore) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        store.close()
-
-    return lifespan
-
-
-def create_app(settings: ServingSettings) -> FastAPI:
-    """Return the application; nothing is read before the first request."""
-    champions = Champions(Shelf(settings.shelf))
-    store = SqliteAuditStore(settings.audit)
-    predictor = Predictor(champions, store, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
+def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
+    """Return the application over an audit log, which whoever opened it closes."""
+    access = open_access(settings.who, host=settings.host, workers=settings.workers)
+    mode = DEMO if settings.who.off else SECURED
+    metrics = Metrics()
+    recorder = Recorder(log, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
+    champions = Champions(Shelf(settings.shelf), loaded=_recorded(recorder, metrics))
+    key = subject_key(settings.who.subject_key)
+    predictor = Predictor(
+        champions,
+        recorder,
+        subject_of=lambda identifier: subject_hash(key, identifier),
+        counted=metrics.predicted,
+        mode=mode,
+    )
+    batcher = Batcher(predictor, longest=settings.largest_body, most_lines=settings.largest_batch)
     app = FastAPIOffline(
         title="Salvage outcomes",
         version=metadata.version("salvage-outcomes"),
         description=DESCRIPTION,
         redoc_url=None,
-        lifespan=_closing(store),
+        lifespan=_life(champions, access.store.close),
     )
-    app.include_router(predictions_router(predictor, largest_body=settings.largest_body))
-    app.include_router(models_router(champions))
-    app.include_router(health_router(champions, store))
+    app.include_router(predictions_router(predictor, access.gate, largest_body=settings.largest_body))
+    app.include_router(explanations_router(predictor, access.gate, largest_body=settings.largest_body))
+    app.include_router(batches_router(batcher, access.gate))
+    app.include_router(models_router(champions, access.gate))
+    app.include_router(health_router(champions, log))
+    app.include_router(metrics_router(metrics))
     errors.install(app)
     described = openapi.document(app)
     app.openapi = lambda: described  # type: ignore[method-assign]  # the framework's own way to correct it
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=ASKED_BY_PAGES,
+    )
+    app.add_middleware(
+        Gateway,
+        metrics=metrics,
+        most=settings.most_requests,
+        headers={"Salvage-Mode": mode.partition(":")[0]},
+    )
     return app
+
+
+def _recorded(recorder: Recorder, metrics: Metrics) -> Callable[[Champion, Champion | None], None]:
+    """Return what puts on record that a bundle was taken up: the first one, a newer or an older one."""
+
+    def loaded(champion: Champion, before: Champion | None) -> None:
+        stamp = champion.stamp
+        facts = {"model": {"name": stamp.name, "version": stamp.version, "bundle": stamp.bundle}}
+        kind = "model_loaded"
+        if before is not None:
+            kind = "model_promoted" if int(stamp.version) > int(before.stamp.version) else "model_rolled_back"
+            facts["before"] = {"version": before.stamp.version, "bundle": before.stamp.bundle}
+        recorder.event(kind, facts)
+        metrics.taken_up(stamp.name, stamp.version)
+
+    return loaded
+
+
+def _life(
+    champions: Champions, close: Callable[[], None]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        champions.load_all()
+        yield
+        close()
+
+    return lifespan

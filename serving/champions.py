@@ -1,14 +1,26 @@
 """The champions: the promoted bundles, verified and held in memory."""
 
+import asyncio
+import logging
+import os
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
-from features.errors import InvalidRequest, NoChampion, Problem
+import orjson
+
+from features.errors import InvalidRequest, NoChampion, Problem, SalvageError
 from models.bundle import ModelBundle, read_bundle
 from models.shelf import Shelf, Shelved
 from serving.contract import ModelStamp
 
 ADVICE = "no model is promoted; run: salvage fit --protocol relapse-survival"
+NAMES_LAST_SECONDS = 1.0
+Signature = tuple[int, int, int]
+
+log = logging.getLogger("salvage")
 
 
 @dataclass(frozen=True)
@@ -18,18 +30,49 @@ class Champion:
     stamp: ModelStamp
     bundle: ModelBundle
 
+    @cached_property
+    def stamp_json(self) -> bytes:
+        """Return the stamp as it stands in answers."""
+        return orjson.dumps(self.stamp)
+
+
+@dataclass(frozen=True)
+class _Held:
+    pointer: Signature
+    champion: Champion
+
 
 class Champions:
-    """Answers with the bundle that the shelf names now; reads it from disk only when the name changed."""
+    """Answers with the bundle that the shelf names, and takes up a new one without keeping anyone waiting.
 
-    def __init__(self, shelf: Shelf) -> None:
+    A newly promoted bundle is read, verified and put on record in the background while the former one goes
+    on answering; whoever holds the former keeps it until done. A promoted bundle that cannot be trusted is
+    reported and not taken up. ``loaded`` is told of each bundle taken up and of the one before it.
+    """
+
+    def __init__(self, shelf: Shelf, *, loaded: Callable[[Champion, Champion | None], None]) -> None:
         self._shelf = shelf
+        self._loaded = loaded
         self._lock = threading.Lock()
-        self._held: dict[str, tuple[Shelved, Champion]] = {}
+        self._held: dict[str, _Held] = {}
+        self._refused: dict[str, Signature] = {}
+        self._only: tuple[float, str] = (0.0, "")
 
     def names(self) -> tuple[str, ...]:
         """Return the models that have a champion."""
         return self._shelf.names()
+
+    def load_all(self) -> None:
+        """Take up every champion that can be, so that the first request does not wait."""
+        for name in self.names():
+            try:
+                self.get(name)
+            except SalvageError as error:
+                log.error("not taken up", extra={"model": name, "reason": str(error)})
+
+    async def champion(self, name: str | None) -> Champion:
+        """Return a model's champion, as :meth:`get`, without holding up other requests."""
+        return self._current(name) or await asyncio.to_thread(self.get, name)
 
     def get(self, name: str | None) -> Champion:
         """Return a model's champion; without a name, that of the only model.
@@ -38,26 +81,83 @@ class Champions:
             NotFound: for an unknown name.
             NoChampion: when nothing is promoted.
             InvalidRequest: when several models are served and none was named.
-            BundleRefused: when the bundle's files are not those that were promoted, or nobody trusted signed.
+            BundleRefused: when the files are not those promoted, or nobody trusted signed; none is held then.
+            RecordNotWritten: when it could not be put on record that it was taken up.
 
         """
-        shelved = self._shelf.champion(name if name is not None else self._only())
-        with self._lock:
-            held = self._held.get(shelved.name)
-            if held is None or held[0] != shelved:
-                self._shelf.require_signed(shelved)
-                held = (shelved, _load(shelved))
-                self._held[shelved.name] = held
-            return held[1]
+        name = name if name is not None else self._only_name()
+        return self._current(name) or self._take_up(name)
 
-    def _only(self) -> str:
+    def _current(self, name: str | None) -> Champion | None:
+        """Return what is held, and see in the background to a newer one; None when nothing is held."""
+        if name is None:
+            since, name = self._only
+            if time.monotonic() - since > NAMES_LAST_SECONDS:
+                return None
+        held = self._held.get(name)
+        if held is None:
+            return None
+        pointer = self._pointer(name)
+        if pointer not in (None, held.pointer, self._refused.get(name)) and self._lock.acquire(
+            blocking=False
+        ):
+            self._lock.release()
+            threading.Thread(target=self._renew, args=(name,), daemon=True).start()
+        return held.champion
+
+    def _renew(self, name: str) -> None:
+        try:
+            self._take_up(name)
+        except SalvageError as error:
+            log.error("not taken up", extra={"model": name, "reason": str(error)})
+
+    def _take_up(self, name: str) -> Champion:
+        with self._lock:
+            pointer, held = self._pointer(name), self._held.get(name)
+            if held is not None and held.pointer == pointer:
+                return held.champion
+            before = None if held is None else held.champion
+            try:
+                shelved = self._shelf.champion(name)
+                if before is not None and _same(before, shelved):
+                    champion = before
+                else:
+                    champion = self._load(shelved)
+                    self._loaded(champion, before)
+            except SalvageError:
+                if pointer is not None and held is not None:
+                    self._refused[name] = pointer
+                raise
+            if pointer is not None:
+                self._held[name] = _Held(pointer, champion)
+            return champion
+
+    def _load(self, shelved: Shelved) -> Champion:
+        self._shelf.require_signed(shelved)
+        return _load(shelved)
+
+    def _pointer(self, name: str) -> Signature | None:
+        """Return what tells one promotion from the next, None where there is none."""
+        try:
+            found = os.stat(self._shelf.pointer(name))  # noqa: PTH116  several times a request
+        except (OSError, ValueError):  # a name that is none has no file either
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _only_name(self) -> str:
         names = self.names()
         if not names:
             raise NoChampion(ADVICE)
         if len(names) > 1:
             remedy = "expected one of " + ", ".join(names)
             raise InvalidRequest("request", [Problem("model", "is needed, as several are served", remedy)])
+        self._only = time.monotonic(), names[0]
         return names[0]
+
+
+def _same(champion: Champion, shelved: Shelved) -> bool:
+    stamp = champion.stamp
+    return (stamp.version, stamp.bundle) == (shelved.version, shelved.bundle)
 
 
 def _load(shelved: Shelved) -> Champion:

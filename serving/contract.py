@@ -8,10 +8,15 @@ from typing import Any
 
 from features.dictionary import Dictionary, Field, load_dictionary
 from features.errors import InvalidRequest, Problem
+from models.comparison import MOST_PLANS, Comparison
+from models.plans import GROUP
 from models.prediction import Prediction
+from models.timeline import Timeline
 
 DISEASE = "disease"
 REQUEST_FIELDS = ("model", "patient", "horizon", "subject")
+EXPLANATION_FIELDS = ("model", "patient", "horizons", "subject")
+COMPARISON_FIELDS = ("model", "patient", "plans", "subject")
 LONGEST_SUBJECT = 200
 SUBJECT = {
     "type": ["string", "null"],
@@ -38,6 +43,28 @@ class PredictionRequest:
 
 
 @dataclass(frozen=True)
+class ExplanationRequest:
+    """A parsed request for explanations; no horizons are all of them."""
+
+    patient: Mapping[str, object]
+    horizons: tuple[float, ...]
+    model: str | None = None
+    subject: str | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class ComparisonRequest:
+    """A parsed request for a comparison of plans."""
+
+    patient: Mapping[str, object]
+    plans: tuple[Mapping[str, object], ...]
+    model: str | None = None
+    subject: str | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
 class ModelStamp:
     """Which model answered, down to its files: ``bundle`` is the SHA-256 of the bundle's manifest."""
 
@@ -51,31 +78,61 @@ class ModelStamp:
 
 @dataclass(frozen=True)
 class AuditReceipt:
-    """Where the answer stands on record; ``leaf_hash`` is the RFC 6962 leaf hash of the record."""
+    """Where the answer stands on record.
+
+    ``leaf_hash`` is the RFC 6962 leaf hash of the record; ``tree_size`` and ``root_hash`` are those of the
+    whole record when this was said.
+    """
 
     id: str
     seq: int
     recorded_at: str
     leaf_hash: str
+    tree_size: int
+    root_hash: str
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answered prediction."""
+    """One answered prediction; ``mode`` tells whether access was controlled."""
 
     model: ModelStamp
     prediction: Prediction
     audit: AuditReceipt
+    mode: str
+
+
+@dataclass(frozen=True)
+class ExplanationsAnswer:
+    """One patient's explanations at several horizons."""
+
+    model: ModelStamp
+    explanations: tuple[Timeline, ...]
+    audit: AuditReceipt
+    mode: str
+
+
+@dataclass(frozen=True)
+class ComparisonAnswer:
+    """One patient under several plans."""
+
+    model: ModelStamp
+    comparison: Comparison
+    audit: AuditReceipt
+    mode: str
 
 
 @dataclass(frozen=True)
 class RecordedAnswer:
-    """A prediction as it was answered, with the request that asked for it."""
+    """An answer as it was given, with the request that asked for it: one of the three kinds is there."""
 
     model: ModelStamp
     request: dict[str, Any]
-    prediction: Prediction
     audit: AuditReceipt
+    mode: str
+    prediction: Prediction | None = None
+    explanations: tuple[Timeline, ...] | None = None
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -148,13 +205,51 @@ def parse_request(body: bytes) -> PredictionRequest:
 
     """
     document = parse_object(body)
-    problems = unknown_fields(document, REQUEST_FIELDS)
-    model, patient, horizon, subject = (document.get(name) for name in REQUEST_FIELDS)
-    if model is not None and not isinstance(model, str):
-        problems.append(Problem("model", "wrong type", "expected a model's name"))
+    asked = _common(document, REQUEST_FIELDS)
+    horizon = document.get("horizon")
     months = number(horizon)
+    problems = list(asked.problems)
     if horizon is not None and months is None:
         problems.append(Problem("horizon", "wrong type", "expected one of the protocol's horizons in months"))
+    return PredictionRequest(asked.patient, asked.model, months, asked.subject, tuple(problems))
+
+
+def parse_explanation(body: bytes) -> ExplanationRequest:
+    """Parse a request for explanations; raises as :func:`parse_request`."""
+    document = parse_object(body)
+    asked = _common(document, EXPLANATION_FIELDS)
+    given = document.get("horizons")
+    months = [number(one) for one in given] if isinstance(given, list) else []
+    known = tuple(one for one in months if one is not None)
+    if given is not None and (not isinstance(given, list) or len(known) != len(given)):
+        raise _wrong(asked, Problem("horizons", "wrong type", "expected a list of horizons in months"))
+    if asked.problems:
+        raise InvalidRequest("request", asked.problems)
+    return ExplanationRequest(asked.patient, known, asked.model, asked.subject)
+
+
+def parse_comparison(body: bytes) -> ComparisonRequest:
+    """Parse a request for a comparison of plans; raises as :func:`parse_request`."""
+    document = parse_object(body)
+    asked = _common(document, COMPARISON_FIELDS)
+    plans = document.get("plans")
+    if not isinstance(plans, list) or not all(isinstance(plan, dict) for plan in plans):
+        raise _wrong(asked, Problem("plans", "wrong type", "expected a list of objects, one a plan"))
+    if asked.problems:
+        raise InvalidRequest("request", asked.problems)
+    return ComparisonRequest(asked.patient, tuple(plans), asked.model, asked.subject)
+
+
+def _wrong(asked: PredictionRequest, problem: Problem) -> InvalidRequest:
+    return InvalidRequest("request", (*asked.problems, problem))
+
+
+def _common(document: Mapping[str, Any], known: tuple[str, ...]) -> PredictionRequest:
+    """Parse what every request may hold."""
+    problems = unknown_fields(document, known)
+    model, patient, subject = (document.get(name) for name in ("model", "patient", "subject"))
+    if model is not None and not isinstance(model, str):
+        problems.append(Problem("model", "wrong type", "expected a model's name"))
     if subject is not None and not (isinstance(subject, str) and 0 < len(subject) <= LONGEST_SUBJECT):
         remedy = f"expected the patient's identifier, 1 to {LONGEST_SUBJECT} characters"
         problems.append(Problem("subject", "cannot be used", remedy))
@@ -164,9 +259,8 @@ def parse_request(body: bytes) -> PredictionRequest:
     return PredictionRequest(
         patient,
         model if isinstance(model, str) else None,
-        months,
-        subject if isinstance(subject, str) else None,
-        tuple(problems),
+        subject=subject if isinstance(subject, str) else None,
+        problems=tuple(problems),
     )
 
 
@@ -206,24 +300,48 @@ def patient_schema(dictionary: Dictionary, *, diseases: tuple[str, ...] | None =
 
 def request_schema() -> dict[str, Any]:
     """Return the JSON Schema of a request, over every predictor in the dictionary."""
+    horizon = {
+        "type": ["number", "null"],
+        "description": "the horizon to explain, in months; one of the protocol's",
+    }
+    return _asking("PredictionRequest", {"horizon": horizon}, patient_schema(_predictors()))
+
+
+def explanation_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a request for explanations."""
+    horizons = {
+        "type": ["array", "null"],
+        "items": {"type": "number"},
+        "description": "the horizons to explain, in months; all of the protocol's when left out",
+    }
+    return _asking("ExplanationRequest", {"horizons": horizons}, patient_schema(_predictors()))
+
+
+def comparison_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a request for a comparison of plans."""
+    patient = patient_schema(_predictors())
+    elements = [f.name for f in load_dictionary().fields if f.group == GROUP]
+    plan = {
+        "type": "object",
+        "properties": {name: patient["properties"][name] for name in elements},
+        "additionalProperties": False,
+    }
+    plans = {"type": "array", "items": plan, "minItems": 1, "maxItems": MOST_PLANS}
+    return _asking("ComparisonRequest", {"plans": plans}, patient, "plans")
+
+
+def _predictors() -> Dictionary:
     dictionary = load_dictionary()
-    predictors = dictionary.slice(f.name for f in dictionary.fields if f.known != "after")
+    return dictionary.slice(f.name for f in dictionary.fields if f.known != "after")
+
+
+def _asking(title: str, own: dict[str, Any], patient: dict[str, Any], *required: str) -> dict[str, Any]:
+    model = {"type": ["string", "null"], "description": "a served model; needed when there are several"}
     return {
         "type": "object",
-        "title": "PredictionRequest",
-        "properties": {
-            "model": {
-                "type": ["string", "null"],
-                "description": "a served model; needed when there are several",
-            },
-            "patient": patient_schema(predictors),
-            "horizon": {
-                "type": ["number", "null"],
-                "description": "the horizon to explain, in months; one of the protocol's",
-            },
-            "subject": SUBJECT,
-        },
-        "required": ["patient"],
+        "title": title,
+        "properties": {"model": model, "patient": patient, **own, "subject": SUBJECT},
+        "required": ["patient", *required],
         "additionalProperties": False,
     }
 

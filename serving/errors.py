@@ -1,6 +1,8 @@
 """Errors as RFC 9457 problem documents: one shape on every route."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
@@ -10,11 +12,21 @@ from starlette.exceptions import HTTPException
 from features.errors import (
     BundleRefused,
     InvalidInput,
+    KeyReused,
     NoChampion,
     NotExplained,
     NotFound,
     RecordNotWritten,
     SalvageError,
+    TooBusy,
+)
+from serving.access.errors import (
+    CHALLENGE,
+    AccessUnavailable,
+    AddressRefused,
+    Forbidden,
+    TooManyRequests,
+    Unauthenticated,
 )
 from serving.contract import FieldProblem, ProblemDetails
 
@@ -26,34 +38,70 @@ class BodyTooLarge(SalvageError):
     """A request's body is larger than the server reads."""
 
 
+class WrongMediaType(SalvageError):
+    """A request's body says to be of a type that the route does not read."""
+
+
+class Erased(SalvageError):
+    """What a record held of a patient has been erased."""
+
+
 STATUSES: dict[type[SalvageError], tuple[int, str, str]] = {
+    KeyReused: (422, "idempotency-key-reused", "The Idempotency-Key was used for another request"),
     InvalidInput: (422, "invalid-request", "The request cannot be accepted"),
     NotFound: (404, "not-found", "There is no such thing here"),
+    Erased: (410, "erased", "It has been erased"),
     BodyTooLarge: (413, "body-too-large", "The request is too large"),
+    WrongMediaType: (415, "wrong-media-type", "The body is of a type that is not read here"),
+    Unauthenticated: (401, "unauthenticated", "Valid credentials are needed"),
+    Forbidden: (403, "forbidden", "These credentials do not allow this"),
+    TooManyRequests: (429, "too-many-requests", "More requests than are allowed"),
+    AddressRefused: (422, "address-refused", "The server may not call this address"),
+    AccessUnavailable: (503, "access-unavailable", "Credentials cannot be checked"),
     NoChampion: (503, "no-champion", "No model is ready to answer"),
     BundleRefused: (503, "bundle-refused", "The model's files cannot be trusted"),
     NotExplained: (503, "not-explained", "The answer could not be explained"),
     RecordNotWritten: (503, "record-not-written", "The answer could not be recorded"),
+    TooBusy: (503, "too-busy", "Too much is waiting to be answered"),
 }
 UNFORESEEN = (500, "internal", "Internal error")
 RETRY_SECONDS = "5"
 
 
-def problem_response(error: SalvageError) -> Response:
-    """Return the problem document of an error raised on purpose."""
+def problem_of(error: SalvageError) -> ProblemDetails:
+    """Return an error raised on purpose as a problem."""
     status, slug, title = next(
         (known for kind, known in STATUSES.items() if isinstance(error, kind)), UNFORESEEN
     )
     detail, fields = str(error), tuple[FieldProblem, ...]()
     if isinstance(error, InvalidInput):
-        detail = (
-            f"{len(error.problems)} problem{'' if len(error.problems) == 1 else 's'} in the {error.subject}"
-        )
+        count = len(error.problems)
+        detail = f"{count} problem{'' if count == 1 else 's'} in the {error.subject}"
         fields = tuple(FieldProblem(p.field, p.problem, p.remedy) for p in error.problems)
     if isinstance(error, RecordNotWritten):
         detail = "no prediction leaves unrecorded; try again, or ask for the audit store to be checked"
-    headers = {"Retry-After": RETRY_SECONDS} if status == 503 else None
-    return _respond(ProblemDetails(TYPE + slug, title, status, detail, fields), headers)
+    return ProblemDetails(TYPE + slug, title, status, detail, fields)
+
+
+def document_of(details: ProblemDetails) -> dict[str, Any]:
+    """Return a problem as plain JSON values, without what does not concern it."""
+    document = asdict(details)
+    if not details.problems:
+        del document["problems"]
+    return document
+
+
+def problem_response(error: SalvageError) -> Response:
+    """Return the problem document of an error raised on purpose."""
+    details = problem_of(error)
+    headers: dict[str, str] = {}
+    if details.status == 503:
+        headers["Retry-After"] = RETRY_SECONDS
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, Unauthenticated):
+        headers |= CHALLENGE
+    return _respond(details, headers)
 
 
 def install(app: FastAPI) -> None:
@@ -75,8 +123,5 @@ def install(app: FastAPI) -> None:
         return _respond(ProblemDetails(TYPE + "internal", "Internal error", 500, detail))
 
 
-def _respond(details: ProblemDetails, headers: dict[str, str] | None = None) -> Response:
-    document = asdict(details)
-    if not details.problems:
-        del document["problems"]
-    return Response(orjson.dumps(document), details.status, headers, MEDIA_TYPE)
+def _respond(details: ProblemDetails, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(document_of(details)), details.status, headers, MEDIA_TYPE)

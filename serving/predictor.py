@@ -1,89 +1,244 @@
-"""One prediction, free of HTTP: validate, predict, record, answer."""
+"""Answers, free of HTTP: validate, predict, record, answer."""
 
-from collections.abc import Callable
-from datetime import datetime
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
-from features.cohort import Cohort
-from features.errors import InvalidRequest
-from models.bundle import ModelBundle
-from serving.audit.store import AuditStore, Entry
+from features.errors import InvalidRequest, NotFound, Problem, SalvageError
+from models.comparison import compare
+from models.prediction import Prediction
+from models.timeline import explain_over_time
+from serving.audit.record import Draft, Entry, Receipt
 from serving.champions import Champion, Champions
-from serving.contract import AuditReceipt, PredictionRequest
+from serving.contract import (
+    AuditReceipt,
+    ComparisonRequest,
+    ExplanationRequest,
+    ModelStamp,
+    PredictionRequest,
+)
+from serving.errors import Erased
+from serving.recorder import Caller, Recorder
 
-PREDICTION = "prediction"
+PREDICTION, EXPLANATIONS, COMPARISON, READ = "prediction", "explanations", "comparison", "read"
+ANSWERS = (PREDICTION, EXPLANATIONS, COMPARISON)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a champion said of a patient, as JSON, before it is on record; ``kind`` names what it is."""
+
+    champion: Champion
+    request: bytes
+    said: bytes
+    subject: str | None = None
+    kind: str = PREDICTION
+
+    @property
+    def content(self) -> bytes:
+        """Return what is kept: the model, what was asked, what was said."""
+        parts = self.champion.stamp_json, self.request, self.kind.encode(), self.said
+        return b'{"model":%b,"request":%b,"%b":%b}' % parts
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A prediction that is on record."""
+
+    prediction: Prediction
+    stamp: ModelStamp
+    receipt: Receipt
 
 
 class Predictor:
-    """Answers requests; ``now`` and ``new_id`` are given so that a test can fix them."""
+    """Answers requests.
+
+    ``subject_of`` makes the keyed hash of a patient's identifier; ``counted`` is told the model and version
+    of each answer; ``mode`` stands in every answer.
+    """
 
     def __init__(
         self,
         champions: Champions,
-        store: AuditStore,
+        recorder: Recorder,
         *,
-        now: Callable[[], datetime],
-        new_id: Callable[[], str],
+        subject_of: Callable[[str], str],
+        counted: Callable[[str, str], None],
+        mode: str,
     ) -> None:
-        self._champions = champions
-        self._store = store
-        self._now = now
-        self._new_id = new_id
+        self.champions = champions
+        self._recorder = recorder
+        self._subject_of = subject_of
+        self._counted = counted
+        self._mode = orjson.dumps(mode)
 
-    def predict(self, request: PredictionRequest) -> bytes:
+    async def predict(self, request: PredictionRequest, caller: Caller) -> bytes:
         """Return the answer as JSON; its record is durable by then.
+
+        With an Idempotency-Key that came before, the earlier answer is given again.
 
         Raises:
             NotFound, NoChampion, BundleRefused: when the model asked for cannot answer.
             InvalidRequest: naming every field at fault.
-            RecordNotWritten: when the record could not be made durable; nothing was answered.
+            KeyReused: when the Idempotency-Key came with another request before.
+            RecordNotWritten, TooBusy: when the record could not be made durable; nothing was answered.
 
         """
-        champion = self._champion(request)
-        patient = _validate(champion.bundle, request)
-        prediction = champion.bundle.predict(patient, horizon=request.horizon)
-        said = {
-            "model": champion.stamp,
-            "request": {"patient": dict(request.patient), "horizon": request.horizon},
-            "prediction": prediction,
-        }
-        entry = self._store.append(
-            entry_id=self._new_id(), at=self._now().isoformat(), kind=PREDICTION, body=orjson.dumps(said)
+        champion = await self._champion(request.model, request.problems)
+        return await self._give(self.answer(champion, request), caller)
+
+    async def explain(self, request: ExplanationRequest, caller: Caller) -> bytes:
+        """Return explanations at several horizons as JSON, on record; raises as :meth:`predict` does."""
+        champion = await self._champion(request.model, request.problems)
+        found = await asyncio.to_thread(explain_over_time, champion.bundle, request.patient, request.horizons)
+        asked = orjson.dumps({"patient": request.patient, "horizons": request.horizons})
+        subject = self._hashed(request.subject)
+        answered = Answered(champion, asked, orjson.dumps(found), subject, EXPLANATIONS)
+        return await self._give(answered, caller)
+
+    async def compare(self, request: ComparisonRequest, caller: Caller) -> bytes:
+        """Return several plans for one patient as JSON, on record; raises as :meth:`predict` does."""
+        champion = await self._champion(request.model, request.problems)
+        found = await asyncio.to_thread(compare, champion.bundle, request.patient, request.plans)
+        asked = orjson.dumps({"patient": request.patient, "plans": request.plans})
+        subject = self._hashed(request.subject)
+        answered = Answered(champion, asked, orjson.dumps(found), subject, COMPARISON)
+        return await self._give(answered, caller)
+
+    async def predict_many(
+        self, requests: Sequence[PredictionRequest], callers: Sequence[Caller]
+    ) -> list[bytes | SalvageError]:
+        """Return each request's answer, or what is wrong with it; the answers share one commit.
+
+        Raises:
+            RecordNotWritten, TooBusy: when the records could not be made durable; nothing was answered.
+
+        """
+        found = await asyncio.to_thread(lambda: [self._tried(request) for request in requests])
+        drafts = [
+            self._draft(one, caller)
+            for one, caller in zip(found, callers, strict=True)
+            if isinstance(one, Answered)
+        ]
+        receipts = iter(await self._recorder.record_all(drafts))
+        return [one if isinstance(one, SalvageError) else self._given(one, next(receipts)) for one in found]
+
+    async def predict_patient(
+        self,
+        champion: Champion,
+        patient: Mapping[str, object],
+        horizon: float | None,
+        caller: Caller,
+        facts: Mapping[str, Any] | None = None,
+        *,
+        subject: str | None = None,
+    ) -> Recorded:
+        """Return a prediction for other protocols than our own, on record; raises as :meth:`predict` does."""
+        prediction = champion.bundle.predict(
+            champion.bundle.validate(patient, horizon=horizon), horizon=horizon
         )
-        answer = {"model": champion.stamp, "prediction": prediction, "audit": receipt(entry)}
-        return orjson.dumps(answer)
+        asked = orjson.dumps({"patient": dict(patient), "horizon": horizon})
+        answered = Answered(champion, asked, orjson.dumps(prediction), self._hashed(subject))
+        receipt = await self._recorder.record(self._draft(answered, caller, facts))
+        self._counted(champion.stamp.name, champion.stamp.version)
+        return Recorded(prediction, champion.stamp, receipt)
 
-    def _champion(self, request: PredictionRequest) -> Champion:
-        try:
-            return self._champions.get(request.model)
-        except InvalidRequest as error:
-            raise InvalidRequest("request", (*request.problems, *error.problems)) from error
-
-    def recorded(self, entry_id: str) -> bytes:
-        """Return a prediction as it was recorded, byte for byte, with its receipt.
+    async def read_again(self, entry_id: str, caller: Caller) -> bytes:
+        """Return an answer as it was given, number for number; that it was read is on record by then.
 
         Raises:
             NotFound: when there is none with this id.
+            Erased: when what was asked and answered was erased.
+            RecordNotWritten: when it could not be recorded that it was read.
 
         """
-        entry = self._store.get(entry_id)
-        audit = orjson.dumps(receipt(entry))
-        return entry.body[:-1] + b',"audit":' + audit + b"}"
+        entry = await asyncio.to_thread(self._recorder.log.get, entry_id)
+        if entry.kind not in ANSWERS:
+            raise NotFound("no answer with this id")
+        found = self._again(entry)
+        await self._recorder.record(self._recorder.draft(READ, caller.facts | {"entry": entry.id}))
+        return found
+
+    def answer(self, champion: Champion, request: PredictionRequest) -> Answered:
+        """Return what a champion says, judging request and patient together so that all faults are named."""
+        problems = request.problems
+        try:
+            said = champion.bundle.answer(request.patient, horizon=request.horizon)
+        except InvalidRequest as error:
+            problems += error.problems
+        if problems:
+            raise InvalidRequest("request", problems)
+        asked = orjson.dumps({"patient": request.patient, "horizon": request.horizon})
+        return Answered(champion, asked, said, self._hashed(request.subject))
+
+    async def _champion(self, name: str | None, problems: tuple[Problem, ...]) -> Champion:
+        """Return the champion asked for; what else is wrong with the request is named with its name."""
+        try:
+            found = await self.champions.champion(name)
+        except InvalidRequest as error:
+            raise InvalidRequest("request", (*problems, *error.problems)) from error
+        return found
+
+    def _hashed(self, subject: str | None) -> str | None:
+        return None if subject is None else self._subject_of(subject)
+
+    async def _give(self, answered: Answered, caller: Caller) -> bytes:
+        """Put an answer on record, then give it."""
+        return self._given(answered, await self._recorder.record(self._draft(answered, caller)))
+
+    def _tried(self, request: PredictionRequest) -> Answered | SalvageError:
+        try:
+            return self.answer(self.champions.get(request.model), request)
+        except SalvageError as error:
+            return error
+
+    def _draft(self, answered: Answered, caller: Caller, facts: Mapping[str, Any] | None = None) -> Draft:
+        """Return what is to be recorded of an answer."""
+        stamp = answered.champion.stamp
+        model = {"name": stamp.name, "version": stamp.version, "bundle": stamp.bundle}
+        return self._recorder.draft(
+            answered.kind,
+            {**caller.facts, "model": model, "evidence": stamp.evidence, **(facts or {})},
+            content=answered.content,
+            subject=answered.subject,
+            repeatable=caller.repeatable,
+        )
+
+    def _given(self, answered: Answered, receipt: Receipt) -> bytes:
+        """Return an answer that is on record."""
+        if receipt.repeated:
+            kept = orjson.loads(_content(self._recorder.log.get(receipt.id)))
+            model, said = orjson.dumps(kept["model"]), orjson.dumps(kept[answered.kind])
+        else:
+            model, said = answered.champion.stamp_json, answered.said
+            self._counted(answered.champion.stamp.name, answered.champion.stamp.version)
+        parts = model, answered.kind.encode(), said, orjson.dumps(standing(receipt)), self._mode
+        return b'{"model":%b,"%b":%b,"audit":%b,"mode":%b}' % parts
+
+    def _again(self, entry: Entry) -> bytes:
+        """Return a recorded answer with the request; every number is the one that was answered."""
+        content = _content(entry)
+        head = self._recorder.log.head()
+        where = AuditReceipt(entry.id, entry.seq, entry.at, entry.leaf_hash, head.size, head.root_hash)
+        return b'%b,"audit":%b,"mode":%b}' % (content[:-1], orjson.dumps(where), self._mode)
 
 
-def _validate(bundle: ModelBundle, request: PredictionRequest) -> Cohort:
-    """Judge request and patient together, so that every problem is named at once."""
-    problems = request.problems
-    try:
-        patient = bundle.validate(request.patient, horizon=request.horizon)
-    except InvalidRequest as error:
-        problems += error.problems
-    if problems:
-        raise InvalidRequest("request", problems)
-    return patient
+def standing(receipt: Receipt) -> AuditReceipt:
+    """Return a receipt as it stands in an answer."""
+    return AuditReceipt(
+        receipt.id,
+        receipt.seq,
+        receipt.recorded_at,
+        receipt.leaf_hash,
+        receipt.tree_size,
+        receipt.root_hash,
+    )
 
 
-def receipt(entry: Entry) -> AuditReceipt:
-    """Return where an entry stands on record."""
-    return AuditReceipt(entry.id, entry.seq, entry.at, entry.leaf_hash)
+def _content(entry: Entry) -> bytes:
+    if entry.content is None:
+        raise Erased("what was asked and answered here has been erased; the record of it remains")
+    return entry.content

@@ -5,20 +5,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import InvalidInput, Problem
+from serving.access.settings import AccessSettings
+
+NUMBERS = {
+    "port": "SALVAGE_PORT",
+    "workers": "SALVAGE_WORKERS",
+    "largest_body": "SALVAGE_LARGEST_BODY",
+    "largest_batch": "SALVAGE_LARGEST_BATCH",
+    "most_requests": "SALVAGE_MOST_REQUESTS",
+    "drain_seconds": "SALVAGE_DRAIN_SECONDS",
+    "retention_days": "SALVAGE_RETENTION_DAYS",
+}
 
 
 @dataclass(frozen=True)
 class ServingSettings:
     """Deployment settings; everything clinical travels in the bundle.
 
-    ``SALVAGE_HOME`` holds the shelf of published bundles and the audit store; ``SALVAGE_HOST`` and
-    ``SALVAGE_PORT`` are where the server listens; ``SALVAGE_LARGEST_BODY`` is in bytes.
+    ``largest_body`` is in bytes, of one request or of one line of a batch; ``largest_batch`` in lines;
+    ``most_requests`` are answered at once by one worker, the others are refused. ``store`` is the address of
+    the record: None is the file ``audit.db`` in ``home``. ``checkpoints`` is the second place, to which
+    signed checkpoints are written; ``origins`` are the web origins whose pages may call. Without ``access``
+    keys are needed and ``access.db`` in ``home`` holds them.
     """
 
     home: Path
     host: str = "127.0.0.1"
     port: int = 8000
+    workers: int = 1
     largest_body: int = 65536
+    largest_batch: int = 100_000
+    most_requests: int = 256
+    drain_seconds: int = 30
+    retention_days: int = 3653
+    store: str | None = None
+    checkpoints: Path | None = None
+    origins: tuple[str, ...] = ()
+    access: AccessSettings | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ServingSettings":
@@ -28,17 +51,24 @@ class ServingSettings:
             InvalidInput: naming every setting that should be a whole number and is none.
 
         """
-        numbers = ("SALVAGE_PORT", "SALVAGE_LARGEST_BODY")
-        wrong = [name for name in numbers if not environ.get(name, "0").isdecimal()]
+        given = {name: environ[variable] for name, variable in NUMBERS.items() if variable in environ}
+        wrong = [name for name, value in given.items() if not value.isdecimal()]
         if wrong:
-            raise InvalidInput(
-                "settings", [Problem(n, "is not a whole number", "correct or unset it") for n in wrong]
-            )
+            remedy = "correct or unset it"
+            problems = [Problem(NUMBERS[name], "is not a whole number", remedy) for name in wrong]
+            raise InvalidInput("settings", problems)
+        home = Path(environ.get("SALVAGE_HOME", "var")).absolute()
+        host = environ.get("SALVAGE_HOST", cls.host)
+        origins = environ.get("SALVAGE_ORIGINS", "")
+        checkpoints = environ.get("SALVAGE_CHECKPOINTS")
         return cls(
-            home=Path(environ.get("SALVAGE_HOME", "var")).absolute(),
-            host=environ.get("SALVAGE_HOST", cls.host),
-            port=int(environ.get("SALVAGE_PORT", cls.port)),
-            largest_body=int(environ.get("SALVAGE_LARGEST_BODY", cls.largest_body)),
+            home=home,
+            host=host,
+            store=environ.get("SALVAGE_STORE"),
+            checkpoints=None if checkpoints is None else Path(checkpoints).absolute(),
+            origins=tuple(filter(None, (origin.strip() for origin in origins.split(",")))),
+            access=AccessSettings.from_environment(environ, home=home, host=host),
+            **{name: int(value) for name, value in given.items()},
         )
 
     @property
@@ -47,6 +77,21 @@ class ServingSettings:
         return self.home / "shelf"
 
     @property
-    def audit(self) -> Path:
-        """Return the file of the audit store."""
-        return self.home / "audit.db"
+    def audit(self) -> str:
+        """Return the address of the audit store."""
+        return self.store or str(self.home / "audit.db")
+
+    @property
+    def second_place(self) -> Path:
+        """Return the file of signed checkpoints."""
+        return self.checkpoints or self.home / "checkpoints"
+
+    @property
+    def audit_key(self) -> Path:
+        """Return the file of the key that signs checkpoints."""
+        return self.home / "audit.key"
+
+    @property
+    def who(self) -> AccessSettings:
+        """Return who may ask."""
+        return self.access or AccessSettings(self.home, f"sqlite:///{self.home / 'access.db'}")

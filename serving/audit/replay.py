@@ -1,13 +1,34 @@
-"""Replay: compute a recorded prediction again from its stored inputs and model, and compare."""
+"""Replay: compute a recorded answer again from its stored inputs and model, and compare."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from models.bundle import read_bundle
+from features.errors import NotFound
+from models.bundle import ModelBundle, read_bundle
+from models.comparison import compare
 from models.shelf import Shelf
-from serving.audit.store import Entry, leaf_hash
+from models.timeline import explain_over_time
+from serving.audit.merkle import leaf_hash
+from serving.audit.record import Entry, commit
+
+Recompute = Callable[[ModelBundle, Mapping[str, Any]], object]
+
+
+def _predict(bundle: ModelBundle, asked: Mapping[str, Any]) -> object:
+    return bundle.predict(
+        bundle.validate(asked["patient"], horizon=asked["horizon"]), horizon=asked["horizon"]
+    )
+
+
+RECOMPUTE: Mapping[str, Recompute] = {
+    "prediction": _predict,
+    "explanations": lambda bundle, asked: explain_over_time(bundle, asked["patient"], asked["horizons"]),
+    "comparison": lambda bundle, asked: compare(bundle, asked["patient"], asked["plans"]),
+}
+"""How each kind of answer is computed from what was asked; an answer stands in its content under its kind."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +47,42 @@ class Replay:
 
 
 def replay(entry: Entry, *, shelf: Shelf) -> Replay:
-    """Recompute the prediction and its explanation with the very bundle that answered.
+    """Recompute an answer and its explanation with the very bundle that answered.
 
     A record that was changed is not recomputed: what stands in it is nobody's answer.
 
     Raises:
-        NotFound: when the version is not on the shelf any more.
+        NotFound: when the entry is no answer, its content was erased, or the version left the shelf.
         BundleRefused: when its files are not those that answered.
 
     """
-    if leaf_hash(entry.body) != entry.leaf_hash:
+    if entry.kind not in RECOMPUTE:
+        raise NotFound(
+            f"record {entry.seq} is no answer that can be computed again: it is of kind {entry.kind}"
+        )
+    if entry.content is None:
+        raise NotFound(f"what was asked and answered in record {entry.seq} has been erased")
+    if not _untouched(entry):
         return Replay(entry.id, entry.seq, untouched=False, differences=())
-    recorded: dict[str, Any] = orjson.loads(entry.body)
-    stamp, request = recorded["model"], recorded["request"]
+    recorded = orjson.loads(entry.content)
+    stamp = recorded["model"]
     shelved = shelf.find(stamp["name"], stamp["version"])
     bundle = read_bundle(shelved.folder, expected_hash=stamp["bundle"])
-    patient = bundle.validate(request["patient"], horizon=request["horizon"])
-    recomputed = orjson.loads(orjson.dumps(bundle.predict(patient, horizon=request["horizon"])))
-    differences = tuple(part for part in recomputed if recomputed[part] != recorded["prediction"].get(part))
+    recomputed = RECOMPUTE[entry.kind](bundle, recorded["request"])
+    differences = _differences(recorded[entry.kind], orjson.loads(orjson.dumps(recomputed)), entry.kind)
     return Replay(entry.id, entry.seq, untouched=True, differences=differences)
+
+
+def _untouched(entry: Entry) -> bool:
+    """Tell whether body and content are the ones that were hashed."""
+    if leaf_hash(entry.body).hex() != entry.leaf_hash or entry.salt is None or entry.content is None:
+        return False
+    return bool(orjson.loads(entry.body)["commitment"] == commit(entry.salt, entry.content))
+
+
+def _differences(recorded: Any, recomputed: Any, kind: str) -> tuple[str, ...]:
+    """Name the parts that differ; the whole, where it has no named parts."""
+    if not isinstance(recorded, dict) or not isinstance(recomputed, dict):
+        return () if recorded == recomputed else (kind,)
+    parts = [*recomputed, *(part for part in recorded if part not in recomputed)]
+    return tuple(part for part in parts if recorded.get(part) != recomputed.get(part))

@@ -13,15 +13,19 @@ from fastapi.responses import Response
 
 from features.errors import InvalidRequest, NotFound, Problem
 from serving.access.gate import Gate
-from serving.access.principal import Principal
+from serving.access.principal import Principal, Scope
 from serving.audit.record import Entry
-from serving.champions import Champions
-from serving.fhir.assessed import PredictPatient, assess
+from serving.audit.sequencer import AuditLog
+from serving.contract import parse_object
+from serving.fhir.assessed import assess
 from serving.fhir.chart import Chart
 from serving.fhir.datatypes import MEDIA_TYPE, Json
 from serving.fhir.export import search_results
 from serving.fhir.operation_outcome import as_outcome
-from serving.routes.body import JSON, read_object
+from serving.gateway import request_id
+from serving.predictor import Predictor
+from serving.recorder import Caller
+from serving.routes.asked import JSON, body_of
 from serving.routes.dialect import speaking
 
 MOST_EVENTS = 1000
@@ -47,9 +51,8 @@ REFUSALS: dict[int, str] = {
 
 
 def fhir_router(
-    champions: Champions,
-    predict: PredictPatient,
-    log: Any,
+    predictor: Predictor,
+    log: AuditLog,
     gate: Gate,
     *,
     today: Callable[[], date],
@@ -71,20 +74,20 @@ def fhir_router(
     )
     async def assess_bundle(
         request: Request,
-        caller: Annotated[Principal, Depends(gate.needs("predict"))],
+        principal: Annotated[Principal, Depends(gate.needs(Scope.PREDICT))],
         model: Annotated[
             str | None, Query(description="a served model; needed when there are several")
         ] = None,
         horizon: Annotated[float | None, Query(description="the horizon to explain, in months")] = None,
     ) -> Response:
-        bundle = await read_object(request, largest=largest_body, accepted=(MEDIA_TYPE, JSON))
+        bundle = parse_object(await body_of(request, largest=largest_body, media_types=(MEDIA_TYPE, JSON)))
         _require_bundle(bundle)
-        champion = await run_in_threadpool(champions.get, model)
+        champion = await predictor.champions.champion(model)
         assessed = await assess(
             Chart(bundle),
             champion,
-            predict=predict,
-            caller=caller,
+            predictor=predictor,
+            caller=Caller(principal.client, request_id.get()),
             facts={"protocol": "fhir"},
             today=today(),
             horizon=horizon,
@@ -95,7 +98,7 @@ def fhir_router(
         "/AuditEvent",
         response_class=Response,
         responses=_responses(401, 403, 422, 429, 503),
-        dependencies=[Depends(gate.needs("audit:read"))],
+        dependencies=[Depends(gate.needs(Scope.AUDIT_READ))],
         summary="Read the audit log as FHIR AuditEvents, in its order, page by page",
     )
     async def audit_events(
@@ -114,7 +117,7 @@ def fhir_router(
     return router
 
 
-def _found(log: Any, identifier: str | None, kind: str | None, count: int, after: int) -> list[Entry]:
+def _found(log: AuditLog, identifier: str | None, kind: str | None, count: int, after: int) -> list[Entry]:
     if identifier is None:
         return list(islice(log.entries(after=after, limit=count, kind=kind), count))
     try:

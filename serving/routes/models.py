@@ -1,25 +1,31 @@
 """The served models: what they predict, from what, and their cards."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
 
+from serving.access.gate import Gate
+from serving.access.principal import Scope
 from serving.champions import Champions
 from serving.contract import ModelDetail, ModelList, ModelSummary, patient_schema
 from serving.routes.responses import problems
 
 
-def models_router(champions: Champions) -> APIRouter:
+def models_router(champions: Champions, gate: Gate) -> APIRouter:
     """Return the routes under ``/v1/models``."""
-    router = APIRouter(prefix="/v1/models", tags=["models"])
+    router = APIRouter(
+        prefix="/v1/models", tags=["models"], dependencies=[Depends(gate.needs(Scope.PREDICT))]
+    )
 
-    @router.get("", responses=problems(503), summary="List the served models")
+    @router.get("", responses=problems(401, 403, 429, 503), summary="List the served models")
     async def list_models() -> ModelList:
         return await run_in_threadpool(
             lambda: ModelList(tuple(_summary(champions, n) for n in champions.names()))
         )
 
     @router.get(
-        "/{name}", responses=problems(404, 503), summary="Show a model's protocol, predictors and card"
+        "/{name}",
+        responses=problems(401, 403, 404, 429, 503),
+        summary="Show a model's protocol, predictors and card",
     )
     async def show_model(name: str) -> ModelDetail:
         return await run_in_threadpool(_detail, champions, name)

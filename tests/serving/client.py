@@ -2,8 +2,9 @@
 
 import json
 import sqlite3
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 from models.bundle import ModelBundle
 from models.shelf import Shelf
+from serving.access.settings import OFF, AccessSettings
 from serving.app import create_app
+from serving.server import open_log
 from serving.settings import ServingSettings
 from tests.lib.patients import BREAST
 
@@ -50,10 +53,17 @@ def deploy(folder: Path, bundle: ModelBundle, *, name: str = MODEL) -> Path:
 
 @contextmanager
 def client_of(home: Path, **settings: Any) -> Iterator[TestClient]:
-    """Run the application over a home; a 500 is answered as such."""
-    app = create_app(ServingSettings(home=home, **settings))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    """Run the application over a home, as in the demo: everyone is let in. A 500 is answered as such."""
+    asked = ServingSettings(home=home, **{"access": everyone_let_in(home), **settings})
+    with (
+        closing(open_log(asked)) as log,
+        TestClient(create_app(asked, log), raise_server_exceptions=False) as client,
+    ):
         yield client
+
+
+def everyone_let_in(home: Path) -> AccessSettings:
+    return AccessSettings(home, f"sqlite:///{home / 'access.db'}", mode=OFF, demo=True)
 
 
 def ask(client: TestClient, patient: dict[str, Any] | None = None, **options: Any) -> Any:
@@ -75,6 +85,15 @@ def survival_of(answered: dict[str, Any]) -> dict[str, Any]:
     return outcome
 
 
+def settled(answered: Callable[[], dict[str, Any]], version: str) -> dict[str, Any]:
+    """Ask until a version answers: a promoted one is taken up in the background."""
+    until = time.monotonic() + 20.0
+    while (given := answered())["model"]["version"] != version:
+        assert time.monotonic() < until, f"version {version} was never taken up"
+        time.sleep(0.02)
+    return given
+
+
 def prediction_bytes(content: bytes) -> bytes:
     """Cut the prediction out of an answer, byte for byte."""
     _, _, rest = content.partition(b'"prediction":')
@@ -84,13 +103,20 @@ def prediction_bytes(content: bytes) -> bytes:
 
 
 def rows(home: Path) -> list[tuple[int, str, str, str, bytes, str]]:
-    """Read every record with a connection of our own."""
+    """Read every recorded answer with a connection of our own: what stands beside the log, as its body."""
     if not (home / "audit.db").is_file():
         return []
     with closing(sqlite3.connect(home / "audit.db")) as reader:
         return reader.execute(
-            "SELECT seq, id, at, kind, body, leaf_hash FROM entries ORDER BY seq"
+            "SELECT seq, id, at, kind, content, leaf_hash FROM entries JOIN contents USING (seq) ORDER BY seq"
         ).fetchall()
+
+
+def facts_of(home: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Read each entry's kind and facts with a connection of our own."""
+    with closing(sqlite3.connect(home / "audit.db")) as reader:
+        found = reader.execute("SELECT kind, body FROM entries ORDER BY seq").fetchall()
+    return [(kind, json.loads(body)["facts"]) for kind, body in found]
 
 
 def in_store(home: Path, script: str) -> None:

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from serving.app import create_app
+from serving.server import open_log
 from serving.settings import ServingSettings
 from tests.lib.patients import BREAST
 from tests.serving.client import (
@@ -15,6 +16,7 @@ from tests.serving.client import (
     ask,
     assert_problem,
     client_of,
+    everyone_let_in,
     served_folder,
 )
 
@@ -101,7 +103,9 @@ def test_every_method_that_a_route_does_not_have_is_405_and_says_which_it_has(sh
 
 
 def test_an_unexpected_failure_is_a_problem_that_says_nothing_of_its_cause(home):
-    app = create_app(ServingSettings(home=home))
+    settings = ServingSettings(home=home, access=everyone_let_in(home))
+    log = open_log(settings)
+    app = create_app(settings, log)
 
     @app.get("/fails")
     async def fails() -> None:
@@ -109,6 +113,7 @@ def test_an_unexpected_failure_is_a_problem_that_says_nothing_of_its_cause(home)
 
     with TestClient(app, raise_server_exceptions=False) as client:
         response = client.get("/fails")
+    log.close()
     assert_problem(response, 500, "internal")
     assert "57" not in response.text
 

@@ -3,7 +3,9 @@
 import hashlib
 import itertools
 import json
+import sqlite3
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,6 +20,7 @@ from tests.serving.client import (
     ask,
     assert_problem,
     client_of,
+    facts_of,
     named,
     prediction_bytes,
     rows,
@@ -219,9 +222,14 @@ def test_an_answer_names_its_record(client, home):
     audit = answer(client)["audit"]
     ((seq, entry_id, at, kind, body, leaf),) = rows(home)
     assert (audit["id"], audit["seq"], audit["recorded_at"], audit["leaf_hash"]) == (entry_id, seq, at, leaf)
-    assert (seq, kind) == (1, "prediction")
+    assert (seq, kind) == (2, "prediction")
     assert str(uuid.UUID(audit["id"])) == audit["id"]
-    assert leaf == hashlib.sha256(b"\x00" + body).hexdigest()
+    with closing(sqlite3.connect(home / "audit.db")) as reader:
+        (logged,) = reader.execute("SELECT body FROM entries WHERE id = ?", (entry_id,)).fetchone()
+        (salt,) = reader.execute("SELECT salt FROM contents WHERE seq = ?", (seq,)).fetchone()
+    assert leaf == hashlib.sha256(b"\x00" + logged).hexdigest()
+    assert json.loads(logged)["commitment"] == hashlib.sha256(b"\x02" + salt + body).hexdigest()
+    assert b"breast" not in logged, "no patient's value stands in the log"
     recorded = datetime.fromisoformat(audit["recorded_at"])
     assert recorded.utcoffset() == timedelta(0)
     assert before <= recorded <= datetime.now(UTC)
@@ -271,7 +279,7 @@ def test_a_prediction_is_read_again_byte_for_byte(shared, patient):
 def test_a_prediction_is_read_again_with_its_request(shared, horizon):
     given = answer(shared, COLORECTAL, horizon=horizon)
     again = shared.get(f"{PREDICTIONS}/{given['audit']['id']}").json()
-    assert list(again) == ["model", "request", "prediction", "audit"]
+    assert list(again) == ["model", "request", "prediction", "audit", "mode"]
     assert again["request"] == {"patient": COLORECTAL, "horizon": horizon}
 
 
@@ -280,14 +288,18 @@ def test_the_record_is_what_is_read_again(client, home):
     again = client.get(f"{PREDICTIONS}/{given['audit']['id']}").content
     ((*_, body, _),) = rows(home)
     assert again.startswith(body[:-1])
-    assert json.loads(again[len(body) - 1 :].replace(b",", b"{", 1)) == {"audit": given["audit"]}
+    rest = json.loads(again[len(body) - 1 :].replace(b",", b"{", 1))
+    assert rest == {"audit": given["audit"], "mode": given["mode"]}
 
 
-def test_reading_a_prediction_writes_no_record(client, home):
+def test_reading_a_prediction_is_recorded_without_its_content(client, home):
     given = answer(client)
     for _ in range(3):
         client.get(f"{PREDICTIONS}/{given['audit']['id']}")
     assert len(rows(home)) == 1
+    read = [facts for kind, facts in facts_of(home) if kind == "read"]
+    assert [facts["entry"] for facts in read] == [given["audit"]["id"]] * 3
+    assert {facts["client"] for facts in read} == {"demo:demo"}
 
 
 def test_a_prediction_outlives_the_server(client, home):

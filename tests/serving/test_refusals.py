@@ -149,7 +149,7 @@ def test_a_refused_request_leaves_no_record(client, home):
     for _, body, _, _ in BAD_BODIES:
         client.post(PREDICTIONS, content=body)
     assert rows(home) == []
-    assert ask(client).json()["audit"]["seq"] == 1
+    assert ask(client).json()["audit"]["seq"] == 2
 
 
 def test_a_bad_horizon_a_bad_member_and_all_bad_fields_are_named_in_one_answer(shared):
@@ -213,10 +213,19 @@ def test_a_body_over_the_limit_is_refused_before_it_is_parsed(client, home, size
     assert rows(home) == []
 
 
-def test_the_content_type_does_not_matter(shared):
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"])
+def test_json_is_read_however_it_is_spelt(shared, kind):
     body = json.dumps({"patient": BREAST})
-    for kind in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
-        assert shared.post(PREDICTIONS, content=body, headers={"content-type": kind}).status_code == 200
+    assert shared.post(PREDICTIONS, content=body, headers={"content-type": kind}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"]
+)
+def test_what_says_to_be_something_else_is_not_read(shared, kind):
+    body = json.dumps({"patient": BREAST})
+    response = shared.post(PREDICTIONS, content=body, headers={"content-type": kind})
+    assert_problem(response, 415, "wrong-media-type")
 
 
 def test_a_byte_order_mark_is_accepted(shared):

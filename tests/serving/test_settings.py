@@ -1,5 +1,6 @@
 """Deployment settings, read from an environment that is given."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from serving.settings import ServingSettings
 
 
 def test_an_empty_environment_gives_the_defaults():
+    home = Path("var").absolute()
     settings = ServingSettings.from_environment({})
-    assert settings == ServingSettings(Path("var").absolute(), "127.0.0.1", 8000, 65536)
+    assert settings == replace(ServingSettings(home), access=settings.access)
+    assert settings.who == ServingSettings(home).who
 
 
 def test_every_setting_is_read():
@@ -18,10 +21,34 @@ def test_every_setting_is_read():
         "SALVAGE_HOME": "/srv/salvage",
         "SALVAGE_HOST": "0.0.0.0",
         "SALVAGE_PORT": "9000",
+        "SALVAGE_WORKERS": "4",
         "SALVAGE_LARGEST_BODY": "1000",
+        "SALVAGE_LARGEST_BATCH": "50",
+        "SALVAGE_MOST_REQUESTS": "32",
+        "SALVAGE_DRAIN_SECONDS": "7",
+        "SALVAGE_RETENTION_DAYS": "5000",
+        "SALVAGE_STORE": "postgresql://db/salvage",
+        "SALVAGE_CHECKPOINTS": "/mnt/elsewhere/checkpoints",
+        "SALVAGE_ORIGINS": "https://a.example, https://b.example",
     }
     settings = ServingSettings.from_environment(environment)
-    assert settings == ServingSettings(Path("/srv/salvage"), "0.0.0.0", 9000, 1000)
+    assert settings == ServingSettings(
+        home=Path("/srv/salvage"),
+        host="0.0.0.0",
+        port=9000,
+        workers=4,
+        largest_body=1000,
+        largest_batch=50,
+        most_requests=32,
+        drain_seconds=7,
+        retention_days=5000,
+        store="postgresql://db/salvage",
+        checkpoints=Path("/mnt/elsewhere/checkpoints"),
+        origins=("https://a.example", "https://b.example"),
+        access=settings.access,
+    )
+    assert settings.audit == "postgresql://db/salvage"
+    assert settings.second_place == Path("/mnt/elsewhere/checkpoints")
 
 
 def test_a_server_listens_on_this_machine_only_unless_told_otherwise():
@@ -31,7 +58,7 @@ def test_a_server_listens_on_this_machine_only_unless_told_otherwise():
 def test_shelf_and_record_lie_in_the_home():
     settings = ServingSettings.from_environment({"SALVAGE_HOME": "/srv/salvage"})
     assert settings.shelf == Path("/srv/salvage/shelf")
-    assert settings.audit == Path("/srv/salvage/audit.db")
+    assert settings.audit == "/srv/salvage/audit.db"
 
 
 def test_a_relative_home_is_fixed_when_it_is_read(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from models.bundle import ModelBundle
 from models.link import COMPLEMENTARY_LOG_LOG, LOG_CUMULATIVE_HAZARD, LOG_ODDS
 from models.shelf import Shelf
 from serving.audit.replay import replay
-from serving.audit.store import SqliteAuditStore
+from serving.audit.store import make_store
 from tests.lib.patients import BREAST
 from tests.serving.client import (
     PREDICTIONS,
@@ -343,7 +343,7 @@ def test_an_answer_of_several_endpoints_is_read_again_and_replays_bit_for_bit(
     entry_id = given.json()["audit"]["id"]
     again = several.get(f"{PREDICTIONS}/{entry_id}")
     assert prediction_bytes(again.content) == prediction_bytes(given.content)
-    store = SqliteAuditStore(several_home / "audit.db")
+    store = make_store(several_home / "audit.db")
     try:
         assert replay(store.get(entry_id), shelf=Shelf(several_home / "shelf")).same
     finally:

@@ -1,0 +1,128 @@
+"""Batches: lines of requests in, lines of answers out, a few at a time and each chunk in one commit."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import orjson
+
+from features.errors import RecordNotWritten, SalvageError, TooBusy
+from serving.audit.record import Repeatable
+from serving.contract import PredictionRequest, parse_request
+from serving.errors import BodyTooLarge, document_of, problem_of
+from serving.predictor import Predictor
+from serving.recorder import Caller
+
+LINES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a batch: its number, from 1, and what it holds or why it cannot be read."""
+
+    number: int
+    content: bytes
+    fault: SalvageError | None = None
+
+
+@dataclass(frozen=True)
+class Batcher:
+    """Answers batches of at most ``most_lines`` lines of at most ``longest`` bytes.
+
+    A line that cannot be answered gets a problem in its place and stops no other. With an Idempotency-Key
+    each line is repeatable by its number.
+    """
+
+    predictor: Predictor
+    longest: int
+    most_lines: int
+
+    async def answers(
+        self, stream: AsyncIterator[bytes], model: str | None, caller: Caller
+    ) -> AsyncIterator[bytes]:
+        """Yield chunks of answered lines, in the order of the lines."""
+        async for chunk in self._chunks(stream):
+            yield await self._answered(chunk, model, caller)
+
+    async def _answered(self, chunk: list[Line], model: str | None, caller: Caller) -> bytes:
+        said = await self._said(chunk, model, caller)
+        return b"".join(
+            b'{"line":%d,"answer":%b}\n' % (line.number, one)
+            if isinstance(one, bytes)
+            else b'{"line":%d,"problem":%b}\n' % (line.number, orjson.dumps(document_of(problem_of(one))))
+            for line, one in zip(chunk, said, strict=True)
+        )
+
+    async def _said(self, chunk: list[Line], model: str | None, caller: Caller) -> list[bytes | SalvageError]:
+        read = [_read(line, model) for line in chunk]
+        callers = [_caller_of(caller, line) for line in chunk]
+        wanted = [at for at, one in enumerate(read) if isinstance(one, PredictionRequest)]
+        try:
+            found = await self.predictor.predict_many(
+                [read[at] for at in wanted],  # type: ignore[misc]
+                [callers[at] for at in wanted],
+            )
+        except (RecordNotWritten, TooBusy) as error:
+            found = [error] * len(wanted)
+        said: list[bytes | SalvageError] = list(read)  # type: ignore[arg-type]
+        for at, one in zip(wanted, found, strict=True):
+            said[at] = one
+        return said
+
+    async def _chunks(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
+        """Gather what has arrived, at most 64 lines at once, so that a slow sender is answered too."""
+        waiting: list[Line] = []
+        async for line in self._lines(stream):
+            waiting.append(line)
+            if len(waiting) == LINES_AT_ONCE or line.fault is not None:
+                yield waiting
+                waiting = []
+        if waiting:
+            yield waiting
+
+    async def _lines(self, stream: AsyncIterator[bytes]) -> AsyncIterator[Line]:
+        """Cut the stream into lines; one that is too long is skipped to its end, empty ones are no lines."""
+        number, rest, skipping = 0, b"", False
+        async for part in stream:
+            *whole, rest = (rest + part).split(b"\n")
+            for content in whole:
+                if skipping:
+                    skipping = False
+                    continue
+                if content.strip():
+                    number += 1
+                    yield self._line(number, content)
+                    if number > self.most_lines:
+                        return
+            if len(rest) > self.longest:
+                if not skipping:
+                    number += 1
+                    yield self._line(number, rest)
+                rest, skipping = b"", True
+        if rest.strip() and not skipping:
+            yield self._line(number + 1, rest)
+
+    def _line(self, number: int, content: bytes) -> Line:
+        if number > self.most_lines:
+            fault = BodyTooLarge(f"a batch has at most {self.most_lines} lines; send the rest in another one")
+            return Line(number, b"", fault)
+        if len(content) > self.longest:
+            return Line(number, b"", BodyTooLarge(f"the line is longer than {self.longest} bytes"))
+        return Line(number, content)
+
+
+def _read(line: Line, model: str | None) -> PredictionRequest | SalvageError:
+    if line.fault is not None:
+        return line.fault
+    try:
+        request = parse_request(line.content)
+    except SalvageError as error:
+        return error
+    return request if request.model is not None else replace(request, model=model)
+
+
+def _caller_of(caller: Caller, line: Line) -> Caller:
+    if caller.repeatable is None:
+        return caller
+    key, asked = caller.repeatable, hashlib.sha256(line.content).hexdigest()
+    return replace(caller, repeatable=Repeatable(key.client, f"{key.key}#{line.number}", asked))

@@ -1,0 +1,55 @@
+"""Batches: many patients as JSON Lines, answered line by line while they arrive."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import StreamingResponse
+
+from serving.access.gate import Gate
+from serving.access.principal import Principal, Scope
+from serving.batcher import Batcher
+from serving.contract import request_schema
+from serving.routes.asked import IDEMPOTENT, caller_of, require_media_type
+from serving.routes.responses import problems
+
+JSON_LINES = "application/jsonl"
+ACCEPTED = (JSON_LINES, "application/x-ndjson")
+LINE = {
+    "type": "object",
+    "description": "one line for each line of the request: an answer, or a problem in its place",
+    "properties": {
+        "line": {"type": "integer", "minimum": 1},
+        "answer": {"$ref": "#/components/schemas/Answer"},
+        "problem": {"$ref": "#/components/schemas/ProblemDetails"},
+    },
+    "required": ["line"],
+}
+
+
+def batches_router(batcher: Batcher, gate: Gate) -> APIRouter:
+    """Return the route ``/v1/batches``."""
+    router = APIRouter(prefix="/v1/batches", tags=["predictions"])
+
+    @router.post(
+        "",
+        response_class=StreamingResponse,
+        responses={
+            200: {"content": {JSON_LINES: {"schema": LINE}}},
+            **problems(401, 403, 415, 422, 429, 503),
+        },
+        openapi_extra={
+            "parameters": [IDEMPOTENT],
+            "requestBody": {"required": True, "content": {JSON_LINES: {"schema": request_schema()}}},
+        },
+        summary="Predict for many patients, one a line, each explained and on record",
+    )
+    async def predict(
+        request: Request,
+        principal: Annotated[Principal, Depends(gate.needs(Scope.PREDICT))],
+        model: Annotated[str | None, Query(description="the model of lines that name none")] = None,
+    ) -> StreamingResponse:
+        require_media_type(request, ACCEPTED)
+        caller = caller_of(request, principal, b"")
+        return StreamingResponse(batcher.answers(request.stream(), model, caller), media_type=JSON_LINES)
+
+    return router

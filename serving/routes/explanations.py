@@ -1,0 +1,64 @@
+"""Explanations at chosen horizons, and plans side by side."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from serving.access.gate import Gate
+from serving.access.principal import Principal, Scope
+from serving.contract import (
+    ComparisonAnswer,
+    ExplanationsAnswer,
+    comparison_schema,
+    explanation_schema,
+    parse_comparison,
+    parse_explanation,
+)
+from serving.predictor import Predictor
+from serving.routes.asked import IDEMPOTENT, JSON, body_of, caller_of
+from serving.routes.responses import problems
+
+ERRORS = (401, 403, 404, 413, 415, 422, 429, 503)
+
+
+def explanations_router(predictor: Predictor, gate: Gate, *, largest_body: int) -> APIRouter:
+    """Return the routes ``/v1/explanations`` and ``/v1/comparisons``."""
+    router = APIRouter(prefix="/v1", tags=["predictions"])
+
+    @router.post(
+        "/explanations",
+        response_model=ExplanationsAnswer,
+        responses=problems(*ERRORS),
+        openapi_extra=_body(explanation_schema()),
+        summary="Explain every endpoint of one patient at several horizons",
+    )
+    async def explain(
+        request: Request, principal: Annotated[Principal, Depends(gate.needs(Scope.EXPLAIN))]
+    ) -> Response:
+        body = await body_of(request, largest=largest_body, media_types=(JSON,))
+        found = await predictor.explain(parse_explanation(body), caller_of(request, principal, body))
+        return Response(found, media_type=JSON)
+
+    @router.post(
+        "/comparisons",
+        response_model=ComparisonAnswer,
+        responses=problems(*ERRORS),
+        openapi_extra=_body(comparison_schema()),
+        summary="Show outcomes and harms of one patient under several plans, with how many had each",
+    )
+    async def compare(
+        request: Request, principal: Annotated[Principal, Depends(gate.needs(Scope.PREDICT))]
+    ) -> Response:
+        body = await body_of(request, largest=largest_body, media_types=(JSON,))
+        found = await predictor.compare(parse_comparison(body), caller_of(request, principal, body))
+        return Response(found, media_type=JSON)
+
+    return router
+
+
+def _body(schema: dict[str, object]) -> dict[str, object]:
+    return {
+        "parameters": [IDEMPOTENT],
+        "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
+    }
