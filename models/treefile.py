@@ -16,6 +16,7 @@ import numpy as np
 
 from features.errors import InvalidInput, Problem
 
+PER_NODE = ("split_indices", "split_conditions", "default_left", "sum_hessian")
 LOG_LINK = frozenset({"survival:cox", "survival:aft", "count:poisson", "reg:gamma", "reg:tweedie"})
 LOGIT_LINK = frozenset({"binary:logistic", "reg:logistic", "binary:logitraw"})
 
@@ -131,7 +132,7 @@ def base_margin(model: bytes) -> float:
 def _learner(model: bytes) -> Any:
     try:
         return json.loads(model)["learner"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         _refuse("file", "these bytes are no model of xgboost in JSON", 'save it with save_raw("json")')
 
 
@@ -149,6 +150,7 @@ def _tree(stored: Mapping[str, Any]) -> Tree:
             stored["categories_nodes"], starts, stored["categories_sizes"], strict=True
         )
     }
+    _require_a_tree(stored)
     return Tree(
         left=stored["left_children"],
         right=stored["right_children"],
@@ -158,6 +160,26 @@ def _tree(stored: Mapping[str, Any]) -> Tree:
         cover=_singles(stored["sum_hessian"]),
         categories=categories,
     )
+
+
+def _require_a_tree(stored: Mapping[str, Any]) -> None:
+    """Refuse arrays in which a way down could go round, meet another or leave them."""
+    try:
+        sound = _is_tree(stored)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        sound = False
+    if not sound:
+        _refuse("trees", "the nodes are no tree", 'save it with save_raw("json")')
+
+
+def _is_tree(stored: Mapping[str, Any]) -> bool:
+    left, right = (np.asarray(stored[name], dtype=np.int64) for name in ("left_children", "right_children"))
+    nodes, inner = len(left), left != -1
+    if not nodes or any(len(stored[name]) != nodes for name in ("right_children", *PER_NODE)):
+        return False
+    children = np.concatenate([left[inner], right[inner]])
+    inside = bool(((children > 0) & (children < nodes)).all())
+    return inside and len(np.unique(children)) == len(children)
 
 
 def _singles(numbers: Sequence[float]) -> list[float]:

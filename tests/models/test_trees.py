@@ -393,6 +393,26 @@ def test_what_is_no_model_in_json_is_refused_with_the_remedy(content):
         read_trees(content, columns=2, intervals=None)
 
 
+@pytest.mark.parametrize(
+    ("name", "node", "value"),
+    [
+        ("left_children", 0, 0), ("left_children", 1, 0), ("left_children", 1, 1), ("left_children", 0, 2),
+        ("right_children", 0, 10**6), ("right_children", 0, -2), ("left_children", 0, 10**30),
+        ("sum_hessian", None, []), ("right_children", None, []), ("left_children", None, []),
+    ],
+)  # fmt: skip
+def test_nodes_that_are_no_tree_are_refused(name, node, value):
+    X, label = with_categories(180, rows=300)
+    document = json.loads(bytes(trained(X, label, max_depth=2, rounds=1).save_raw("json")))
+    (tree,) = document["learner"]["gradient_booster"]["model"]["trees"]
+    if node is None:
+        tree[name] = value
+    else:
+        tree[name][node] = value
+    with pytest.raises(InvalidInput, match="the nodes are no tree"):
+        read_trees(json.dumps(document).encode(), columns=6, intervals=None)
+
+
 def test_without_a_place_for_the_machine_code_it_is_compiled_each_time(monkeypatch):
     compile_ = compiled_module.numba.njit
 
