@@ -113,7 +113,7 @@ class PostgresqlStore(Tables):
     next call. A transaction whose end was not heard may stand: its caller was told that it is not known.
     """
 
-    failures = (psycopg.Error, OSError, ValueError)
+    failures: tuple[type[Exception], ...] = (psycopg.Error, OSError, ValueError)
 
     def __init__(self, address: str, *, now: Callable[[], float] = time.time) -> None:
         super().__init__(now)

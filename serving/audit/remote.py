@@ -241,8 +241,9 @@ class _Link(asyncio.Protocol):
 
     def hang_up(self) -> None:
         """Close the connection, unless its event loop is gone already."""
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: self._transport and self._transport.close())
+        if self._transport is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._transport.close)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # a stream's transport is one that writes

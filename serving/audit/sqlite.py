@@ -99,7 +99,7 @@ class SqliteStore(Tables):
     does. A file that was removed while open is not made again: the record would start afresh unseen.
     """
 
-    failures = (sqlite3.Error, OSError, ValueError, OverflowError, MemoryError)
+    failures: tuple[type[Exception], ...] = (sqlite3.Error, OSError, ValueError, OverflowError, MemoryError)
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         super().__init__(now)

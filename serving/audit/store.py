@@ -69,6 +69,10 @@ class Store(Protocol):
         """Yield entries in order."""
         ...
 
+    def held_before(self, at: str) -> list[str]:
+        """Return the ids of entries from before a time whose contents are still there."""
+        ...
+
     def leaves(self, start: int, stop: int) -> list[bytes]:
         """Return the leaf hashes of entries ``start + 1`` to ``stop``."""
         ...

@@ -31,6 +31,8 @@ INSERT_CONTENT = "INSERT INTO contents (seq, salt, content) VALUES (?, ?, ?)"
 INSERT_REPEAT = (
     "INSERT INTO repeats (client, key, fingerprint, seq, lapses, row_hash) VALUES (?, ?, ?, ?, ?, ?)"
 )
+NO_TEXT = "\ufffd"
+"""Stands for the one character that no text on record has, and that PostgreSQL takes as an error."""
 SEQ_OF = "(SELECT seq FROM entries WHERE id = ?)"
 
 
@@ -108,7 +110,7 @@ class Tables(ABC):
 
         """
         with self._reading() as run:
-            rows = run(ENTRY + "WHERE e.id = ?", (entry_id,))
+            rows = run(ENTRY + "WHERE e.id = ?", (entry_id.replace("\x00", NO_TEXT),))
         if not rows:
             raise NotFound("nothing is on record with this id")
         return Entry(*rows[0])
@@ -135,7 +137,9 @@ class Tables(ABC):
 
         """
         wanted = {"e.kind": kind, "e.subject": subject}
-        given = {column: value for column, value in wanted.items() if value is not None}
+        given = {
+            column: value.replace("\x00", NO_TEXT) for column, value in wanted.items() if value is not None
+        }
         where = "".join(f" AND {column} = ?" for column in given)
         with self._reading() as run:
             rows = run(
@@ -161,6 +165,12 @@ class Tables(ABC):
                 return
             after = found[-1].seq
             left = None if left is None else left - size
+
+    def held_before(self, at: str) -> list[str]:
+        """Return the ids of entries from before a time whose contents are still there."""
+        wanted = "SELECT e.id FROM entries e JOIN contents c ON c.seq = e.seq WHERE e.at < ? ORDER BY e.seq"
+        with self._reading() as run:
+            return [row[0] for row in run(wanted, (at,))]
 
     def leaves(self, start: int, stop: int) -> list[bytes]:
         """Return the leaf hashes of entries ``start + 1`` to ``stop``."""

@@ -1,0 +1,49 @@
+"""Retention: how long contents are kept, and their erasure, which is itself put on record.
+
+The record itself is never shortened. Contents hold the patients' values; they are erased on request, or when
+their time is over. What remains of an entry says nothing of them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from features.errors import InvalidInput, Problem
+from serving.audit.batch import ERASED
+from serving.audit.record import Draft
+from serving.audit.store import Store
+
+FLOOR_DAYS = 2192
+"""Six years: HIPAA, 45 CFR 164.316(b)(2)(i), asks for documentation to be kept so long."""
+PART = 500
+
+
+def checked(days: int) -> int:
+    """Return a retention time in days.
+
+    Raises:
+        InvalidInput: when it is under six years.
+
+    """
+    if days < FLOOR_DAYS:
+        problem = f"is {days} days, and contents are kept {FLOOR_DAYS} days (six years) at least"
+        raise InvalidInput("settings", [Problem("SALVAGE_RETENTION_DAYS", problem, "raise or unset it")])
+    return days
+
+
+def over(store: Store, *, now: datetime, days: int) -> list[str]:
+    """Return the ids of the entries whose contents have been kept for so many days.
+
+    Raises:
+        InvalidInput: when that is under six years.
+
+    """
+    return store.held_before((now - timedelta(days=checked(days))).isoformat())
+
+
+def erasures(
+    ids: Sequence[str], *, now: datetime, reason: str, by: str, new_id: Callable[[], str]
+) -> Iterator[Draft]:
+    """Yield drafts which erase the contents of the entries with these ids once they are put on record."""
+    for start in range(0, len(ids), PART):
+        facts = {"ids": list(ids[start : start + PART]), "reason": reason, "by": by}
+        yield Draft(new_id(), now.isoformat(), ERASED, facts)
