@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import serving.access.cli
 import serving.cli
 import training.cli
 from features.errors import InvalidInput, NotFound, SalvageError
@@ -17,6 +18,7 @@ app.add_typer(training.cli.cohort, name="cohort")
 app.command("fit")(training.cli.fit)
 app.command("evaluate")(training.cli.evaluate)
 app.add_typer(training.cli.models, name="models")
+app.add_typer(serving.access.cli.keys, name="keys")
 app.command("serve")(serving.cli.serve)
 app.add_typer(serving.cli.audit, name="audit")
 
