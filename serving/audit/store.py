@@ -6,14 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from features.errors import MissingExtra
-from serving.audit import record
 from serving.audit.batch import Group, Outcome
-from serving.audit.former import AuditStore, Entry, SqliteAuditStore, leaf_hash
-from serving.audit.record import Head
+from serving.audit.record import Entry, Head
 from serving.audit.sqlite import SqliteStore
 from serving.audit.tables import Statements
-
-__all__ = ["AuditStore", "Entry", "SqliteAuditStore", "Store", "leaf_hash", "make_store"]
 
 POSTGRESQL = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
@@ -45,17 +41,17 @@ class Store(Protocol):
         """Let go of the database; the next call opens it again."""
         ...
 
-    def get(self, entry_id: str) -> record.Entry:
+    def get(self, entry_id: str) -> Entry:
         """Return an entry, or raise NotFound."""
         ...
 
-    def find(self, client: str, key: str) -> record.Entry | None:
+    def find(self, client: str, key: str) -> Entry | None:
         """Return the entry that a client's idempotency key left, unless the key has lapsed."""
         ...
 
     def page(
         self, *, after: int = 0, limit: int = ..., kind: str | None = None, subject: str | None = None
-    ) -> list[record.Entry]:
+    ) -> list[Entry]:
         """Return the next entries after a place in the sequence."""
         ...
 
@@ -65,7 +61,7 @@ class Store(Protocol):
         limit: int | None = None,
         kind: str | None = None,
         subject: str | None = None,
-    ) -> Iterator[record.Entry]:
+    ) -> Iterator[Entry]:
         """Yield entries in order."""
         ...
 
