@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from features.dictionary import load_dictionary
 from models.prediction import Contribution, EndpointPrediction, OutcomePrediction, Prediction, Probability
 
 SYNTHETIC = "Every patient behind this model is simulated: its answers must not be used for a patient."
@@ -39,9 +40,14 @@ def in_percent(probability: Probability) -> str:
 
 
 def reasons(outcome: OutcomePrediction) -> list[str]:
-    """Return the largest contributions to a probability in words, the largest first."""
-    scale = outcome.explanation.scales[0]
-    ranked = sorted(scale.contributions, key=lambda c: -abs(c.contribution))[:MOST_REASONS]
+    """Return the largest contributions to a probability in words, the largest first.
+
+    A predictor without a meaning in the patient's disease is no reason.
+    """
+    contributions = outcome.explanation.scales[0].contributions
+    disease = next((str(c.value) for c in contributions if c.predictor == "disease"), "")
+    meant = [c for c in contributions if load_dictionary()[c.predictor].applies(disease)]
+    ranked = sorted(meant, key=lambda c: -abs(c.contribution))[:MOST_REASONS]
     return [
         f"{c.label} ({_value(c)}): {100 * c.contribution:+.1f} points"
         for c in ranked

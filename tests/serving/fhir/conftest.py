@@ -19,8 +19,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, bundle: ModelBundle) -> Ite
 @pytest.fixture(scope="module")
 def fhir(served: Service) -> Iterator[TestClient]:
     router = fhir_router(
-        served.champions,
-        served.predict,
+        served.predictor,
         served.log,
         served.gate,
         today=lambda: TODAY,

@@ -54,6 +54,7 @@ def test_names_the_resources_that_the_predictors_were_read_from_and_no_others(as
     assert {r["reference"] for r in assessment["basis"]} == {
         ANNA,
         "Condition/cancer",
+        f"Observation/o-{charts.STATUS}",
         f"Observation/o-{charts.NODES}",
         "MedicationAdministration/given",
     }
@@ -81,6 +82,7 @@ def test_explains_one_horizon_with_at_most_five_contributions_called_association
     explained = [p for p in assessment["prediction"] if "rationale" in p]
     assert len(explained) == 1
     said = explained[0]["rationale"]
+    assert "Bowel" not in said, "a field of another disease is no reason"
     assert 1 <= said.count(" points;") + said.count(" points.") <= 5
     assert "associations, not effects" in said
 
