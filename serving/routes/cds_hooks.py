@@ -1,0 +1,244 @@
+"""CDS Hooks: discovery, the services and their feedback."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from features.errors import InvalidRequest, NotFound, Problem
+from features.sources.fhir import Extracted
+from models.bundle import ModelBundle
+from serving.access.principal import Principal
+from serving.audit.record import Entry
+from serving.audit.sequencer import AuditLog
+from serving.cds.call import Call, read_call
+from serving.cds.cards import answer, card
+from serving.cds.feedback import FEEDBACK, Report, read_feedback, subject_of
+from serving.cds.prefetch import Fetch, Gathered, PrefetchMissing, gather
+from serving.cds.services import SERVICES, Service, discovery
+from serving.contract import parse_object
+from serving.fhir.assessed import assess
+from serving.fhir.chart import Chart
+from serving.fhir.datatypes import MEDIA_TYPE, Json
+from serving.fhir.operation_outcome import as_outcome
+from serving.gateway import request_id
+from serving.predictor import Predictor
+from serving.recorder import Caller, Recorder
+from serving.routes.asked import JSON, body_of
+from serving.routes.dialect import speaking
+
+Verify = Callable[[str | None, str], Awaitable[Principal]]
+ACCEPTED = (JSON, MEDIA_TYPE)
+FRESH_DAYS = 90
+REFUSALS = {
+    401: "The client's token is missing or wrong",
+    404: "There is no such service",
+    412: "What the service cannot do without was neither sent nor could be fetched",
+    413: "Body too large",
+    415: "Not JSON",
+    422: "The call breaks the specification; every problem is an issue",
+    503: "No model is ready, or the answer could not be recorded",
+}
+
+
+class CdsHooks:
+    """Answers calls of the services with the cards of every model that is applicable.
+
+    ``fetch`` reads what a client did not send from its FHIR server; ``models`` are those that may speak (all
+    that are served where None); ``fresh_days`` is how long after the index date an estimate still says
+    something; ``system_actions`` are the clients, by name, that insist on that list when orders are signed.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        *,
+        fetch: Fetch | None,
+        today: Callable[[], date],
+        public_url: str,
+        models: Sequence[str] | None = None,
+        fresh_days: int = FRESH_DAYS,
+        system_actions: frozenset[str] = frozenset(),
+    ) -> None:
+        self._predictor = predictor
+        self._fetch = fetch
+        self._today = today
+        self._public_url = public_url
+        self._models = models
+        self._fresh_days = fresh_days
+        self._system_actions = system_actions
+
+    async def answer(self, call: Call, service: Service, caller: Principal) -> dict[str, Any]:
+        """Return a call's cards, none where no model has anything to say.
+
+        Raises:
+            PrefetchMissing: when the chart is too incomplete to tell.
+            InvalidRequest: when it is not that of the patient in the context, or contradicts itself.
+
+        """
+        gathered = await gather(call, fetch=self._fetch, today=self._today())
+        chart = Chart(gathered.bundle)
+        names = self._models
+        if names is None:
+            names = await run_in_threadpool(self._predictor.champions.names)
+        cards = [
+            shown
+            for name in names
+            if (shown := await self._card(name, chart, gathered, call, service, caller)) is not None
+        ]
+        return answer(cards, system_actions=service.ordering and caller.name in self._system_actions)
+
+    async def _card(
+        self, name: str, chart: Chart, gathered: Gathered, call: Call, service: Service, caller: Principal
+    ) -> Json | None:
+        champion = await self._predictor.champions.champion(name)
+        found = chart.at(champion.bundle.protocol.index_event)
+        _require_the_patient(found, call)
+        today = self._today()
+        if not _applicable(found, champion.bundle, today, self._fresh_days):
+            return None
+        facts = {"protocol": "cds-hooks", "service": service.id, "hook_instance": call.instance}
+        assessed = await assess(
+            chart,
+            champion,
+            predictor=self._predictor,
+            caller=Caller(caller.client, request_id.get()),
+            facts=facts | ({"user": call.professional} if call.professional else {}),
+            today=today,
+            encounter=call.encounter and f"Encounter/{call.encounter}",
+        )
+        return card(assessed, found, gathered, service=service, public_url=self._public_url)
+
+
+def _require_the_patient(found: Extracted, call: Call) -> None:
+    if found.patient not in (None, call.patient):
+        remedy = "send the chart of context.patientId"
+        raise InvalidRequest("chart", [Problem("prefetch", "is of another patient", remedy)])
+
+
+def _applicable(found: Extracted, bundle: ModelBundle, today: date, fresh_days: int) -> bool:
+    """Tell whether a model has something to say: of a living patient, lately relapsed, within its scope.
+
+    A chart that contradicts itself is not passed over in silence where it holds a cancer.
+    """
+    if found.condition and found.record_problems:
+        raise InvalidRequest("chart", found.record_problems)
+    disease = str(found.fields.get("disease"))
+    if found.index_date is None or found.fields.get("died") or disease not in bundle.protocol.diseases:
+        return False
+    if not any(endpoint.answers(disease) for endpoint in bundle.endpoints):
+        return False
+    return 0 <= (today - found.index_date).days <= fresh_days
+
+
+def cds_hooks_router(
+    hooks: CdsHooks,
+    recorder: Recorder,
+    verify: Verify,
+    *,
+    public_url: str,
+    largest_body: int,
+) -> APIRouter:
+    """Return the routes under ``/cds-services``; their errors are OperationOutcomes.
+
+    ``verify`` tells from an Authorization header, and the address called, which client calls.
+    """
+    router = APIRouter(prefix="/cds-services", tags=["cds hooks"], route_class=speaking(as_outcome))
+
+    async def caller_of(request: Request) -> Principal:
+        return await verify(request.headers.get("authorization"), f"{public_url}{request.url.path}")
+
+    @router.get("", responses=_refusals(401, 503), summary="List the CDS services")
+    async def discover(request: Request) -> dict[str, Any]:
+        await caller_of(request)
+        return discovery()
+
+    @router.post(
+        "/{service_id}",
+        responses=_refusals(401, 404, 412, 413, 415, 422, 503),
+        openapi_extra=_body("hook", "hookInstance", "context"),
+        summary="Call a CDS service: cards for the patient in context",
+    )
+    async def call_service(service_id: str, request: Request) -> Response:
+        caller = await caller_of(request)
+        service = _service(service_id)
+        document = parse_object(await body_of(request, largest=largest_body, media_types=ACCEPTED))
+        try:
+            answered = await hooks.answer(read_call(document, service), service, caller)
+        except PrefetchMissing as missing:
+            return _incomplete(missing)
+        return Response(orjson.dumps(answered), media_type=JSON)
+
+    @router.post(
+        "/{service_id}/feedback",
+        responses=_refusals(401, 404, 413, 415, 422, 503),
+        openapi_extra=_body("feedback"),
+        summary="Report what became of cards",
+    )
+    async def feedback(service_id: str, request: Request) -> Response:
+        caller = await caller_of(request)
+        service = _service(service_id)
+        document = parse_object(await body_of(request, largest=largest_body, media_types=ACCEPTED))
+        reports = read_feedback(document)
+        shown = await run_in_threadpool(_shown, recorder.log, reports)
+        facts = Caller(caller.client, request_id.get()).facts | {"service": service.id}
+        await recorder.record_all(
+            [
+                recorder.draft(
+                    FEEDBACK,
+                    facts | report.facts | {"known": report.card in shown},
+                    content=report.content,
+                    subject=subject_of(shown.get(report.card)),
+                )
+                for report in reports
+            ]
+        )
+        return Response(status_code=200)
+
+    return router
+
+
+def _service(identifier: str) -> Service:
+    if identifier not in SERVICES:
+        raise NotFound("there is no such CDS service; GET /cds-services lists them")
+    return SERVICES[identifier]
+
+
+def _shown(log: AuditLog, reports: Sequence[Report]) -> dict[str, Entry]:
+    """Return the records of the cards that were shown here."""
+    found = {}
+    for identifier in {report.card for report in reports}:
+        try:
+            found[identifier] = log.get(identifier)
+        except NotFound:
+            continue
+    return found
+
+
+def _incomplete(missing: PrefetchMissing) -> Response:
+    issues = [
+        {
+            "severity": "error",
+            "code": "required",
+            "details": {"text": "Needed data were neither sent nor could be fetched"},
+            "diagnostics": f"prefetch key {key}",
+            "expression": [f"prefetch.{key}"],
+        }
+        for key in missing.keys
+    ]
+    outcome = {"resourceType": "OperationOutcome", "issue": issues}
+    return Response(orjson.dumps(outcome), 412, media_type=MEDIA_TYPE)
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content: Json = {MEDIA_TYPE: {"schema": {"type": "object"}}}
+    return {status: {"description": REFUSALS[status], "content": content} for status in statuses}
+
+
+def _body(*required: str) -> Json:
+    schema = {"type": "object", "required": list(required)}
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
