@@ -5,10 +5,11 @@ spread, scaled up as the delete-a-fold jackknife says, estimates the variance of
 members are too few to tell that variance from chance, so it is moderated all the way: one variance for each
 outcome, averaged over the training cohort and its horizons, that grows with the patient's distance from the
 cohort's mean as the leverage of a regression on uncorrelated columns does; a missing value stands at the mean
-distance. Two factors allow for bias. What the ridge penalty shrinks away follows from the penalty. What else
-remains to be learned (curves, interactions, effects that change in time) is a constant, so chosen that 90 %
-intervals held about 90 % of the true risks in 24 simulated truths of 300, 1,000 and 5,000 patients
-(``CHOSEN`` in tests/benchmarks/coverage.py).
+distance. Squared biases add to it. What the ridge penalty shrinks away follows from the penalty. What else
+remains to be learned (curves, interactions, effects that change in time) is a constant share of the variance:
+a model tuned by cross-validation learns on for as long as that lowers bias by more than it adds in variance,
+so the two stay in proportion. The share was so chosen that 90 % intervals held about 90 % of the true risks
+in 24 simulated truths of 300, 1,000 and 5,000 patients (``CHOSEN`` in tests/benchmarks/coverage.py).
 
 Assumption: true risks differ from a model's as in those truths. Coverage is then nominal on average over
 patients and truths: above it where effects are linear, below where much remains to be learned. What no
@@ -35,23 +36,22 @@ from models.link import COMPLEMENTARY_LOG_LOG, EDGE, INSIDE, LOG_CUMULATIVE_HAZA
 DOCUMENT = "intervals.json"
 MOST_PATIENTS = 1000
 FARTHEST = 4.0
-INFLATION = 1.3
+UNLEARNED = 0.85
 
 
 @dataclass(frozen=True)
 class Intervals:
     """Intervals around a model's probabilities.
 
-    ``means`` and ``scales`` (columns,) standardise columns; ``errors`` (outcomes,) are standard errors on the
-    link's scale at the mean distance, shrinkage allowed for; ``inflation`` multiplies them for what else
-    remains to be learned.
+    ``means`` and ``scales`` (columns,) standardise columns; ``errors`` (outcomes,) are sampling standard
+    errors on the link's scale at the mean distance; ``inflation`` (outcomes,) multiplies them for bias.
     """
 
     model: EndpointModel
     means: FloatArray
     scales: FloatArray
     errors: FloatArray
-    inflation: float
+    inflation: FloatArray
 
     @classmethod
     def fit(cls, cross_fit: CrossFit[Any], X: FloatArray, strata: IntArray, times: FloatArray) -> "Intervals":
@@ -70,8 +70,8 @@ class Intervals:
             cross_fit.model,
             means,
             np.where(scales > 0.0, scales, 1.0),
-            np.sqrt(variance * shrunk),
-            INFLATION,
+            np.sqrt(variance),
+            np.sqrt(shrunk + UNLEARNED),
         )
 
     def interval(
@@ -95,7 +95,7 @@ class Intervals:
     def standard_errors(self, X: FloatArray) -> FloatArray:
         """Return standard errors on the link's scale, bias allowed for, shape (patients, outcomes)."""
         size = np.sqrt(distance(X, self.means, self.scales))
-        found: FloatArray = self.inflation * size[:, None] * self.errors
+        found: FloatArray = size[:, None] * (self.inflation * self.errors)
         return found
 
     def errors_between(self, X: FloatArray, others: FloatArray) -> FloatArray:
@@ -120,18 +120,17 @@ class Intervals:
 
     def files(self) -> Mapping[str, bytes]:
         """Return the intervals as one file, without the model; the same intervals give the same bytes."""
-        plain = {name: getattr(self, name).tolist() for name in _ARRAYS} | {"inflation": self.inflation}
+        plain = {name: getattr(self, name).tolist() for name in _ARRAYS}
         return {DOCUMENT: json.dumps(plain, indent=1, allow_nan=False).encode()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], model: EndpointModel) -> "Intervals":
         """Read what :meth:`files` wrote, for the model that it was fitted to."""
         stored = json.loads(files[DOCUMENT])
-        arrays = {name: np.array(stored[name]) for name in _ARRAYS}
-        return cls(model, inflation=stored["inflation"], **arrays)
+        return cls(model, **{name: np.array(stored[name]) for name in _ARRAYS})
 
 
-_ARRAYS = ("means", "scales", "errors")
+_ARRAYS = ("means", "scales", "errors", "inflation")
 
 
 def shrinkage(model: EndpointModel, probability: FloatArray) -> FloatArray:

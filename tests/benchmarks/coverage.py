@@ -8,8 +8,9 @@ The true risk is that of patients alike in everything recorded. Where values are
 what they may be. In the project's own simulator it also depends on what no column records (the trial that
 calibrated a plan's arm); there it is a regression of the true risks of 30,000 patients on their records, and
 ``n.truth.everything`` the coverage of each patient's own. ``lived_n`` is the share of patients who outlive
-their conformal lower bound of nine in ten. ``--truths chosen`` runs the truths by which the inflation of
-models/uncertainty.py was set; the default are others.
+their conformal lower bound of nine in ten. ``coverage_error_n`` is the standard error of the coverage over
+cohorts of these truths. ``--truths chosen`` runs the truths by which the share that remains unlearned
+(models/uncertainty.py) was set; the default are others.
 """
 
 import argparse
@@ -326,14 +327,23 @@ def figures(truths: Sequence[Truth | Salvage], sizes: Sequence[int], cohorts: in
     found: dict[str, float] = {}
     for patients in sizes:
         repeats = max(1, cohorts // 2) if patients > SIZES[1] else cohorts
-        each = {t.name: mean([measured(t, patients, seed=s) for s in range(repeats)]) for t in truths}
-        whole = mean(list(each.values()))
+        each = {t.name: [measured(t, patients, seed=s) for s in range(repeats)] for t in truths}
+        by_truth = {name: mean(cohorts_of) for name, cohorts_of in each.items()}
+        whole = mean(list(by_truth.values()))
         found |= {f"{name}_{patients}": whole[name] for name in ("coverage", "width", "lived")}
-        for name, own in each.items():
+        if repeats > 1:
+            found[f"coverage_error_{patients}"] = standard_error(list(each.values()))
+        for name, own in by_truth.items():
             found[f"{patients}.{name}"] = own["coverage"]
             if own["everything"] != own["coverage"]:
                 found[f"{patients}.{name}.everything"] = own["everything"]
     return {name: round(value, 4) for name, value in found.items()}
+
+
+def standard_error(each: list[list[dict[str, float]]]) -> float:
+    """Return the standard error of the mean coverage, from the spread of each truth's cohorts."""
+    variances = [np.var([one["coverage"] for one in cohorts], ddof=1) / len(cohorts) for cohorts in each]
+    return float(np.sqrt(np.mean(variances) / len(each)))
 
 
 def mean(each: list[dict[str, float]]) -> dict[str, float]:

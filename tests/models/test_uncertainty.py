@@ -12,7 +12,7 @@ from models.cox import RidgeCox
 from models.endpoint import CrossFit, probabilities
 from models.ensemble import CrossFitted
 from models.hazard import BoostedHazard
-from models.uncertainty import DOCUMENT, INFLATION, Intervals, distance, jackknife_variance, shrinkage
+from models.uncertainty import DOCUMENT, UNLEARNED, Intervals, distance, jackknife_variance, shrinkage
 from tests.models.endpoint_doubles import (
     competing_double,
     hazard_double,
@@ -88,7 +88,19 @@ def test_errors_are_the_jackknife_s_over_the_cohort():
     variance = jackknife_variance(fit, X, strata, HORIZONS)
     found = Intervals.fit(fit, X, strata, HORIZONS)
     np.testing.assert_allclose(found.errors**2, variance.mean(axis=(0, 2)))
-    assert found.inflation == INFLATION > 1.0
+
+
+def test_squared_biases_add_up_to_the_inflation():
+    X, strata = patients(300, COLUMNS, seed=2)
+    relapse, death = (
+        replace(DOUBLES["hazard"], outcome=name, chosen={"cox_penalty": penalty})
+        for name, penalty in (("relapse", 0.0), ("death", 500.0))
+    )
+    model = CompetingModel((relapse, death))
+    found = Intervals.fit(CrossFit(model, (model,) * 5, np.empty((0, 0)), 0.2), X, strata, HORIZONS)
+    lost = shrinkage(model, probabilities(model, X, strata, HORIZONS)) - 1.0
+    assert lost[0] == 0.0 < lost[1]
+    np.testing.assert_allclose(found.inflation**2, 1.0 + lost + UNLEARNED)
 
 
 def test_a_ridge_estimate_is_as_far_from_the_truth_as_its_shrinkage_says():
@@ -176,7 +188,7 @@ def test_a_patient_unlike_the_cohort_has_a_wider_interval_up_to_a_limit():
     found = fitted("hazard")
     centre, far, farther = (np.full((1, COLUMNS), value) for value in (0.1, 3.0, 1e9))
     near, wide, widest = (found.standard_errors(X).item() for X in (centre, far, farther))
-    assert near < wide < widest < 5.0 * found.errors.item() * found.inflation
+    assert near < wide < widest < 5.0 * found.errors.item() * found.inflation.item()
 
 
 def test_a_column_that_never_varies_or_is_never_known_does_no_harm():
@@ -218,7 +230,7 @@ def test_intervals_hold_true_survival_of_new_patients():
         fit = replace(estimator, seed=seed).cross_fit(X, strata, outcome)
         found = Intervals.fit(fit, X, strata, HORIZONS[:3])
         truth = np.exp(-np.exp(new @ effects)[:, None] * HORIZONS[:3] / 20.0)
-        for intervals, shares in ((found, covered), (replace(found, inflation=0.5), too_narrow)):
+        for intervals, shares in ((found, covered), (replace(found, inflation=np.array([0.5])), too_narrow)):
             low, high = (bound[:, 0] for bound in intervals.interval(new, strata, HORIZONS[:3]))
             shares.append(((low <= truth) & (truth <= high)).mean())
     assert 0.85 < np.mean(covered) < 0.99
