@@ -15,16 +15,20 @@ from serving.audit.replay import RECOMPUTE, Replay, replay
 from serving.audit.sqlite import SqliteStore
 from serving.predictor import ANSWERS
 from tests.lib.patients import BREAST
+from tests.models import test_comparison as comparisons
 from tests.serving.client import (
     COLORECTAL,
     HAZARD,
     MODEL,
     answer,
     client_of,
+    deploy,
     other_bundle,
     publish_next,
     served_folder,
 )
+
+planned = comparisons.bundle
 
 
 @pytest.fixture
@@ -90,18 +94,23 @@ def test_a_replay_with_another_bundle_under_the_same_version_is_refused(home, bu
         replayed(home, recorded)
 
 
-def test_explanations_and_comparisons_replay_too(home):
-    asked = {
-        "explanations": ("/v1/explanations", {"patient": BREAST, "horizons": [12, 36]}),
-        "comparison": ("/v1/comparisons", {"patient": BREAST, "plans": [{}]}),
-    }
+def test_explanations_replay_too(home):
     with client_of(home) as client:
-        for kind, (route, body) in asked.items():
-            answered = client.post(route, json=body)
-            assert answered.status_code == 200, answered.text
-            entry_id = answered.json()["audit"]["id"]
-            assert entry_of(home, entry_id).kind == kind
-            assert replayed(home, entry_id).same
+        answered = client.post("/v1/explanations", json={"patient": BREAST, "horizons": [12, 36]})
+    assert answered.status_code == 200, answered.text
+    entry = entry_of(home, answered.json()["audit"]["id"])
+    assert replay(entry, shelf=Shelf(home / "shelf")).same
+    changed = replace(entry, content=entry.content.replace(b'"contribution":', b'"contribution":1', 1))
+    assert not replay(changed, shelf=Shelf(home / "shelf")).untouched
+
+
+def test_comparisons_replay_too(tmp_path, planned):
+    home = deploy(tmp_path, planned)
+    with client_of(home) as client:
+        body = {"patient": BREAST, "plans": [comparisons.CHEMOTHERAPY, comparisons.RADIATION]}
+        answered = client.post("/v1/comparisons", json=body)
+    assert answered.status_code == 200, answered.text
+    assert replayed(home, answered.json()["audit"]["id"]).same
 
 
 def test_every_kind_of_answer_can_be_replayed():
