@@ -28,6 +28,7 @@ Network = IPv4Network | IPv6Network
 
 LARGEST_ANSWER = 262_144
 SECONDS = 5.0
+CONNECT_SECONDS = 2.0
 PORTS = {"https": 443, "http": 80}
 METADATA_ADDRESSES = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "fd00:ec2::254")))
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
@@ -124,27 +125,34 @@ async def _machines(parts: SplitResult, allowed: Allowed) -> list[Address]:
 async def _get(
     parts: SplitResult, machines: Sequence[Address], headers: Mapping[str, str], largest: int
 ) -> bytes:
-    """Ask the first machine that can be reached."""
-    async with httpx.AsyncClient(
-        verify=_tls(), follow_redirects=False, trust_env=False, timeout=SECONDS
-    ) as client:
+    """Ask the first machine that can be reached.
+
+    The transport alone is used: a client would follow the environment's proxies, and log addresses, which
+    may name patients.
+    """
+    async with httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False) as transport:
         for machine in machines:
             try:
-                return await _ask(client, parts, machine, headers, largest)
-            except httpx.ConnectError:
+                return await _ask(transport, _request(parts, machine, headers), largest)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
     raise AddressRefused("an allowed address cannot be reached")
 
 
-async def _ask(
-    client: httpx.AsyncClient, parts: SplitResult, machine: Address, headers: Mapping[str, str], largest: int
-) -> bytes:
-    """Ask one machine by its network address, as the host that its certificate must name."""
+def _request(parts: SplitResult, machine: Address, headers: Mapping[str, str]) -> httpx.Request:
+    """Return what asks one machine by its network address, as the host that its certificate must name."""
     literal = f"[{machine}]" if machine.version == 6 else str(machine)
     pinned = parts._replace(netloc=f"{literal}:{parts.port or PORTS[parts.scheme]}").geturl()
-    sent = {"Accept": "application/json", **headers, "Accept-Encoding": "identity", "Host": parts.netloc}
-    host = {"sni_hostname": str(parts.hostname)}
-    async with client.stream("GET", pinned, headers=sent, extensions=host) as response:
+    own = {"Accept-Encoding": "identity", "Connection": "close", "Host": parts.netloc}
+    extensions = {"sni_hostname": str(parts.hostname), "timeout": {"connect": CONNECT_SECONDS}}
+    return httpx.Request(
+        "GET", pinned, headers={"Accept": "application/json", **headers, **own}, extensions=extensions
+    )
+
+
+async def _ask(transport: httpx.AsyncHTTPTransport, request: httpx.Request, largest: int) -> bytes:
+    response = await transport.handle_async_request(request)
+    try:
         if response.status_code != httpx.codes.OK or response.headers.get("content-encoding"):
             raise AddressRefused("an allowed address did not answer as it should")
         content = bytearray()
@@ -152,7 +160,9 @@ async def _ask(
             content += chunk
             if len(content) > largest:
                 raise AddressRefused("an allowed address answered more than is read")
-    return bytes(content)
+        return bytes(content)
+    finally:
+        await response.aclose()
 
 
 def is_address(text: str) -> bool:

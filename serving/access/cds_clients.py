@@ -14,6 +14,7 @@ from serving.access.addresses import Allowed
 from serving.access.bearer import credentials, hold_back
 from serving.access.errors import Unauthenticated
 from serving.access.key_set import FetchedKeySet, KeySet, KeySource
+from serving.access.patience import in_time
 from serving.access.principal import DEMO, How, Principal, Scope
 from serving.access.rate import Rate
 from serving.access.signed_token import claims_of, header_of, issuer_of, name_in
@@ -101,7 +102,8 @@ class CdsClients:
         return Principal(client.issuer, SCOPES, How.CDS_CLIENT)
 
     async def _require_first_use(self, client: CdsClient, jti: str, expires_at: int) -> None:
-        first = await asyncio.to_thread(self._store.first_use, client.issuer, jti, expires_at=expires_at)
+        use = asyncio.to_thread(self._store.first_use, client.issuer, jti, expires_at=expires_at)
+        first = await in_time(use)
         if not first:
             raise Unauthenticated
 

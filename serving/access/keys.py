@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from serving.access.errors import Unauthenticated
+from serving.access.patience import SECONDS, in_time
 from serving.access.principal import How, Principal, Scope
 from serving.access.store import AccessStore, ApiKey
 
@@ -46,10 +47,12 @@ class KeyRing:
         *,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        patience: float = SECONDS,
     ) -> None:
         self._store = store
         self._now = now
         self._clock = clock
+        self._patience = patience
         self._read_at = -FRESH_SECONDS * 2
         self._held: dict[bytes, tuple[ApiKey, bytes, Principal]] = {}
         self._renewal: asyncio.Task[None] | None = None
@@ -68,7 +71,7 @@ class KeyRing:
         if age > FRESH_SECONDS / 2:
             renewal = self._renew()
             if age > FRESH_SECONDS:
-                await asyncio.shield(renewal)
+                await in_time(asyncio.shield(renewal), seconds=self._patience)
         _, _, rest = presented.partition(b"_")
         key, digest, principal = self._held.get(rest.partition(b"_")[0], NOBODY)
         right = hmac.compare_digest(digest, _digest(presented))

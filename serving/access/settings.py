@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
 from features.errors import InvalidInput, Problem
 from serving.access.addresses import Allowed, is_address
 from serving.access.cds_clients import CdsClient
@@ -30,7 +33,7 @@ class AccessSettings:
     """
 
     home: Path
-    store: str
+    store: str = field(repr=False)
     mode: str = KEYS
     demo: bool = False
     rate: int = RATE
@@ -50,7 +53,7 @@ class AccessSettings:
         problems: list[Problem] = []
         settings = cls(
             home=home,
-            store=environ.get("SALVAGE_ACCESS_STORE") or f"sqlite:///{home / 'access.db'}",
+            store=_store(environ, problems) or f"sqlite:///{home / 'access.db'}",
             mode=environ.get("SALVAGE_ACCESS", KEYS),
             demo=environ.get("SALVAGE_DEMO") == "1",
             rate=_rate(environ, problems),
@@ -99,6 +102,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _store(environ: Mapping[str, str], problems: list[Problem]) -> str | None:
+    said = environ.get("SALVAGE_ACCESS_STORE") or None
+    try:
+        if said is not None:
+            make_url(said).get_dialect()
+    except (SQLAlchemyError, ImportError, ValueError):
+        remedy = "expected postgresql+psycopg://USER@HOST/DATABASE or sqlite:///FILE"
+        problems.append(Problem("SALVAGE_ACCESS_STORE", "names no database that can be used", remedy))
+    return said
 
 
 def _rate(environ: Mapping[str, str], problems: list[Problem]) -> int:

@@ -35,6 +35,7 @@ from serving.access.principal import Scope
 
 BUSY_SECONDS = 5
 CONNECT_SECONDS = 3
+SILENT_MILLISECONDS = 5000
 PURGE_SECONDS = 60
 
 METADATA = MetaData()
@@ -163,8 +164,15 @@ class AccessStore:
 
 def _engine(address: str) -> Engine:
     if not address.startswith("sqlite"):
-        return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS})
-    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+        return create_engine(
+            address,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": SILENT_MILLISECONDS},
+        )
+    engine = create_engine(
+        address, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
+    )
     event.listen(engine, "connect", _ask_for_wal)
     return engine
 

@@ -5,6 +5,7 @@ import datetime as dt
 import gzip
 import ipaddress
 import json
+import logging
 import socket
 import ssl
 import time
@@ -240,6 +241,17 @@ def test_a_host_that_is_not_there_is_refused():
     for gone in (url, "https://nowhere.invalid/"):
         with pytest.raises(AddressRefused):
             fetch(gone, allowing(gone, LOOPBACK))
+
+
+def test_neither_address_nor_headers_are_logged(caplog):
+    """An address may name a patient, and a header holds a token."""
+    caplog.set_level(logging.INFO)
+    with served() as server:
+        url = f"{server.url}?patient=MRN-1"
+        fetch(url, allowing(server.url, LOOPBACK), headers={"Authorization": "Bearer secret"})
+    assert server.asked == ["/jwks.json?patient=MRN-1"]
+    assert "MRN-1" not in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_proxy_in_the_environment_is_not_used(monkeypatch):

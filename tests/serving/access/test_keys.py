@@ -4,6 +4,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -108,6 +109,24 @@ def test_when_the_store_is_gone_keys_hold_for_a_second_and_again_when_it_is_back
         await ring.verify(shown.encode())
 
     asyncio.run(course())
+
+
+def test_nobody_waits_for_long_for_a_store_that_hangs():
+    answer = threading.Event()
+
+    class Hanging:
+        def every_key(self):
+            answer.wait(20.0)
+            return []
+
+    async def course():
+        began = time.monotonic()
+        with pytest.raises(AccessUnavailable):
+            await KeyRing(Hanging(), patience=0.2).verify(b"salvage_x_y")
+        answer.set()
+        return time.monotonic() - began
+
+    assert asyncio.run(course()) < 2.0
 
 
 def test_who_goes_away_while_the_keys_are_read_stops_nobody_else(store):

@@ -54,6 +54,7 @@ def test_every_setting_is_read(tmp_path, ec_signer):
         allowed_addresses="https://ehr.example/fhir, 10.20.0.0/16",
     )
     assert settings.store == "postgresql+psycopg://db/salvage"
+    assert "db/salvage" not in repr(settings)
     assert settings.rate == 600
     assert settings.oidc == Issuer("https://login.example", "salvage", "https://login.example/jwks.json")
     assert settings.public_url == "https://salvage.example/api"
@@ -79,6 +80,7 @@ def test_everything_wrong_is_named_at_once(tmp_path):
     )
     names = [
         "ACCESS",
+        "ACCESS_STORE",
         "HOST",
         "RATE",
         "OIDC_AUDIENCE",
