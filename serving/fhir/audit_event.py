@@ -27,7 +27,14 @@ from serving.fhir.datatypes import (
 
 PREDICTION = "prediction"
 REST = coding(AUDIT_TYPE, "rest", "RESTful Operation")
-ACTIONS = {"feedback": "C", "explanation": "R", "promotion": "U", "rollback": "U", "configuration": "U"}
+ACTIONS = {
+    "feedback": "C",
+    "read": "R",
+    "model_loaded": "R",
+    "model_promoted": "U",
+    "model_rolled_back": "U",
+    "erased": "D",
+}
 CLIENT = concept(coding(DICOM, "110152", "Destination Role ID"))
 SERVER = concept(coding(DICOM, "110153", "Source Role ID"))
 USER = concept(

@@ -140,7 +140,6 @@ def cds_hooks_router(
     recorder: Recorder,
     verify: Verify,
     *,
-    public_url: str,
     largest_body: int,
 ) -> APIRouter:
     """Return the routes under ``/cds-services``; their errors are OperationOutcomes.
@@ -150,7 +149,9 @@ def cds_hooks_router(
     router = APIRouter(prefix="/cds-services", tags=["cds hooks"], route_class=speaking(as_outcome))
 
     async def caller_of(request: Request) -> Principal:
-        return await verify(request.headers.get("authorization"), f"{public_url}{request.url.path}")
+        principal = await verify(request.headers.get("authorization"), str(request.url))
+        request.scope["principal"] = principal
+        return principal
 
     @router.get("", responses=_refusals(401, 503), summary="List the CDS services")
     async def discover(request: Request) -> dict[str, Any]:

@@ -11,6 +11,16 @@ SERVER = "https://ehr.example.org/fhir"
 TOKEN = "secret-token-of-the-ehr"
 VIEW, SELECT, SIGN = "salvage-patient-view", "salvage-order-select", "salvage-order-sign"
 HOOKS = {VIEW: "patient-view", SELECT: "order-select", SIGN: "order-sign"}
+AUTHORIZED: dict[str, Any] = {
+    "fhirServer": SERVER,
+    "fhirAuthorization": {
+        "access_token": TOKEN,
+        "token_type": "Bearer",
+        "expires_in": 300,
+        "scope": "user/*.read",
+        "subject": "salvage",
+    },
+}
 INSTANCE = "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea"
 
 

@@ -26,10 +26,10 @@ def ehr() -> FakeServer:
 @pytest.fixture(scope="module")
 def cds(served: Service, ehr: FakeServer) -> Iterator[TestClient]:
     async def verify(authorization: str | None, url: str) -> Principal:
-        assert url.startswith(f"{PUBLIC}/cds-services")
+        assert "/cds-services" in url
         return DEMO
 
     hooks = CdsHooks(served.predictor, fetch=ehr.fetch, today=lambda: TODAY, public_url=PUBLIC)
-    router = cds_hooks_router(hooks, served.recorder, verify, public_url=PUBLIC, largest_body=1_000_000)
+    router = cds_hooks_router(hooks, served.recorder, verify, largest_body=1_000_000)
     with client(router) as running:
         yield running

@@ -13,6 +13,7 @@ from serving.cds.call import FhirAccess
 from serving.fhir.chart import patient_of
 from tests.node import medplum
 from tests.serving.cds.calls import (
+    AUTHORIZED,
     INSTANCE,
     SELECT,
     SERVER,
@@ -35,17 +36,6 @@ from tests.serving.fhir.charts import (
     worsened,
 )
 from tests.serving.fhir.service import PUBLIC, TODAY
-
-AUTHORIZED = {
-    "fhirServer": SERVER,
-    "fhirAuthorization": {
-        "access_token": TOKEN,
-        "token_type": "Bearer",
-        "expires_in": 300,
-        "scope": "user/*.read",
-        "subject": "salvage",
-    },
-}
 
 
 def ask(cds, service=VIEW, *, expect=200, **more):
