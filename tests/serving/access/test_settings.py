@@ -71,6 +71,7 @@ def test_everything_wrong_is_named_at_once(tmp_path):
     found = wrong(
         host="0.0.0.0",
         access="off",
+        access_store="postgres://nowhere",
         rate="many",
         oidc_issuer="https://login.example",
         oidc_jwks="login.example",
