@@ -1,10 +1,11 @@
 """The application, wired: settings in, routes out."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib import metadata
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -12,18 +13,25 @@ from starlette.middleware.cors import CORSMiddleware
 
 from models.shelf import Shelf
 from serving import errors, openapi
+from serving.access.addresses import fetch_json
 from serving.access.subjects import subject_hash, subject_key
 from serving.access.wiring import open_access
+from serving.audit.checkpoint import CheckpointFile
 from serving.audit.sequencer import AuditLog
 from serving.batcher import Batcher
+from serving.cds.prefetch import Fetch
 from serving.champions import Champion, Champions
 from serving.gateway import Gateway
 from serving.metrics import Metrics
 from serving.predictor import Predictor
 from serving.recorder import Recorder
+from serving.routes.audit import audit_router
 from serving.routes.batches import batches_router
+from serving.routes.cds_hooks import CdsHooks, cds_hooks_router
 from serving.routes.explanations import explanations_router
+from serving.routes.fhir import fhir_router
 from serving.routes.health import health_router
+from serving.routes.inference import inference_router
 from serving.routes.metrics import metrics_router
 from serving.routes.models import models_router
 from serving.routes.predictions import predictions_router
@@ -64,6 +72,26 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
     app.include_router(explanations_router(predictor, access.gate, largest_body=settings.largest_body))
     app.include_router(batches_router(batcher, access.gate))
     app.include_router(models_router(champions, access.gate))
+    app.include_router(audit_router(recorder, CheckpointFile(settings.second_place), access.gate))
+    app.include_router(
+        fhir_router(
+            predictor,
+            log,
+            access.gate,
+            today=_today,
+            public_url=settings.public_url,
+            largest_body=settings.largest_chart,
+        )
+    )
+    app.include_router(
+        cds_hooks_router(
+            CdsHooks(predictor, fetch=_fetch(settings), today=_today, public_url=settings.public_url),
+            recorder,
+            access.cds_clients.verify,
+            largest_body=settings.largest_chart,
+        )
+    )
+    app.include_router(inference_router(predictor, log, access.gate, largest_body=settings.largest_chart))
     app.include_router(health_router(champions, log))
     app.include_router(metrics_router(metrics))
     errors.install(app)
@@ -82,6 +110,20 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
         headers={"Salvage-Mode": mode.partition(":")[0]},
     )
     return app
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _fetch(settings: ServingSettings) -> Fetch:
+    """Return what reads from a client's FHIR server, where the settings allow its address."""
+    allowed = settings.who.allowed
+
+    async def fetch(url: str, headers: Mapping[str, str]) -> Any:
+        return await fetch_json(url, allowed=allowed, headers=headers)
+
+    return fetch
 
 
 def _recorded(recorder: Recorder, metrics: Metrics) -> Callable[[Champion, Champion | None], None]:

@@ -23,6 +23,9 @@ from pathlib import Path
 import uvicorn
 
 from serving import logs
+from serving.audit.checkpoint import CheckpointFile
+from serving.audit.checkpointer import Checkpointer
+from serving.audit.note import load_key
 from serving.audit.remote import RemoteSequencer, SequencerServer
 from serving.audit.sequencer import AuditLog, Sequencer
 from serving.audit.store import make_store
@@ -52,8 +55,10 @@ def serve(settings: ServingSettings) -> None:
 
 
 def open_log(settings: ServingSettings) -> Sequencer:
-    """Open the record for writing; one process of a server does."""
-    return Sequencer(make_store(settings.audit))
+    """Open the record for writing, checkpoints signed as it grows; one process of a server does."""
+    store = make_store(settings.audit)
+    key, file = load_key(settings.audit_key), CheckpointFile(settings.second_place)
+    return Sequencer(store, witness=Checkpointer(store, key, file))
 
 
 @contextmanager

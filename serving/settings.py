@@ -12,6 +12,7 @@ NUMBERS = {
     "workers": "SALVAGE_WORKERS",
     "largest_body": "SALVAGE_LARGEST_BODY",
     "largest_batch": "SALVAGE_LARGEST_BATCH",
+    "largest_chart": "SALVAGE_LARGEST_CHART",
     "most_requests": "SALVAGE_MOST_REQUESTS",
     "drain_seconds": "SALVAGE_DRAIN_SECONDS",
     "retention_days": "SALVAGE_RETENTION_DAYS",
@@ -23,6 +24,7 @@ class ServingSettings:
     """Deployment settings; everything clinical travels in the bundle.
 
     ``largest_body`` is in bytes, of one request or of one line of a batch; ``largest_batch`` in lines;
+    ``largest_chart`` in bytes, of a FHIR Bundle, a CDS call or a set of tensors;
     ``most_requests`` are answered at once by one worker, the others are refused. ``store`` is the address of
     the record: None is the file ``audit.db`` in ``home``. ``checkpoints`` is the second place, to which
     signed checkpoints are written; ``origins`` are the web origins whose pages may call. Without ``access``
@@ -35,6 +37,7 @@ class ServingSettings:
     workers: int = 1
     largest_body: int = 65536
     largest_batch: int = 100_000
+    largest_chart: int = 8_388_608
     most_requests: int = 256
     drain_seconds: int = 30
     retention_days: int = 3653
@@ -90,6 +93,11 @@ class ServingSettings:
     def audit_key(self) -> Path:
         """Return the file of the key that signs checkpoints."""
         return self.home / "audit.key"
+
+    @property
+    def public_url(self) -> str:
+        """Return where clients reach the server."""
+        return (self.who.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @property
     def who(self) -> AccessSettings:
