@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from features.fingerprint import canonical_json, sha256
 PATIENT = "patient"
 SITE = "salvage"
 MOST_NAMED = 20
+MISAPPLIED = "does not apply to this disease"
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,12 @@ class Cohort:
             InvalidRequest: naming every unknown field and every value outside its rule.
 
         """
-        problems = _unknown_fields([name for name in patient if name not in dictionary], dictionary)
-        columns = {f.name: f.read([patient.get(f.name)]) for f in dictionary.fields}
-        for name, column in columns.items():
-            problems += [_value_problem(dictionary[name], fault) for fault in column.faults]
-        values = {name: column.numbers for name, column in columns.items()}
-        problems += applicability_problems(dictionary, values, rows=None)
-        if problems:
-            raise InvalidRequest("patient", problems)
-        return cls(dictionary, ("patient",), values)
+        return cls.of_one(read_patient(patient, dictionary=dictionary), dictionary=dictionary)
+
+    @classmethod
+    def of_one(cls, values: Mapping[str, float], *, dictionary: Dictionary) -> "Cohort":
+        """Return the cohort of one patient whose values :func:`read_patient` has read."""
+        return cls(dictionary, (PATIENT,), {name: np.array([value]) for name, value in values.items()})
 
     def take(self, rows: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> "Cohort":
         """Return the cohort of these rows."""
@@ -171,6 +170,25 @@ class Cohort:
         """
         dictionary, provenance = read_header(path)
         return cls.from_frame(pq.read_table(path).to_pandas(), dictionary=dictionary, provenance=provenance)
+
+
+def read_patient(patient: Mapping[str, object], *, dictionary: Dictionary) -> dict[str, float]:
+    """Validate one patient given as dictionary fields; return numbers as a cohort's, NaN where missing.
+
+    Raises:
+        InvalidRequest: naming every unknown field and every value outside its rule.
+
+    """
+    problems = _unknown_fields([name for name in patient if name not in dictionary], dictionary)
+    values = {}
+    for declared in dictionary.fields:
+        values[declared.name], fault = declared.read_one(patient.get(declared.name))
+        if fault is not None:
+            problems.append(Problem(declared.name, fault, f"expected {declared.expected}"))
+    problems += _misapplied(dictionary, values)
+    if problems:
+        raise InvalidRequest("patient", problems)
+    return values
 
 
 def concatenate(cohorts: Sequence[Cohort]) -> Cohort:
@@ -272,16 +290,29 @@ def _table_problems(declared: Field, column: Column) -> list[Problem]:
     ]
 
 
-def _value_problem(declared: Field, fault: str) -> Problem:
-    return Problem(declared.name, fault, f"expected {declared.expected}")
+def _misapplied(dictionary: Dictionary, values: Mapping[str, float]) -> list[Problem]:
+    """Report one patient's values that have no meaning in the disease."""
+    given = [f for f in dictionary.fields if f.applies_to is not None and not isnan(values[f.name])]
+    if not given or isnan(code := values.get("disease", nan)):
+        return []
+    disease = dictionary["disease"].categories[int(code)].name
+    return [
+        Problem(declared.name, MISAPPLIED, _where_it_applies(declared))
+        for declared in given
+        if not declared.applies(disease)
+    ]
+
+
+def _where_it_applies(declared: Field) -> str:
+    return "leave it out; it has a meaning only in " + ", ".join(declared.applies_to or ())
 
 
 def applicability_problems(
-    dictionary: Dictionary, values: Mapping[str, FloatArray], *, rows: npt.NDArray[np.int64] | None
+    dictionary: Dictionary, values: Mapping[str, FloatArray], *, rows: npt.NDArray[np.int64]
 ) -> list[Problem]:
     """Report values given for a disease in which their field has no meaning.
 
-    ``rows`` are the numbers to name the rows by; None for a single patient, of whom no rows are named.
+    ``rows`` are the numbers to name the rows by.
     """
     if "disease" not in values:
         return []
@@ -294,9 +325,8 @@ def applicability_problems(
         wrong = ~np.isnan(values[declared.name]) & ~np.isin(values["disease"], allowed)
         found = np.flatnonzero(wrong & ~np.isnan(values["disease"]))
         if found.size:
-            remedy = "leave it out; it has a meaning only in " + ", ".join(declared.applies_to)
-            named = (None, ()) if rows is None else (int(found.size), tuple(rows[found[:5]].tolist()))
-            problems.append(Problem(declared.name, "does not apply to this disease", remedy, *named))
+            named = int(found.size), tuple(rows[found[:5]].tolist())
+            problems.append(Problem(declared.name, MISAPPLIED, _where_it_applies(declared), *named))
     return problems
 
 

@@ -56,6 +56,11 @@ class Field:
         """Return the allowed category names in their declared order."""
         return tuple(category.name for category in self.categories)
 
+    @cached_property
+    def _positions(self) -> dict[str, float]:
+        """Return each category's number by its name."""
+        return {category.name: float(at) for at, category in enumerate(self.categories)}
+
     @property
     def expected(self) -> str:
         """Say in words, with unit, what values are allowed."""
@@ -77,18 +82,23 @@ class Field:
         The same reading serves a table's column and a single patient's value. A value that is not allowed
         becomes NaN and its position is reported, so nothing is clipped or guessed.
         """
-        numbers = np.full(len(values), np.nan)
+        numbers = np.empty(len(values))
         faults: dict[str, list[int]] = {}
         for row, value in enumerate(values):
-            if value is None:
-                continue
-            number = self._number(value)
-            fault = _fault(number, self)
+            numbers[row], fault = self.read_one(value)
             if fault is not None:
                 faults.setdefault(fault, []).append(row)
-            elif number is not None:
-                numbers[row] = number + 0.0  # so that minus zero is zero
         return Column(numbers, {fault: tuple(rows) for fault, rows in faults.items()})
+
+    def read_one(self, value: object) -> tuple[float, str | None]:
+        """Turn one raw value into a number, as :meth:`read`, and say what is wrong with it, if anything."""
+        if value is None:
+            return math.nan, None
+        number = self._number(value)
+        fault = _fault(number, self)
+        if number is None or fault is not None:
+            return math.nan, fault
+        return number + 0.0, None  # so that minus zero is zero
 
     def read_series(self, series: pd.Series) -> "Column":
         """Read a table's column, in which NaN and NA mean missing; the verdicts are those of :meth:`read`."""
@@ -128,7 +138,7 @@ class Field:
         if math.isnan(number):
             return None
         if self.type == "category":
-            return self.category_names[int(number)]
+            return self.categories[int(number)].name
         if self.type == "flag":
             return bool(number)
         return int(number) if self.type == "integer" else float(number)
@@ -136,8 +146,7 @@ class Field:
     def _number(self, value: object) -> float | None:
         """Return the number a raw value stands for, or None where its type is wrong."""
         if self.type == "category":
-            names = self.category_names
-            return float(names.index(value)) if isinstance(value, str) and value in names else None
+            return self._positions.get(value) if isinstance(value, str) else None
         if isinstance(value, bool | np.bool_):
             return float(value) if self.type == "flag" else None
         if self.type == "flag" or not isinstance(value, int | float | np.integer | np.floating):

@@ -1,10 +1,13 @@
 """The encoder: a cohort becomes a float matrix with stable column names."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from features.cohort import Cohort
 from features.dictionary import Dictionary, Field, FloatArray
@@ -66,9 +69,22 @@ class Encoder:
     def encode(self, cohort: Cohort) -> FloatArray:
         """Return the matrix of shape (patients, columns)."""
         matrix = np.empty((len(cohort), len(self.columns)))
-        for at, column in enumerate(self.columns):
-            matrix[:, at] = self._column(column, cohort.values[column.predictor])
-        return matrix
+        for at, (column, shown) in enumerate(zip(self.columns, self._shown, strict=True)):
+            values = cohort.values[column.predictor]
+            matrix[:, at] = values if shown is None else shown[_positions(values)]
+        return self._scaled(matrix)
+
+    def encode_each(self, patients: Sequence[Mapping[str, float]]) -> FloatArray:
+        """Return the same matrix for patients that were read one by one."""
+        showing = [(column.predictor, shown) for column, shown in zip(self.columns, self._lists, strict=True)]
+        rows = [
+            [
+                value if shown is None or value != value else shown[int(value)]
+                for value, shown in ((patient[name], shown) for name, shown in showing)
+            ]
+            for patient in patients
+        ]
+        return self._scaled(np.array(rows, dtype=np.float64).reshape(len(patients), len(self.columns)))
 
     def unseen(self, cohort: Cohort) -> dict[str, list[bool]]:
         """Tell, for each category predictor, which patients have a category that training never saw."""
@@ -86,16 +102,40 @@ class Encoder:
             owned[at, self.predictors.index(column.predictor)] = 1.0
         return owned
 
-    def _column(self, column: EncodedColumn, values: FloatArray) -> FloatArray:
+    def _scaled(self, matrix: FloatArray) -> FloatArray:
+        """Take the logarithm of the columns on a log scale."""
+        for at in self._logarithmic:
+            matrix[:, at] = np.log1p(matrix[:, at])
+        return matrix
+
+    @cached_property
+    def _logarithmic(self) -> tuple[int, ...]:
+        return tuple(
+            at
+            for at, column in enumerate(self.columns)
+            if self.dictionary[column.predictor].scale == "log"
+            and self.dictionary[column.predictor].type != "category"
+        )
+
+    @cached_property
+    def _shown(self) -> tuple[FloatArray | None, ...]:
+        """Return what each column shows of each category, NaN at last for missing; None for numbers."""
+        return tuple(self._categories_shown(column) for column in self.columns)
+
+    @cached_property
+    def _lists(self) -> tuple[list[float] | None, ...]:
+        return tuple(None if shown is None else shown.tolist() for shown in self._shown)
+
+    def _categories_shown(self, column: EncodedColumn) -> FloatArray | None:
         field = self.dictionary[column.predictor]
-        if field.type == "category":
-            names = field.category_names
-            known = [names.index(c) for c in self.vocabulary[field.name]]
-            values = np.where(np.isin(values, known), values, np.nan)
-            if column.category is None:
-                return values
-            return np.where(np.isnan(values), np.nan, values == names.index(column.category))
-        return np.log1p(values) if field.scale == "log" else values
+        if field.type != "category":
+            return None
+        seen = self.vocabulary[field.name]
+        shown = [
+            math.nan if name not in seen else float(at if column.category is None else name == column.category)
+            for at, name in enumerate(field.category_names)
+        ]
+        return np.array([*shown, math.nan])
 
     def as_dict(self) -> dict[str, Any]:
         """Return vocabulary and columns as plain JSON values."""
@@ -107,6 +147,11 @@ class Encoder:
         """Read what :meth:`as_dict` wrote, for the predictors in this dictionary."""
         vocabulary = {name: tuple(seen) for name, seen in stored["vocabulary"].items()}
         return cls(dictionary, vocabulary, tuple(EncodedColumn(*c) for c in stored["columns"]))
+
+
+def _positions(values: FloatArray) -> npt.NDArray[np.int64]:
+    """Return categories' places in what is shown of them, the last one for a missing value."""
+    return np.where(np.isnan(values), -1.0, values).astype(np.int64)
 
 
 def _seen(field: Field, values: FloatArray) -> tuple[str, ...]:
