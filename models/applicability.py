@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -43,36 +45,53 @@ class Applicability:
 
     def warnings(self, patient: Cohort, *, disease: str, dictionary: Dictionary) -> tuple[Caution, ...]:
         """Name every predictor of one patient that is missing or unlike the training cohort."""
+        values = {field.name: float(patient.values[field.name][0]) for field in dictionary.fields}
+        return self.cautions(values, disease, dictionary)
+
+    def cautions(
+        self, values: Mapping[str, float], disease: str, dictionary: Dictionary
+    ) -> tuple[Caution, ...]:
+        """Return the same of a patient that was read alone."""
         found = []
-        for field in dictionary.fields:
-            if field.applies(disease):
-                value = field.value(float(patient.values[field.name][0]))
-                found += [w for w in [self._warning(field, value, disease)] if w is not None]
+        for judge in self._judges(disease, dictionary):
+            value = values[judge.field]
+            if value != value:
+                found.append(judge.missing)
+            elif not judge.low <= value <= judge.high or value in judge.unseen:
+                found.append(judge.unlike)
         return tuple(found)
 
-    def _warning(self, field: Field, value: object, disease: str) -> Caution | None:
-        if value is None:
-            return Caution("missing", field.name, f"{field.label} is missing; the model takes it as unknown")
-        if field.type in ("number", "integer"):
-            seen = self.ranges[disease].get(field.name)
-            if seen is None:
-                message = f"no training patient with this disease had a value of: {field.label}"
-                return Caution("out_of_range", field.name, message)
-            low, high = seen
-            if low <= float(value) <= high:  # type: ignore[arg-type]
-                return None
-            unit = f" {field.unit}" if field.unit else ""
-            message = (
-                f"{field.label} is outside what training saw in this disease: {low:.4g} to {high:.4g}{unit}"
+    @cached_property
+    def _made(self) -> "dict[str, tuple[_Judge, ...]]":
+        return {}
+
+    def _judges(self, disease: str, dictionary: Dictionary) -> "tuple[_Judge, ...]":
+        """Return how each predictor of a disease is judged; made once and kept."""
+        found = self._made.get(disease)
+        if found is None:
+            found = self._made[disease] = tuple(
+                self._judge(field, disease) for field in dictionary.fields if field.applies(disease)
             )
-            return Caution("out_of_range", field.name, message)
-        if self.categories[disease].get(field.name, {}).get(str(value).lower(), 0):
-            return None
-        return Caution(
-            "unseen_category",
-            field.name,
-            f"no training patient with this disease had this value of: {field.label}",
-        )
+        return found
+
+    def _judge(self, field: Field, disease: str) -> "_Judge":
+        missing = Caution("missing", field.name, f"{field.label} is missing; the model takes it as unknown")
+        if field.type in ("category", "flag"):
+            seen = self.categories[disease].get(field.name, {})
+            count = len(field.categories) or 2
+            unseen = frozenset(
+                float(at) for at in range(count) if not seen.get(str(field.value(float(at))).lower(), 0)
+            )
+            message = f"no training patient with this disease had this value of: {field.label}"
+            return _Judge(field.name, missing, Caution("unseen_category", field.name, message), unseen=unseen)
+        bounds = self.ranges[disease].get(field.name)
+        if bounds is None:
+            message = f"no training patient with this disease had a value of: {field.label}"
+            return _Judge(field.name, missing, Caution("out_of_range", field.name, message), low=inf)
+        low, high = bounds
+        unit = f" {field.unit}" if field.unit else ""
+        message = f"{field.label} is outside what training saw in this disease: {low:.4g} to {high:.4g}{unit}"
+        return _Judge(field.name, missing, Caution("out_of_range", field.name, message), low=low, high=high)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as plain JSON values."""
@@ -84,6 +103,18 @@ class Applicability:
         """Read what :meth:`as_dict` wrote."""
         ranges = {d: {n: (r[0], r[1]) for n, r in by.items()} for d, by in stored["ranges"].items()}
         return cls(ranges, stored["categories"])
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """How one predictor is judged: the cautions, the numbers that training saw, the categories it did not."""
+
+    field: str
+    missing: Caution
+    unlike: Caution
+    low: float = -inf
+    high: float = inf
+    unseen: frozenset[float] = frozenset()
 
 
 def _counts(field: Field, seen: list[float]) -> dict[str, int]:

@@ -16,16 +16,15 @@ what its intervals need, and background.npz: the patients that explanations star
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import orjson
 
-from features.cohort import Cohort
+from features.cohort import Cohort, read_patient
 from features.dictionary import Dictionary, FloatArray
 from features.encoder import Encoder
 from features.errors import BundleRefused, InvalidInput, InvalidRequest, Problem
@@ -34,12 +33,14 @@ from features.protocol import StudyProtocol
 from models.applicability import Applicability
 from models.card import ModelCard
 from models.curves import IntArray
-from models.fitted import NO_TIME, Asked, FittedEndpoint
-from models.information import Information, NextTest
+from models.fitted import NO_TIME, FittedEndpoint
+from models.frame import Frame
+from models.information import Information
 from models.likeness import Likeness
 from models.plans import Plans
 from models.prediction import Caution, Prediction
 from models.soundness import require_sound
+from models.statement import Statement
 
 FORMAT = 4
 LARGEST_FILE = 1 << 30
@@ -80,16 +81,32 @@ class ModelBundle:
             InvalidRequest: naming every field at fault; a disease outside the protocol's scope is refused.
 
         """
+        return Cohort.of_one(self._read(patient, horizon), dictionary=self.dictionary)
+
+    def _read(self, patient: Mapping[str, object], horizon: float | None) -> dict[str, float]:
         problems: list[Problem] = []
         try:
-            cohort = Cohort.from_patient(patient, dictionary=self.dictionary)
+            values = read_patient(patient, dictionary=self.dictionary)
         except InvalidRequest as error:
             problems += error.problems
-        if not any(problem.field == "disease" for problem in problems):
-            problems += self._scope_problems(patient.get("disease"), horizon)
+        disease = patient.get("disease")
+        known = isinstance(disease, str) and (disease, horizon) in self._scope
+        if not known and not any(problem.field == "disease" for problem in problems):
+            problems += self._scope_problems(disease, horizon)
         if problems:
             raise InvalidRequest("patient", problems)
-        return cohort
+        return values
+
+    @cached_property
+    def _scope(self) -> frozenset[tuple[str, float | None]]:
+        """Return the diseases that are answered for, each with the horizons that can be explained."""
+        answered = [d for d in self.protocol.diseases if any(e.answers(d) for e in self.endpoints)]
+        return frozenset((d, horizon) for d in answered for horizon in (None, *self.explainable(d)))
+
+    @cached_property
+    def _frames(self) -> dict[tuple[str, float | None], Frame]:
+        """Return the frames made so far."""
+        return {}
 
     def _scope_problems(self, disease: object, horizon: float | None) -> list[Problem]:
         diseases = "expected one of " + ", ".join(self.protocol.diseases)
@@ -114,47 +131,72 @@ class ModelBundle:
 
     def predict(self, patient: Cohort, *, horizon: float | None = None) -> Prediction:
         """Answer for a cohort of one, explained at a horizon; :meth:`validate` has passed both."""
-        disease = str(patient.text("disease")[0])
-        asked = Asked(patient, self.encoder.encode(patient), self.strata(patient), disease, horizon)
-        answering = [endpoint for endpoint in self.endpoints if endpoint.answers(disease)]
-        return Prediction(
-            index_event=self.protocol.index_event,
-            endpoints=tuple(endpoint.predict(asked) for endpoint in answering),
-            next_tests=self._next_tests(asked, answering[0]),
-            typical=self.likeness.typical(self.information, asked.X[0], disease),
-            warnings=self._warnings(patient, disease),
-            notice=NOTICE,
-        )
+        values = {name: float(column[0]) for name, column in patient.values.items()}
+        return self._frame(str(patient.text("disease")[0]), horizon).predictions([values])[0]
 
     def answer(self, patient: Mapping[str, object], *, horizon: float | None = None) -> bytes:
-        """Return what :meth:`predict` says of a patient that :meth:`validate` passes, as JSON."""
-        return orjson.dumps(self.predict(self.validate(patient, horizon=horizon), horizon=horizon))
+        """Return what :meth:`predict` says of a patient that :meth:`validate` passes, as JSON.
 
-    def _warnings(self, patient: Cohort, disease: str) -> tuple[Caution, ...]:
-        unanswered = tuple(
+        Raises:
+            InvalidRequest: naming every field at fault.
+
+        """
+        values = self._read(patient, horizon)
+        return self._frame(str(patient["disease"]), horizon).answers([values])[0]
+
+    def answers(
+        self, patients: Sequence[Mapping[str, object]], *, horizon: float | None = None
+    ) -> list[bytes | InvalidRequest]:
+        """Return each patient's answer, byte for byte as alone, or what is wrong with the patient."""
+        found: list[bytes | InvalidRequest] = []
+        together: dict[str, dict[int, dict[str, float]]] = {}
+        for at, patient in enumerate(patients):
+            try:
+                values = self._read(patient, horizon)
+                together.setdefault(str(patient["disease"]), {})[at] = values
+                found.append(b"")
+            except InvalidRequest as error:
+                found.append(error)
+        for disease, rows in together.items():
+            answers = self._frame(disease, horizon).answers(list(rows.values()))
+            for at, answer in zip(rows, answers, strict=True):
+                found[at] = answer
+        return found
+
+    def _frame(self, disease: str, horizon: float | None) -> Frame:
+        """Return what answers of one kind have in common; made once and kept."""
+        found = self._frames.get((disease, horizon))
+        if found is None:
+            answering = [endpoint for endpoint in self.endpoints if endpoint.answers(disease)]
+            found = self._frames[disease, horizon] = Frame(
+                statements=tuple(Statement.of(endpoint, disease, horizon) for endpoint in answering),
+                disease=disease,
+                stratum=self.protocol.diseases.index(disease),
+                dictionary=self.dictionary,
+                encoder=self.encoder,
+                information=self.information,
+                likeness=self.likeness,
+                applicability=self.applicability,
+                index_event=self.protocol.index_event,
+                unanswered=self._unanswered(disease),
+                notice=NOTICE,
+            )
+        return found
+
+    def _unanswered(self, disease: str) -> tuple[Caution, ...]:
+        return tuple(
             Caution("not_answered", None, f"{e.endpoint.title}: not followed long enough in this disease")
             for e in self.endpoints
             if not e.answers(disease)
         )
-        found = self.applicability.warnings(patient, disease=disease, dictionary=self.dictionary)
-        return unanswered + found
-
-    def _next_tests(self, asked: Asked, leading: FittedEndpoint) -> tuple[NextTest, ...]:
-        """Rank the missing tests by how much knowing them would move the leading endpoint's first answer."""
-        horizon = leading.explained_at(asked.disease, asked.horizon)
-        at = NO_TIME if horizon is None else np.array([horizon])
-
-        def answer(variants: Cohort) -> FloatArray:
-            X, strata = self.encoder.encode(variants), self.strata(variants)
-            return leading.probabilities(X, strata, at)[:, 0, 0]
-
-        words = leading.words(leading.model.outcomes[0], horizon)
-        return self.information.rank(asked.patient, answer, outcome=f"the {words}")
 
     def prepare(self) -> None:
-        """Score every background, so that the first patient does not wait for it."""
+        """Score every background and answer once a disease, so that the first patient need not wait."""
         for endpoint in self.endpoints:
             endpoint.prepare()
+        for disease in self.protocol.diseases:
+            if any(endpoint.answers(disease) for endpoint in self.endpoints):
+                self.answer({"disease": disease})
 
     def endpoint(self, name: str) -> FittedEndpoint:
         """Return one of the endpoints."""

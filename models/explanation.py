@@ -12,6 +12,7 @@ of models); Sundararajan, Taly and Yan, ICML 2017 (the integral along the line).
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -20,8 +21,9 @@ from features.errors import NotExplained
 from models.background import Background
 from models.curves import IntArray
 from models.endpoint import EndpointModel
+from models.kernels import Lines, carry, divide_shares, sum_groups
 from models.link import Link, links, on_both_scales
-from models.path import Answers, answers_of, mean_slopes
+from models.path import NODES, SHARES, Answers, BothScales, known_slopes, mean_slopes
 
 METHOD = (
     "Shapley values of the model's scores (linear terms: exact; boosted trees: exact path-dependent "
@@ -74,14 +76,25 @@ class Explained:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """The background at given times: scores (patients, scores), shares (patients x scores, predictors)."""
+class Scored:
+    """Scores (patients, scores) and each predictor's share of them (patients, scores, predictors)."""
 
     scores: FloatArray
     shares: FloatArray
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """The background at given times: its scores, answers (patients, answers) and their weighted mean.
+
+    ``lines`` is what the compiled way needs, None where a model's own slopes have to do.
+    """
+
+    scored: Scored
     answers: FloatArray
     reference: FloatArray
     slopes: Answers
+    lines: Lines | None
 
 
 @dataclass(frozen=True)
@@ -106,17 +119,32 @@ class EndpointExplainer:
             NotExplained: when contributions miss a prediction by 0.000001 or more, or are not finite.
 
         """
-        linked = links(self.model)
-        ready = self.prepared(times)
+        return self.explain_scored(self.score(X, strata, times), times)
+
+    def score(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Scored:
+        """Return patients' scores and what each predictor has in them."""
         parts = self.model.parts(X, strata, times)
-        scores, shares = parts.total(), parts.by_predictor(self.owners, disease=self.disease)
-        prediction = on_both_scales(self.model, scores, times, linked)
-        carried = [
-            self._carry(ready, score, share, answer.ravel())
-            for score, share, answer in zip(scores, shares, prediction, strict=True)
-        ]
-        contributions = np.stack(carried).reshape(*prediction.shape, -1)
-        explained = self._explained(linked, prediction, ready.reference, contributions)
+        scores, columns = np.empty(parts.columns.shape[:2]), np.ascontiguousarray(parts.columns)
+        shares = np.empty((*scores.shape, self.owners.shape[1]))
+        divide_shares(columns, parts.stratum, parts.constant, self._owner, self.disease, scores, shares)
+        return Scored(scores, shares)
+
+    def explain_scored(self, scored: Scored, times: FloatArray) -> Explained:
+        """Explain patients whose scores at these times are known; raises as :meth:`explain`."""
+        ready = self.prepared(times)
+        prediction = on_both_scales(self.model, scored.scores, times, self.links)
+        contributions = self._carry(ready, scored, prediction.reshape(len(prediction), -1))
+        grouped = np.empty((*contributions.shape[:2], len(self.group_names)))
+        sum_groups(contributions, self._group, grouped)
+        explained = Explained(
+            outcomes=self.model.outcomes,
+            scales=tuple((PROBABILITY, link.name) for link in self.links),
+            groups=self.group_names,
+            prediction=prediction,
+            reference=ready.reference,
+            contributions=contributions.reshape(*prediction.shape, -1),
+            grouped=grouped.reshape(*prediction.shape, -1),
+        )
         _require_sums(explained)
         return explained
 
@@ -130,39 +158,52 @@ class EndpointExplainer:
             found = self._prepared[key] = self._prepare(times)
         return found
 
+    def alike(self, times: FloatArray) -> bool:
+        """Tell whether a patient's numbers are the same, bit for bit, alone and among others."""
+        return self.prepared(times).lines is not None
+
+    @cached_property
+    def links(self) -> tuple[Link, ...]:
+        """Return the link of each outcome."""
+        return links(self.model)
+
+    @cached_property
+    def group_names(self) -> tuple[str, ...]:
+        """Return the groups of predictors, each once."""
+        return tuple(dict.fromkeys(self.groups))
+
+    @cached_property
+    def _group(self) -> IntArray:
+        return np.array([self.group_names.index(group) for group in self.groups])
+
+    @cached_property
+    def _owner(self) -> IntArray:
+        return self.owners.argmax(axis=1)
+
     def _prepare(self, times: FloatArray) -> _Prepared:
-        linked = links(self.model)
-        parts = self.model.parts(self.background.X, self.background.strata, times)
-        scores, shares = parts.total(), parts.by_predictor(self.owners, disease=self.disease)
-        answers = on_both_scales(self.model, scores, times, linked)
-        reference: FloatArray = np.tensordot(self.background.weights, answers, axes=1)
-        slopes = answers_of(self.model, times, linked)
-        flat = shares.reshape(-1, shares.shape[2])
-        return _Prepared(scores, flat, answers.reshape(len(answers), -1), reference, slopes)
+        scored = self.score(self.background.X, self.background.strata, times)
+        both = on_both_scales(self.model, scored.scores, times, self.links)
+        answers, known = both.reshape(len(both), -1), known_slopes(self.model, times)
+        lines = known and Lines(
+            known[0], self.links[0].code, scored.scores, scored.shares, answers, self.background.weights,
+            known[1], NODES, SHARES,
+        )  # fmt: skip
+        reference: FloatArray = np.tensordot(self.background.weights, both, axes=1)
+        return _Prepared(scored, answers, reference, BothScales(self.model, times, self.links), lines)
 
-    def _carry(
-        self, ready: _Prepared, scores: FloatArray, shares: FloatArray, answers: FloatArray
-    ) -> FloatArray:
-        """Return one patient's contributions, shape (answers, predictors)."""
-        slopes = mean_slopes(ready.slopes, ready.scores, scores, answers - ready.answers)
-        slopes *= self.background.weights[:, None]
-        carried: FloatArray = slopes.sum(axis=1) @ shares - slopes.reshape(len(answers), -1) @ ready.shares
+    def _carry(self, ready: _Prepared, scored: Scored, answers: FloatArray) -> FloatArray:
+        """Return contributions to the patients' answers, shape (patients, answers, predictors)."""
+        carried = np.empty((*answers.shape, self.owners.shape[1]))
+        if ready.lines is not None:
+            carry(ready.lines, scored.scores, scored.shares, answers, carried)
+            return carried
+        weights, behind = self.background.weights[:, None], ready.scored
+        for row, (scores, shares) in enumerate(zip(scored.scores, scored.shares, strict=True)):
+            slopes = mean_slopes(ready.slopes, behind.scores, scores, answers[row] - ready.answers)
+            slopes *= weights
+            apart = slopes.reshape(len(slopes), -1) @ behind.shares.reshape(-1, carried.shape[2])
+            carried[row] = slopes.sum(axis=1) @ shares - apart
         return carried
-
-    def _explained(
-        self, linked: tuple[Link, ...], prediction: FloatArray, reference: FloatArray, carried: FloatArray
-    ) -> Explained:
-        groups = tuple(dict.fromkeys(self.groups))
-        members = np.array([[group == name for name in groups] for group in self.groups], dtype=np.float64)
-        return Explained(
-            outcomes=self.model.outcomes,
-            scales=tuple((PROBABILITY, link.name) for link in linked),
-            groups=groups,
-            prediction=prediction,
-            reference=reference,
-            contributions=carried,
-            grouped=carried @ members,
-        )
 
 
 def _require_sums(explained: Explained) -> None:

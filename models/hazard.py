@@ -20,10 +20,10 @@ from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
 from models.curves import IntArray
 from models.endpoint import Parts
+from models.kernels import LARGEST_MARGIN, survive
 from models.trees import Trees
 
 LARGEST_HAZARD = 0.95
-LARGEST_MARGIN = 30.0
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ def person_intervals(outcome: Outcome, edges: FloatArray) -> PersonIntervals:
 
 def survival_from_margins(margins: FloatArray, exposed: FloatArray) -> FloatArray:
     """Return survival of shape (patients, times) from margins (patients, intervals) and exposure."""
-    kept = np.clip(margins, -LARGEST_MARGIN, LARGEST_MARGIN)
-    survived: FloatArray = np.exp(-np.logaddexp(0.0, kept) @ exposed.T)
+    survived = np.empty((len(margins), len(exposed)))
+    survive(np.ascontiguousarray(margins), np.ascontiguousarray(exposed), survived)
     return survived
 
 

@@ -8,7 +8,7 @@ Assumption: what is missing is like what was measured in training patients who a
 change is that of the prediction, which is better informed afterwards; it is no effect of the test.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,6 +116,11 @@ class Information:
             for (name, (_, weights)), start in zip(given.items(), starts[:-1], strict=True)
         ]
         return tuple(sorted(tests, key=lambda test: -test.expected_change))
+
+    def asked(self, disease: str) -> Iterable[str]:
+        """Return the predictors of a disease that a test can find out and that are ranked."""
+        here = self.diseases.get(disease)
+        return () if here is None else here.plausible
 
     def _values(self, name: str, plausible: Plausible, rest: Expected) -> tuple[FloatArray, FloatArray]:
         """Return plausible values in the dictionary's own unit, with weights."""

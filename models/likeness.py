@@ -15,6 +15,7 @@ import numpy as np
 
 from features.dictionary import FloatArray
 from models.information import InDisease, Information
+from models.kernels import unusualness
 
 POINTS = 201
 RARE = 0.05
@@ -63,12 +64,7 @@ class Likeness:
 
 
 def _distance(here: InDisease, x: FloatArray) -> float:
-    z = here.standardised(x)
-    known = np.flatnonzero(~np.isnan(z) & (here.scales > 0.0))
-    if not known.size:
-        return 0.0
-    among = here.association.correlation[np.ix_(known, known)]
-    return float(z[known] @ np.linalg.solve(among, z[known])) / known.size
+    return unusualness(x, here.means, here.scales, here.association.correlation)
 
 
 def _words(share: float) -> str:

@@ -12,18 +12,17 @@ import numpy as np
 
 from features.dictionary import FloatArray
 from models.endpoint import EndpointModel
-
-EDGE = 1e-9
-INSIDE = 1.0 - 2.0 * EDGE
+from models.kernels import EDGE, INSIDE, ON_LOG_HAZARD, ON_LOG_LOG, ON_LOG_ODDS
 
 
 @dataclass(frozen=True)
 class Link:
-    """A rising or falling smooth function of a probability, and its derivative."""
+    """A rising or falling smooth function of a probability, its derivative, and its number in kernels."""
 
     name: str
     transform: Callable[[FloatArray], FloatArray]
     derivative: Callable[[FloatArray], FloatArray]
+    code: int
 
     def value(self, probability: FloatArray) -> FloatArray:
         """Return the probability on this scale."""
@@ -49,11 +48,14 @@ def _log_odds(p: FloatArray) -> FloatArray:
     return found
 
 
-LOG_CUMULATIVE_HAZARD = Link("log_cumulative_hazard", _log_hazard, _log_hazard_slope)
+LOG_CUMULATIVE_HAZARD = Link("log_cumulative_hazard", _log_hazard, _log_hazard_slope, ON_LOG_HAZARD)
 COMPLEMENTARY_LOG_LOG = Link(
-    "complementary_log_log", lambda p: _log_hazard(1.0 - p), lambda p: -_log_hazard_slope(1.0 - p)
+    "complementary_log_log",
+    lambda p: _log_hazard(1.0 - p),
+    lambda p: -_log_hazard_slope(1.0 - p),
+    ON_LOG_LOG,
 )
-LOG_ODDS = Link("log_odds", _log_odds, lambda p: 1.0 / (p * (1.0 - p)))
+LOG_ODDS = Link("log_odds", _log_odds, lambda p: 1.0 / (p * (1.0 - p)), ON_LOG_ODDS)
 
 
 def links(model: EndpointModel) -> tuple[Link, ...]:

@@ -16,11 +16,11 @@ import numpy as np
 from features.dictionary import FloatArray
 from models.curves import IntArray
 from models.endpoint import EndpointModel
-from models.hazard import LARGEST_MARGIN, HazardModel
+from models.hazard import HazardModel
+from models.kernels import CURVE, MOST_PANELS, NESTED, TOLERANCE
 from models.link import Link
+from models.response import ResponseModel
 
-TOLERANCE = 1e-7
-MOST_PANELS = 64
 AT_ONCE = 1024
 
 
@@ -105,39 +105,13 @@ class BothScales:
         return np.concatenate(found)
 
 
-@dataclass(frozen=True)
-class CurveScales:
-    """Survival and its link of a hazard model, whose slopes have few factors: -S x exposure x hazard.
+def known_slopes(model: EndpointModel, times: FloatArray) -> tuple[int, FloatArray] | None:
+    """Return the kind of a model that models/kernels.py knows the slopes of, and how far each score counts.
 
-    ``exposure`` (times, intervals) is the share of each interval lived through by each time. Equal to
-    :class:`BothScales` on that model, and several times faster, since slopes of single nodes are never made.
+    The latter has the shape (answers on a scale, scores). None for any other model.
     """
-
-    exposure: FloatArray
-    link: Link
-
-    def integrate(
-        self, starts: FloatArray, change: FloatArray, nodes: FloatArray, shares: FloatArray
-    ) -> FloatArray:
-        """Integrate the slopes of S = exp(-softplus(log odds) . exposure)."""
-        times, intervals = self.exposure.shape
-        used = int(np.flatnonzero(self.exposure.any(axis=0)).max(initial=0)) + 1
-        lived = self.exposure[:, :used]
-        hazard = starts[:, None, :used] + nodes[:, None] * change[:, None, :used]
-        np.exp(np.clip(hazard, -LARGEST_MARGIN, LARGEST_MARGIN, out=hazard), out=hazard)
-        odds_and_one = hazard + 1.0
-        hazard /= odds_and_one
-        survival = np.exp(-(np.log(odds_and_one, out=odds_and_one) @ lived.T)).transpose(0, 2, 1)
-        falls = -shares * survival
-        weights = np.concatenate([falls, falls * self.link.slope(survival)], axis=1)
-        found = (weights @ hazard).reshape(len(starts), 2, times, used) * lived
-        slopes = np.zeros((2, times, len(starts), intervals))
-        slopes[..., :used] = found.transpose(1, 2, 0, 3)
-        return slopes.reshape(2 * times, len(starts), intervals)
-
-
-def answers_of(model: EndpointModel, times: FloatArray, linked: tuple[Link, ...]) -> Answers:
-    """Return the fastest way to integrate a model's slopes."""
     if isinstance(model, HazardModel):
-        return CurveScales(model.exposure(times), linked[0])
-    return BothScales(model, times, linked)
+        return CURVE, model.exposure(times)
+    if isinstance(model, ResponseModel):
+        return NESTED, np.triu(np.ones((len(model.outcomes), len(model.outcomes))))
+    return None

@@ -22,6 +22,7 @@ Applications in Genetics and Molecular Biology 2004;3:3 (moderated variances).
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any
 
@@ -31,11 +32,11 @@ from features.dictionary import FloatArray
 from features.errors import InvalidInput, Problem
 from models.curves import IntArray
 from models.endpoint import CrossFit, EndpointModel, probabilities
-from models.link import COMPLEMENTARY_LOG_LOG, EDGE, INSIDE, LOG_CUMULATIVE_HAZARD, LOG_ODDS, links
+from models.kernels import EDGE, FARTHEST, INSIDE, find_ends, measure_distance
+from models.link import COMPLEMENTARY_LOG_LOG, LOG_CUMULATIVE_HAZARD, LOG_ODDS, links
 
 DOCUMENT = "intervals.json"
 MOST_PATIENTS = 1000
-FARTHEST = 4.0
 UNLEARNED = 0.85
 
 
@@ -85,12 +86,27 @@ class Intervals:
             InvalidInput: a level that is not between 0 and 1.
 
         """
+        return self.around(probabilities(self.model, X, strata, times), X, level=level)
+
+    def around(
+        self, probability: FloatArray, X: FloatArray, *, level: float = 0.9
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the bounds of :meth:`interval` around known probabilities (patients, outcomes, times).
+
+        Raises:
+            InvalidInput: a level that is not between 0 and 1.
+
+        """
         if not 0.0 < level < 1.0:
             raise InvalidInput("interval", [Problem("level", "is not between 0 and 1", "use 0.9")])
-        middle = probabilities(self.model, X, strata, times)
         reach = NormalDist().inv_cdf((1.0 + level) / 2.0) * self.standard_errors(X)
-        ends = np.stack([middle, *(self.moved(middle, way * reach) for way in (-1.0, 1.0))])
-        return ends.min(axis=0), ends.max(axis=0)
+        low, high = np.empty(probability.shape), np.empty(probability.shape)
+        find_ends(np.ascontiguousarray(probability), reach, self._links, low, high)
+        return low, high
+
+    @cached_property
+    def _links(self) -> IntArray:
+        return np.array([link.code for link in links(self.model)])
 
     def standard_errors(self, X: FloatArray) -> FloatArray:
         """Return standard errors on the link's scale, bias allowed for, shape (patients, outcomes)."""
@@ -180,9 +196,8 @@ def distance(X: FloatArray, means: FloatArray, scales: FloatArray) -> FloatArray
     >>> distance(np.array([[2.0, np.nan]]), np.zeros(2), np.ones(2))
     array([2.])
     """
-    squares = np.clip((X - means) / scales, -FARTHEST, FARTHEST) ** 2
-    total = 1.0 + np.where(np.isnan(squares), 1.0, squares).sum(axis=1)
-    found: FloatArray = total / (1.0 + X.shape[1])
+    found = np.empty(len(X))
+    measure_distance(np.ascontiguousarray(X), means, scales, found)
     return found
 
 

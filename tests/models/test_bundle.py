@@ -18,8 +18,8 @@ from features.errors import BundleRefused, InvalidRequest
 from features.fingerprint import canonical_json, sha256
 from models.bundle import FORMAT, MANIFEST, bundle_hash, read_bundle
 from models.explanation import PROBABILITY
-from models.fitted import curve_months
 from models.link import LOG_CUMULATIVE_HAZARD
+from models.statement import curve_months
 from tests.lib.fitting import small_bundle
 from tests.lib.patients import BREAST, protocol
 

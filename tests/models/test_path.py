@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.link import LOG_CUMULATIVE_HAZARD
-from models.path import NODES, SHARES, BothScales, CurveScales, answers_of, gauss_legendre, mean_slopes
-from tests.models.endpoint_doubles import EDGES, competing_double, hazard_double, patients
+from models.path import NODES, SHARES, gauss_legendre, mean_slopes
 
 
 @dataclass
@@ -55,27 +53,3 @@ def test_a_rise_that_no_slopes_give_ends_the_search():
     slopes = mean_slopes(cliff, np.array([[0.0]]), np.array([1.0]), np.array([[9.0]]))
     assert np.isfinite(slopes).all()
     assert cliff.asked[-1][1] == 512
-
-
-@pytest.mark.parametrize("times", [[12.0], [0.5, 12.0, 30.0, 60.0, 100.0], [60.0, 6.0]])
-def test_the_short_cut_for_hazards_gives_the_models_own_slopes(times):
-    model, times = hazard_double(6, seed=1, steep=0.6), np.array(times)
-    X, strata = patients(30, 6, seed=2)
-    scores = model.scores(X, strata, times)
-    short = answers_of(model, times, (LOG_CUMULATIVE_HAZARD,))
-    assert isinstance(short, CurveScales)
-    long = BothScales(model, times, (LOG_CUMULATIVE_HAZARD,))
-    lines = scores[:20], scores[29] - scores[:20], NODES, SHARES
-    assert short.integrate(*lines).shape == (2 * len(times), 20, len(EDGES))
-    np.testing.assert_allclose(short.integrate(*lines), long.integrate(*lines), atol=1e-12)
-
-
-def test_absurd_log_odds_stay_finite_in_the_short_cut():
-    model, times = hazard_double(3, seed=1), np.array([12.0, 60.0])
-    absurd = np.full((2, len(EDGES)), 800.0) * [[-1.0], [1.0]]
-    short = answers_of(model, times, (LOG_CUMULATIVE_HAZARD,))
-    assert np.isfinite(short.integrate(absurd, -2.0 * absurd, NODES, SHARES)).all()
-
-
-def test_any_other_model_is_integrated_by_its_own_slopes():
-    assert isinstance(answers_of(competing_double(3, seed=1), np.array([12.0]), ()), BothScales)

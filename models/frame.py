@@ -1,0 +1,140 @@
+"""What one disease's patients have in common, explained at one horizon, and what is found of each of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import orjson
+
+from features.cohort import Cohort
+from features.dictionary import Dictionary, FloatArray
+from features.encoder import Encoder
+from models.applicability import Applicability
+from models.curves import IntArray
+from models.information import Information, NextTest
+from models.likeness import Likeness
+from models.prediction import Caution, Prediction
+from models.rendering import Template, markers, numbers_as_json
+from models.statement import Statement
+
+AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Found:
+    """What changes from patient to patient; a marker may stand for anything in it.
+
+    ``numbers`` are in the order of the statements; ``values`` are the predictors', None where missing;
+    ``medians`` one a survival outcome.
+    """
+
+    numbers: Sequence[Any]
+    values: Sequence[Any]
+    medians: Sequence[Any]
+    next_tests: Any
+    typical: Any
+    warnings: Any
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The statements of every endpoint that answers for a disease, the first leading, and their company."""
+
+    statements: tuple[Statement, ...]
+    disease: str
+    stratum: int
+    dictionary: Dictionary
+    encoder: Encoder
+    information: Information
+    likeness: Likeness
+    applicability: Applicability
+    index_event: str
+    unanswered: tuple[Caution, ...]
+    notice: str
+
+    def predictions(self, patients: Sequence[Mapping[str, float]]) -> list[Prediction]:
+        """Return what is said of each patient of the disease, read by the dictionary."""
+        return [self._prediction(found) for found in self._found(patients)]
+
+    def answers(self, patients: Sequence[Mapping[str, float]]) -> list[bytes]:
+        """Return the same as JSON."""
+        return [self._template.filled(_as_json(found)) for found in self._found(patients)]
+
+    def _found(self, patients: Sequence[Mapping[str, float]]) -> Iterator[Found]:
+        for start in range(0, len(patients), AT_ONCE):
+            some = patients[start : start + AT_ONCE]
+            X, strata = self.encoder.encode_each(some), self._strata(len(some))
+            numbers, medians = zip(*(each.numbers(X, strata) for each in self.statements), strict=True)
+            by_patient = zip(*(found.tolist() for found in medians), strict=True)
+            rows = zip(some, X, np.hstack(numbers).tolist(), by_patient, strict=True)
+            yield from (self._of_one(*row) for row in rows)
+
+    def _of_one(
+        self,
+        patient: Mapping[str, float],
+        x: FloatArray,
+        numbers: Sequence[float],
+        medians: Sequence[Sequence[float]],
+    ) -> Found:
+        return Found(
+            numbers,
+            [field.value(patient[field.name]) for field in self.dictionary.fields],
+            [
+                each.median(months)
+                for each, found in zip(self.statements, medians, strict=True)
+                for months in found
+            ],
+            self._next_tests(patient),
+            self.likeness.typical(self.information, x, self.disease),
+            self.unanswered + self.applicability.cautions(patient, self.disease, self.dictionary),
+        )
+
+    def _next_tests(self, patient: Mapping[str, float]) -> tuple[NextTest, ...]:
+        """Rank the missing tests by how much knowing them would move the leading endpoint's first answer."""
+        if not any(patient[name] != patient[name] for name in self.information.asked(self.disease)):
+            return ()
+        leading = self.statements[0]
+        endpoint, at = leading.endpoint, leading.explained
+
+        def answer(variants: Cohort) -> FloatArray:
+            X = self.encoder.encode(variants)
+            return endpoint.probabilities(X, self._strata(len(X)), at)[:, 0, 0]
+
+        words = endpoint.words(endpoint.model.outcomes[0], leading.horizon)
+        alone = Cohort.of_one(patient, dictionary=self.dictionary)
+        return self.information.rank(alone, answer, outcome=f"the {words}")
+
+    def _strata(self, count: int) -> IntArray:
+        return np.full(count, self.stratum)
+
+    def _prediction(self, found: Found) -> Prediction:
+        numbers, medians = iter(found.numbers), iter(found.medians)
+        return Prediction(
+            index_event=self.index_event,
+            endpoints=tuple(each.said(numbers, found.values, medians) for each in self.statements),
+            next_tests=found.next_tests,
+            typical=found.typical,
+            warnings=found.warnings,
+            notice=self.notice,
+        )
+
+    @cached_property
+    def _template(self) -> Template:
+        """Return the answer's JSON with a marker for each part, numbered as :func:`_as_json` orders them."""
+        X = np.full((1, len(self.encoder.columns)), np.nan)
+        found = [each.numbers(X, self._strata(1)) for each in self.statements]
+        counts = [sum(part.shape[1] for part in parts) for parts in zip(*found, strict=True)]
+        counts.insert(1, len(self.dictionary.fields))
+        starts = np.cumsum([0, *counts]).tolist()
+        numbers, values, medians = (
+            markers(count, start=start) for count, start in zip(counts, starts[:-1], strict=True)
+        )
+        return Template.of(self._prediction(Found(numbers, values, medians, *markers(3, start=starts[-1]))))
+
+
+def _as_json(found: Found) -> list[bytes]:
+    """Return every part as JSON."""
+    rest = (*found.values, *found.medians, found.next_tests, found.typical, found.warnings)
+    return numbers_as_json(found.numbers) + [orjson.dumps(part) for part in rest]

@@ -1,0 +1,376 @@
+"""Compiled arithmetic of an answer: scores, curves, intervals, and shares carried through the probability.
+
+Every function goes through rows one by one and adds in a fixed order, so a patient's numbers are the same,
+bit for bit, alone and among others.
+
+A line from a background patient's scores to a patient's is cut into panels of eight Gauss-Legendre nodes,
+doubled until the mean slopes give the whole change of every answer; what models/path.py does for any model,
+here for those that slopes are known of in closed form. Answers run scale, outcome, time.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from features.dictionary import FloatArray
+from models.compiled import compiled
+
+IntArray = npt.NDArray[np.int64]
+
+CURVE, NESTED = 0, 1
+ON_LOG_HAZARD, ON_LOG_LOG, ON_LOG_ODDS = range(3)
+EDGE = 1e-9
+INSIDE = 1.0 - 2.0 * EDGE
+LARGEST_MARGIN = 30.0
+LEAST_ODDS, MOST_ODDS = 1.000001 * np.exp(-LARGEST_MARGIN), 0.999999 * np.exp(LARGEST_MARGIN)
+FARTHEST = 4.0
+TOLERANCE = 1e-7
+MOST_PANELS = 64
+PANEL = 8
+
+
+class Lines(NamedTuple):
+    """Where lines start: the background at given times, and how its model answers.
+
+    ``scores`` has shape (lines, scores), ``shares`` (lines, scores, predictors), ``answers`` (lines,
+    answers), ``weights`` (lines,); ``kind`` is CURVE or NESTED, ``link`` the outcomes' common link.
+    ``lived`` (answers on a scale, scores) says how far a score counts: the share of an interval lived through
+    by a time, 1 for an outcome and for those it is nested in. ``nodes`` and ``parts`` (8,) are one panel's.
+    """
+
+    kind: int
+    link: int
+    scores: FloatArray
+    shares: FloatArray
+    answers: FloatArray
+    weights: FloatArray
+    lived: FloatArray
+    nodes: FloatArray
+    parts: FloatArray
+
+
+@compiled
+def divide_shares(
+    columns: FloatArray,
+    stratum: FloatArray,
+    constant: FloatArray,
+    owner: IntArray,
+    disease: int,
+    scores: FloatArray,
+    shares: FloatArray,
+) -> None:
+    """Write scores (rows, scores) and shares by predictor (rows, scores, predictors) from those by column.
+
+    ``owner`` (columns,) is the predictor that a column shows; what depends on the disease alone belongs to
+    the predictor ``disease``.
+    """
+    shares[:] = 0.0
+    for r in range(columns.shape[0]):
+        for s in range(columns.shape[1]):
+            total = 0.0
+            for c in range(columns.shape[2]):
+                total += columns[r, s, c]
+                shares[r, s, owner[c]] += columns[r, s, c]
+            shares[r, s, disease] += stratum[r, s]
+            scores[r, s] = total + stratum[r, s] + constant[s]
+
+
+@compiled
+def survive(margins: FloatArray, lived: FloatArray, out: FloatArray) -> None:
+    """Write survival (rows, times) under log odds (rows, intervals) that held for the shares ``lived``."""
+    hazard = np.empty(margins.shape[1])
+    for r in range(margins.shape[0]):
+        for s in range(margins.shape[1]):
+            margin = max(-LARGEST_MARGIN, min(LARGEST_MARGIN, margins[r, s]))
+            hazard[s] = np.log1p(np.exp(margin))
+        for t in range(lived.shape[0]):
+            total = 0.0
+            for s in range(margins.shape[1]):
+                total += hazard[s] * lived[t, s]
+            out[r, t] = np.exp(-total)
+
+
+@compiled
+def on_link(link: int, probability: float) -> float:
+    """Return a probability on the link's scale."""
+    p = EDGE + INSIDE * probability
+    if link == ON_LOG_HAZARD:
+        return float(np.log(-np.log(p)))
+    if link == ON_LOG_LOG:
+        return float(np.log(-np.log(1.0 - p)))
+    return float(np.log(p) - np.log1p(-p))
+
+
+@compiled
+def link_slope(link: int, probability: float) -> float:
+    """Return the derivative of :func:`on_link`."""
+    p = EDGE + INSIDE * probability
+    if link == ON_LOG_HAZARD:
+        return float(INSIDE / (p * np.log(p)))
+    if link == ON_LOG_LOG:
+        return float(-INSIDE / ((1.0 - p) * np.log(1.0 - p)))
+    return INSIDE / (p * (1.0 - p))
+
+
+@compiled
+def off_link(link: int, value: float) -> float:
+    """Return the probability that a value on the link's scale stands for, within [0, 1]."""
+    if link == ON_LOG_HAZARD:
+        p = np.exp(-np.exp(value))
+    elif link == ON_LOG_LOG:
+        p = -np.expm1(-np.exp(value))
+    else:
+        p = 1.0 / (1.0 + np.exp(-value))
+    return float(max(0.0, min(1.0, (p - EDGE) / INSIDE)))
+
+
+@compiled
+def exponential(x: FloatArray, out: FloatArray) -> None:
+    """Write exp(x) to a dozen digits for |x| up to 30, by steps that the processor takes for several at once.
+
+    The Taylor series of degree 7 at x / 1024, squared ten times.
+    """
+    for i in range(len(x)):
+        y = x[i] * (1.0 / 1024.0)
+        e = 1.0 + y * (1.0 / 7.0)
+        e = 1.0 + y * (1.0 / 6.0) * e
+        e = 1.0 + y * (1.0 / 5.0) * e
+        e = 1.0 + y * 0.25 * e
+        e = 1.0 + y * (1.0 / 3.0) * e
+        e = 1.0 + y * 0.5 * e
+        e = 1.0 + y * e
+        for _ in range(10):
+            e *= e
+        out[i] = e
+
+
+@compiled
+def follow_curve(lines: Lines, odds: FloatArray, steep: FloatArray, rise: FloatArray) -> None:
+    """Write the two factors of survival's slopes, by time and by interval; ``lived`` is the third.
+
+    Survival is one over the product of 1 + odds over the intervals lived through, the last one's factor to
+    the power of the share lived of it.
+    """
+    times, used = lines.lived.shape[0], rise.shape[0]
+    flat, rises = odds.ravel(), rise.ravel()
+    for i in range(len(flat)):
+        rises[i] = flat[i] / (1.0 + flat[i])
+    for t in range(times):
+        whole, product = 0, steep[times + t]
+        product[:] = 1.0
+        while whole < used and lines.lived[t, whole] == 1.0:
+            for n in range(PANEL):
+                product[n] *= 1.0 + odds[whole, n]
+            whole += 1
+        for n in range(PANEL):
+            survival = 1.0 / product[n]
+            if whole < used:
+                survival *= np.exp(-lines.lived[t, whole] * np.log(1.0 + odds[whole, n]))
+            steep[t, n] = -survival
+            steep[times + t, n] = -survival * link_slope(lines.link, survival)
+
+
+@compiled
+def follow_nested(lines: Lines, odds: FloatArray, steep: FloatArray, rise: FloatArray) -> None:
+    """Write the two factors of nested outcomes' slopes, by outcome and by score; the last is the broadest.
+
+    Log odds are held at +-30, where the slope is 0.
+    """
+    outcomes = rise.shape[0]
+    for n in range(PANEL):
+        probability = 1.0
+        for back in range(outcomes):
+            o = outcomes - 1 - back
+            rest = 1.0 / (1.0 + odds[o, n])
+            probability *= odds[o, n] * rest
+            steep[o, n] = probability
+            steep[outcomes + o, n] = probability * link_slope(lines.link, probability)
+            rise[o, n] = rest if LEAST_ODDS < odds[o, n] < MOST_ODDS else 0.0
+
+
+@compiled
+def mean_slopes(
+    lines: Lines, line: int, change: FloatArray, panels: int, room: FloatArray, slopes: FloatArray
+) -> None:
+    """Write the mean slopes along one line, shape (answers, scores), by some panels of nodes.
+
+    ``room`` has shape (3, scores, nodes).
+    """
+    used, count = len(change), slopes.shape[0]
+    margins, odds, rise = room[0], room[1], room[2]
+    steep, at, w = np.empty((count, PANEL)), np.empty(PANEL), np.empty(PANEL)
+    slopes[:] = 0.0
+    for panel in range(panels):
+        for n in range(PANEL):
+            at[n], w[n] = (panel + lines.nodes[n]) / panels, lines.parts[n] / panels
+        for s in range(used):
+            start, step = lines.scores[line, s], change[s]
+            for n in range(PANEL):
+                margins[s, n] = max(-LARGEST_MARGIN, min(LARGEST_MARGIN, start + at[n] * step))
+        exponential(margins.ravel(), odds.ravel())
+        if lines.kind == CURVE:
+            follow_curve(lines, odds, steep, rise)
+        else:
+            follow_nested(lines, odds, steep, rise)
+        for a in range(count):
+            x0, x1, x2, x3 = steep[a, 0] * w[0], steep[a, 1] * w[1], steep[a, 2] * w[2], steep[a, 3] * w[3]
+            x4, x5, x6, x7 = steep[a, 4] * w[4], steep[a, 5] * w[5], steep[a, 6] * w[6], steep[a, 7] * w[7]
+            for s in range(used):
+                low = (x0 * rise[s, 0] + x1 * rise[s, 1]) + (x2 * rise[s, 2] + x3 * rise[s, 3])
+                high = (x4 * rise[s, 4] + x5 * rise[s, 5]) + (x6 * rise[s, 6] + x7 * rise[s, 7])
+                slopes[a, s] += low + high
+    half = lines.lived.shape[0]
+    for a in range(count):
+        for s in range(used):
+            slopes[a, s] *= lines.lived[a % half, s]
+
+
+@compiled
+def give_the_change(
+    lines: Lines, line: int, change: FloatArray, answers: FloatArray, slopes: FloatArray
+) -> bool:
+    """Tell whether mean slopes give what each answer changes along a line; NaN does not."""
+    for a in range(len(answers)):
+        gained = 0.0
+        for s in range(len(change)):
+            gained += slopes[a, s] * change[s]
+        if not abs(gained - (answers[a] - lines.answers[line, a])) < TOLERANCE:
+            return False
+    return True
+
+
+@compiled
+def find_slopes(
+    lines: Lines, line: int, change: FloatArray, answers: FloatArray, room: FloatArray, slopes: FloatArray
+) -> None:
+    """Write mean slopes along one line that give the change of every answer, or the best found."""
+    panels = 1
+    mean_slopes(lines, line, change, panels, room, slopes)
+    while panels < MOST_PANELS and not give_the_change(lines, line, change, answers, slopes):
+        panels *= 2
+        mean_slopes(lines, line, change, panels, room, slopes)
+
+
+@compiled
+def intervals_used(lines: Lines) -> int:
+    """Return how many scores any answer depends on; those behind are of intervals that no time reaches."""
+    used = lines.scores.shape[1]
+    while used > 1 and lines.lived[:, used - 1].max() == 0.0:
+        used -= 1
+    return used
+
+
+@compiled
+def carry(lines: Lines, scores: FloatArray, shares: FloatArray, answers: FloatArray, out: FloatArray) -> None:
+    """Write each predictor's contribution to each answer, shape (rows, answers, predictors).
+
+    ``scores`` (rows, scores) and ``shares`` (rows, scores, predictors) are the patients', ``answers`` (rows,
+    answers) what they are answered.
+    """
+    used, count = intervals_used(lines), answers.shape[1]
+    change, room, slopes = np.empty(used), np.empty((3, used, PANEL)), np.empty((count, used))
+    total = np.empty((count, used))
+    for r in range(scores.shape[0]):
+        total[:] = 0.0
+        out[r] = 0.0
+        for line in range(lines.scores.shape[0]):
+            for s in range(used):
+                change[s] = scores[r, s] - lines.scores[line, s]
+            find_slopes(lines, line, change, answers[r], room, slopes)
+            for a in range(count):
+                for s in range(used):
+                    slope = lines.weights[line] * slopes[a, s]
+                    total[a, s] += slope
+                    for p in range(out.shape[2]):
+                        out[r, a, p] -= slope * lines.shares[line, s, p]
+        for a in range(count):
+            for s in range(used):
+                for p in range(out.shape[2]):
+                    out[r, a, p] += total[a, s] * shares[r, s, p]
+
+
+@compiled
+def find_ends(
+    probability: FloatArray, reach: FloatArray, links: IntArray, low: FloatArray, high: FloatArray
+) -> None:
+    """Write the ends of intervals (rows, outcomes, times) that reach so far on the link (rows, outcomes)."""
+    for r in range(probability.shape[0]):
+        for o in range(probability.shape[1]):
+            for t in range(probability.shape[2]):
+                middle = probability[r, o, t]
+                value = on_link(links[o], middle)
+                one, other = off_link(links[o], value - reach[r, o]), off_link(links[o], value + reach[r, o])
+                low[r, o, t] = min(middle, one, other)
+                high[r, o, t] = max(middle, one, other)
+
+
+@compiled
+def measure_distance(X: FloatArray, means: FloatArray, scales: FloatArray, out: FloatArray) -> None:
+    """Write each row's mean squared standardised column, a missing one counting 1; models/uncertainty.py."""
+    for r in range(X.shape[0]):
+        total = 1.0
+        for c in range(X.shape[1]):
+            z = (X[r, c] - means[c]) / scales[c]
+            z = max(-FARTHEST, min(FARTHEST, z))
+            total += 1.0 if np.isnan(X[r, c]) else z * z
+        out[r] = total / (1.0 + X.shape[1])
+
+
+@compiled
+def draw_on(curve: FloatArray, falling: bool) -> None:
+    """Make curves (rows, outcomes, months) fall, or rise, throughout: survival never rises."""
+    for r in range(curve.shape[0]):
+        for o in range(curve.shape[1]):
+            for t in range(1, curve.shape[2]):
+                before = curve[r, o, t - 1]
+                curve[r, o, t] = min(before, curve[r, o, t]) if falling else max(before, curve[r, o, t])
+
+
+@compiled
+def half_reached(months: FloatArray, curve: FloatArray, out: FloatArray) -> None:
+    """Write where survival (rows, outcomes, months) crosses one half; NaN where it does not."""
+    for r in range(curve.shape[0]):
+        for o in range(curve.shape[1]):
+            out[r, o] = np.nan
+            month, left = 0.0, 1.0
+            for t in range(len(months)):
+                right = curve[r, o, t]
+                if right <= 0.5:
+                    share = 1.0 if left == right else (left - 0.5) / (left - right)
+                    out[r, o] = month + share * (months[t] - month)
+                    break
+                month, left = months[t], right
+
+
+@compiled
+def sum_groups(contributions: FloatArray, group: IntArray, out: FloatArray) -> None:
+    """Write the sums (rows, answers, groups) of predictors' contributions (rows, answers, predictors)."""
+    out[:] = 0.0
+    for r in range(contributions.shape[0]):
+        for a in range(contributions.shape[1]):
+            for p in range(contributions.shape[2]):
+                out[r, a, group[p]] += contributions[r, a, p]
+
+
+@compiled
+def unusualness(x: FloatArray, means: FloatArray, scales: FloatArray, correlation: FloatArray) -> float:
+    """Return Mahalanobis's squared distance a known column, 0 where nothing is known; models/likeness.py.
+
+    Cholesky's factor of the known columns' correlation is found row by row, and the distance with it.
+    """
+    known = np.flatnonzero(~np.isnan(x) & (scales > 0.0))
+    count, total = len(known), 0.0
+    lower, y = np.zeros((count, count)), np.empty(count)
+    for i in range(count):
+        for j in range(i + 1):
+            rest = correlation[known[i], known[j]]
+            for k in range(j):
+                rest -= lower[i, k] * lower[j, k]
+            lower[i, j] = np.sqrt(rest) if i == j else rest / lower[j, j]
+        rest = (x[known[i]] - means[known[i]]) / scales[known[i]]
+        for k in range(i):
+            rest -= lower[i, k] * y[k]
+        y[i] = rest / lower[i, i]
+        total += y[i] * y[i]
+    return total / max(count, 1)

@@ -1,0 +1,183 @@
+"""What one endpoint states of patients of one disease, explained at one horizon: its numbers, and in words.
+
+The numbers of many patients are computed together; a patient's are the same, bit for bit, as alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from features.dictionary import FloatArray
+from features.endpoints import SURVIVAL
+from models.curves import IntArray
+from models.explanation import METHOD, PROBABILITY, Explained
+from models.fitted import NO_TIME, FittedEndpoint
+from models.kernels import draw_on, half_reached
+from models.prediction import (
+    Contribution,
+    Curve,
+    EndpointPrediction,
+    ExplainedScale,
+    Explanation,
+    GroupContribution,
+    MedianTime,
+    OutcomePrediction,
+    Probability,
+)
+
+REFERENCE = "mean prediction of the training cohort"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """An endpoint, a disease that it answers for, and the horizon it explains, None without time."""
+
+    endpoint: FittedEndpoint
+    disease: str
+    horizon: float | None
+
+    @classmethod
+    def of(cls, endpoint: FittedEndpoint, disease: str, horizon: float | None) -> "Statement":
+        """Return the statement explained at the horizon asked for, or at the one that stands for it."""
+        return cls(endpoint, disease, endpoint.explained_at(disease, horizon))
+
+    def numbers(self, X: FloatArray, strata: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return everything that is said in numbers, a row a patient, and each outcome's median time.
+
+        The former has the order in which :meth:`said` takes them. Medians are NaN where a curve does not
+        reach one half; there are none where the outcome is not survival.
+        """
+        if not self.endpoint.explainer.alike(self.explained) and len(X) > 1:
+            each = [self.numbers(X[row : row + 1], strata[row : row + 1]) for row in range(len(X))]
+            said, medians = zip(*each, strict=True)
+            return np.concatenate(said), np.concatenate(medians)
+        explainer, rows, outcomes = self.endpoint.explainer, len(X), len(self._names)
+        scored = explainer.score(X, strata, self.explained)
+        explained = explainer.explain_scored(scored, self.explained)
+        answers = np.clip(self.endpoint.model.probabilities(scored.scores, self._times), 0.0, 1.0)
+        count = len(self._months)
+        curve = np.ascontiguousarray(answers[:, :, :count])
+        draw_on(curve, self._falls)
+        middle = answers[:, :, count:]
+        low, high = self.endpoint.intervals.around(middle, X)
+        stated = np.stack([middle, low, high], axis=3).reshape(rows, outcomes, -1)
+        parts = [stated, curve, *self._on_scales(explained)]
+        return np.concatenate(parts, axis=2).reshape(rows, -1), self._medians(curve)
+
+    def said(
+        self, numbers: Iterator[Any], values: Sequence[Any], medians: Iterator[Any]
+    ) -> EndpointPrediction:
+        """Return the statement about one patient; ``values`` are the predictors', None where missing."""
+        fitted = self.endpoint.endpoint
+        return EndpointPrediction(
+            fitted.name,
+            fitted.title,
+            fitted.kind,
+            tuple(
+                OutcomePrediction(
+                    outcome=name,
+                    label=fitted.labels[name],
+                    probabilities=self._probabilities(numbers),
+                    curve=self._curve(numbers),
+                    median=next(medians) if self._falls else None,
+                    explanation=self._explanation(numbers, values, at),
+                )
+                for at, name in enumerate(self._names)
+            ),
+        )
+
+    def median(self, months: float) -> MedianTime:
+        """Return a median time, with the reason where there is none."""
+        if months == months:
+            return MedianTime(months)
+        limit = self.endpoint.supported[self.disease]
+        return MedianTime(
+            None, f"more than half are predicted to get beyond {limit:.0f} months, where follow-up ends"
+        )
+
+    def _on_scales(self, explained: Explained) -> Iterator[FloatArray]:
+        """Return what is said on the probability and on its link: prediction, contributions, groups'."""
+        for scale in (0, 1):
+            yield explained.prediction[:, scale]
+            yield explained.contributions[:, scale, :, 0]
+            yield explained.grouped[:, scale, :, 0]
+
+    def _medians(self, curve: FloatArray) -> FloatArray:
+        found = np.empty((len(curve), curve.shape[1] if self._falls else 0))
+        if self._falls:
+            half_reached(self._months, curve, found)
+        return found
+
+    def _probabilities(self, numbers: Iterator[Any]) -> tuple[Probability, ...]:
+        if self.horizon is None:
+            return (Probability(None, *islice(numbers, 3)),)
+        beyond = f"follow-up in this disease supports {self.endpoint.supported[self.disease]:.0f} months"
+        return tuple(
+            Probability(h, *islice(numbers, 3)) if h in self._reached else Probability(h, None, reason=beyond)
+            for h in self.endpoint.horizons
+        )
+
+    def _curve(self, numbers: Iterator[Any]) -> Curve | None:
+        if self.horizon is None:
+            return None
+        months = self._months.tolist()
+        return Curve((0.0, *months), (1.0 if self._falls else 0.0, *islice(numbers, len(months))))
+
+    def _explanation(self, numbers: Iterator[Any], values: Sequence[Any], outcome: int) -> Explanation:
+        explainer, name = self.endpoint.explainer, self._names[outcome]
+        link = explainer.links[outcome].name
+        by = "" if self.horizon is None else f" {self.endpoint.by} {self.horizon:g} months"
+        units = self.endpoint.words(name, self.horizon), f"{link.replace('_', ' ')}{by}"
+        references = explainer.prepared(self.explained).reference[:, outcome, 0].tolist()
+        scales = zip((PROBABILITY, link), units, references, strict=True)
+        return Explanation(
+            self.horizon, METHOD, tuple(self._scale(numbers, values, *scale) for scale in scales)
+        )
+
+    def _scale(
+        self, numbers: Iterator[Any], values: Sequence[Any], scale: str, unit: str, reference: float
+    ) -> ExplainedScale:
+        prediction = next(numbers)
+        contributions = tuple(
+            Contribution(field.name, field.label, field.group, value, field.unit, next(numbers))
+            for field, value in zip(self.endpoint.dictionary.fields, values, strict=True)
+        )
+        names = self.endpoint.explainer.group_names
+        groups = tuple(GroupContribution(name, next(numbers)) for name in names)
+        return ExplainedScale(scale, unit, prediction, reference, REFERENCE, contributions, groups)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return self.endpoint.model.outcomes
+
+    @property
+    def _falls(self) -> bool:
+        return self.endpoint.endpoint.kind == SURVIVAL
+
+    @cached_property
+    def _reached(self) -> tuple[float, ...]:
+        return self.endpoint.explainable(self.disease)
+
+    @cached_property
+    def _months(self) -> FloatArray:
+        """Return the months at which a curve is drawn after 0."""
+        return np.empty(0) if self.horizon is None else curve_months(self.endpoint.supported[self.disease])
+
+    @cached_property
+    def _times(self) -> FloatArray:
+        """Return the curve's months and behind them the supported horizons."""
+        return np.append(self._months, self._reached) if self._reached else NO_TIME
+
+    @cached_property
+    def explained(self) -> FloatArray:
+        """Return the explained horizon as a model takes it."""
+        return NO_TIME if self.horizon is None else np.array([self.horizon])
+
+
+def curve_months(limit: float) -> FloatArray:
+    """Return the months at which a curve is drawn: every second one, and the last supported one."""
+    return np.unique(np.append(np.arange(2.0, limit, 2.0), limit))
