@@ -52,11 +52,10 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
     metrics = Metrics()
     recorder = Recorder(log, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
     champions = Champions(Shelf(settings.shelf), loaded=_recorded(recorder, metrics))
-    key = subject_key(settings.who.subject_key)
     predictor = Predictor(
         champions,
         recorder,
-        subject_of=lambda identifier: subject_hash(key, identifier),
+        subject_of=lambda identifier: subject_hash(subject_key(settings.who.subject_key), identifier),
         counted=metrics.predicted,
         mode=mode,
     )

@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from serving.errors import MEDIA_TYPE
 
+PROBLEM = "#/components/schemas/ProblemDetails"
 FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
 
 
@@ -24,7 +25,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             operation["responses"] = {
                 status: _as_sent(status, response)
                 for status, response in operation["responses"].items()
-                if FRAMEWORK_ERRORS[0] not in str(response)
+                if f"schemas/{FRAMEWORK_ERRORS[0]}" not in str(response)
             }
     for name in FRAMEWORK_ERRORS:
         found["components"]["schemas"].pop(name, None)
@@ -32,6 +33,8 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _as_sent(status: str, response: dict[str, Any]) -> dict[str, Any]:
-    if not status.startswith(("4", "5")):
+    """Return an error under the media type of a problem document; other protocols' errors as they are."""
+    content = response.get("content", {}).get("application/json")
+    if not status.startswith(("4", "5")) or PROBLEM not in str(content):
         return response
-    return response | {"content": {MEDIA_TYPE: response["content"]["application/json"]}}
+    return response | {"content": {MEDIA_TYPE: content}}

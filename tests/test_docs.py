@@ -29,7 +29,10 @@ from features.sources.build import build_cohort
 from models.registry.settings import RegistrySettings
 from serving import contract, errors
 from serving.app import create_app
+from serving.audit.sequencer import Sequencer
+from serving.audit.store import make_store
 from serving.settings import ServingSettings
+from tests.contract.refresh import described
 from training import display
 
 ROOT = Path(__file__).parent.parent
@@ -129,7 +132,7 @@ def test_every_problem_has_a_heading_and_its_status():
 
 
 def test_every_problem_of_the_framework_has_a_heading(tmp_path):
-    app = create_app(ServingSettings(home=tmp_path))
+    app = create_app(ServingSettings(home=tmp_path), Sequencer(make_store(tmp_path / "audit.db")))
 
     @app.get("/fails")
     async def fails() -> None:
@@ -159,8 +162,8 @@ def test_every_exit_code_has_a_heading():
 # the interface
 
 
-def test_every_route_has_a_heading(tmp_path):
-    paths = create_app(ServingSettings(home=tmp_path)).openapi()["paths"]
+def test_every_route_has_a_heading():
+    paths = described()["paths"]
     routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     stated = {heading for heading in headings("docs/api.md") if re.match(r"(GET|POST) /", heading)}
     assert stated == routes
@@ -191,10 +194,10 @@ def test_the_shown_request_is_accepted():
     Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
 
 
-def test_the_shown_answer_is_one(tmp_path):
+def test_the_shown_answer_is_one():
     *_, text = re.findall(r"```json\n(.*?)```", section("docs/api.md", "POST /v1/predictions"), re.DOTALL)
-    described = create_app(ServingSettings(home=tmp_path)).openapi()
-    schema = {"$ref": "#/components/schemas/Answer", "components": described["components"]}
+    api = described()
+    schema = {"$ref": "#/components/schemas/Answer", "components": api["components"]}
     answer = json.loads(text)
     jsonschema.Draft202012Validator(schema).validate(answer)
     (endpoint,) = answer["prediction"]["endpoints"]

@@ -1,10 +1,13 @@
 """Write the committed description of the API again: ``python -m tests.contract.refresh``."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from serving.app import create_app
+from serving.audit.sequencer import Sequencer
+from serving.audit.store import make_store
 from serving.settings import ServingSettings
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -13,7 +16,9 @@ COMMAND = "python -m tests.contract.refresh"
 
 def described() -> dict[str, Any]:
     """Return the API's description as the application gives it; it depends on no deployment."""
-    return create_app(ServingSettings(home=Path("nowhere"))).openapi()
+    nowhere = Path("nowhere")
+    with closing(Sequencer(make_store(nowhere / "audit.db"))) as log:
+        return create_app(ServingSettings(home=nowhere), log).openapi()
 
 
 def text(description: dict[str, Any]) -> str:
