@@ -73,7 +73,8 @@ def _access(document: Mapping[str, Any]) -> FhirAccess | None:
     server = document.get("fhirServer")
     if server is None:
         return None
-    return FhirAccess(server.rstrip("/"), document.get("fhirAuthorization", {}).get("access_token"))
+    granted = document.get("fhirAuthorization") or {}
+    return FhirAccess(server.rstrip("/"), granted.get("access_token"))
 
 
 def _problems(document: Mapping[str, Any], service: Service) -> Iterator[Problem]:

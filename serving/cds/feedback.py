@@ -13,6 +13,7 @@ from serving.cds.call import is_uuid
 
 FEEDBACK = "feedback"
 ACCEPTED, OVERRIDDEN = "accepted", "overridden"
+CODING = ("system", "code", "display")
 MOST_REPORTS, LONGEST_WORDS = 200, 4000
 
 
@@ -23,7 +24,7 @@ class Report:
     card: str
     outcome: str
     accepted: tuple[str, ...]
-    reason: Mapping[str, Any] | None
+    reason: Mapping[str, str] | None
     words: str | None
     at: str
 
@@ -65,10 +66,17 @@ def _report(given: Mapping[str, Any]) -> Report:
         card=given["card"].lower(),
         outcome=given["outcome"],
         accepted=tuple(one["id"] for one in given.get("acceptedSuggestions", [])),
-        reason=why.get("reason"),
+        reason=_coding(why.get("reason")),
         words=why.get("userComment"),
         at=given["outcomeTimestamp"],
     )
+
+
+def _coding(reason: object) -> dict[str, str] | None:
+    """Return what a Coding says, without anything else that came with it."""
+    if not isinstance(reason, dict):
+        return None
+    return {name: reason[name] for name in CODING if isinstance(reason.get(name), str)}
 
 
 def _problems(given: object, where: str) -> Iterator[Problem]:
@@ -99,10 +107,14 @@ def _reason_problems(given: object, where: str) -> Iterator[Problem]:
     reason, words = (
         (given.get("reason"), given.get("userComment")) if isinstance(given, dict) else (None, None)
     )
-    if not (isinstance(reason, dict) and isinstance(reason.get("code"), str)) and not isinstance(words, str):
+    if reason is None and words is None:
         yield Problem(where, "says nothing", "give a reason (a Coding) or a userComment")
-    if isinstance(words, str) and len(words) > LONGEST_WORDS:
-        yield Problem(f"{where}.userComment", "is too long", f"expected at most {LONGEST_WORDS} characters")
+    if reason is not None and not (isinstance(reason, dict) and isinstance(reason.get("code"), str)):
+        yield Problem(f"{where}.reason", "is no Coding", "give its code, system and display")
+    if words is not None and not (isinstance(words, str) and len(words) <= LONGEST_WORDS):
+        yield Problem(
+            f"{where}.userComment", "cannot be kept", f"expected at most {LONGEST_WORDS} characters"
+        )
 
 
 def _moment(value: object) -> bool:

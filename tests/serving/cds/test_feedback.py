@@ -74,6 +74,8 @@ def test_a_report_on_an_unknown_card_is_kept_and_marked(cds, served):
         ({"outcomeTimestamp": "2024-05-01T13:00:00"}, "outcomeTimestamp"),
         ({"overrideReason": {}}, "overrideReason"),
         ({"overrideReason": {"userComment": "x" * 5000}}, "userComment"),
+        ({"overrideReason": {"userComment": ["x"]}}, "userComment"),
+        ({"overrideReason": {"reason": "x", "userComment": "y"}}, "reason"),
     ],
 )
 def test_a_report_that_breaks_the_specification_refuses_all_of_them(cds, served, card, report, named):
