@@ -17,6 +17,7 @@ from serving.audit.record import Entry
 from serving.audit.sequencer import AuditLog
 from serving.predictor import READ
 from serving.recorder import Recorder
+from serving.routes.dialect import speaking
 from serving.routes.responses import problems
 
 MOST_ENTRIES = 500
@@ -78,7 +79,7 @@ class Inclusion:
 
 def audit_router(recorder: Recorder, checkpoints: CheckpointFile, gate: Gate) -> APIRouter:
     """Return the routes under ``/v1/audit``; reading a content is put on record."""
-    router = APIRouter(prefix="/v1/audit", tags=["audit"])
+    router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=speaking(lambda problem: problem))
     needed = Depends(gate.needs(Scope.AUDIT_READ))
     log = recorder.log
     tree = LogTree(log.leaves)
