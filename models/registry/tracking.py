@@ -1,6 +1,7 @@
 """Tracking: one MLflow run per fit, with everything that is needed to judge it later."""
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,13 +54,16 @@ class TrackedRun:
 
     def log_bundle(self, folder: Path, bundle: ModelBundle) -> str:
         """Log the bundle as the run's model and return its address in MLflow."""
-        logged = mlflow.pyfunc.log_model(
-            name="bundle",
-            loader_module=LOADER,
-            data_path=str(folder),
-            pip_requirements=[f"{DISTRIBUTION}=={metadata.version(DISTRIBUTION)}"],
-            signature=signature(bundle),
-        )
+        with warnings.catch_warnings():
+            # an example would be a patient's values among the artifacts; the signature says what is needed
+            warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
+            logged = mlflow.pyfunc.log_model(
+                name="bundle",
+                loader_module=LOADER,
+                data_path=str(folder),
+                pip_requirements=[f"{DISTRIBUTION}=={metadata.version(DISTRIBUTION)}"],
+                signature=signature(bundle),
+            )
         address: str = logged.model_uri
         return address
 
