@@ -41,6 +41,7 @@ REFUSALS = {
     413: "Body too large",
     415: "Not JSON",
     422: "The call breaks the specification; every problem is an issue",
+    429: "Too many requests",
     503: "No model is ready, or the answer could not be recorded",
 }
 
@@ -153,14 +154,14 @@ def cds_hooks_router(
         request.scope["principal"] = principal
         return principal
 
-    @router.get("", responses=_refusals(401, 503), summary="List the CDS services")
+    @router.get("", responses=_refusals(401, 429, 503), summary="List the CDS services")
     async def discover(request: Request) -> dict[str, Any]:
         await caller_of(request)
         return discovery()
 
     @router.post(
         "/{service_id}",
-        responses=_refusals(401, 404, 412, 413, 415, 422, 503),
+        responses=_refusals(401, 404, 412, 413, 415, 422, 429, 503),
         openapi_extra=_body("hook", "hookInstance", "context"),
         summary="Call a CDS service: cards for the patient in context",
     )
@@ -176,7 +177,7 @@ def cds_hooks_router(
 
     @router.post(
         "/{service_id}/feedback",
-        responses=_refusals(401, 404, 413, 415, 422, 503),
+        responses=_refusals(401, 404, 413, 415, 422, 429, 503),
         openapi_extra=_body("feedback"),
         summary="Report what became of cards",
     )

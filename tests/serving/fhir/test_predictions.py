@@ -166,6 +166,9 @@ def test_the_log_reads_as_audit_events_page_by_page(assessment, fhir, served: Se
 
 
 def test_r4_finds_nothing_wrong_with_what_is_answered_and_exported(assessment, fhir, served: Service):
+    model = {"name": "m", "version": "2", "bundle": "b" * 64}
+    served.recorder.event("model_promoted", {"model": model, "before": {"version": "1"}})
+    served.recorder.event("feedback", {"client": "cds-client:x", "card": "c", "known": False})
     entries = list(served.log.entries())
     exported = fhir_bundle_of(entries)
     events = [part["resource"] for part in exported["entry"]]
