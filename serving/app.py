@@ -120,7 +120,7 @@ def _fetch(settings: ServingSettings) -> Fetch:
     allowed = settings.who.allowed
 
     async def fetch(url: str, headers: Mapping[str, str]) -> Any:
-        return await fetch_json(url, allowed=allowed, headers=headers)
+        return await fetch_json(url, allowed=allowed, headers=headers, largest=settings.largest_chart)
 
     return fetch
 

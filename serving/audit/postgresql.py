@@ -71,6 +71,8 @@ CREATE OR REPLACE TRIGGER head_stays BEFORE TRUNCATE ON head
 SCHEMA_LOCK = 5_746_208_115
 PATIENCE_SECONDS = 5
 PROBE_BYTES = 65536
+ROWS_AT_ONCE = 500
+READING = ("SELECT", "SHOW")
 DURABLE = ("synchronous_commit", "fsync", "full_page_writes")
 CONNECTION: dict[str, str | int] = {
     "connect_timeout": PATIENCE_SECONDS,
@@ -90,11 +92,18 @@ class _Statements:
 
     def __call__(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         cursor = self._connection.execute(_marked(sql), values)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if sql.startswith(READING) else []
 
     def many(self, sql: str, rows: Sequence[Row]) -> None:
-        if rows:
+        """Run a statement once a row; an insert with all its rows at once."""
+        head, values, marks = sql.partition(" VALUES ")
+        if not values:
             self._connection.cursor().executemany(_marked(sql), rows)
+            return
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
+            several = f"{head} VALUES {', '.join([_marked(marks)] * len(part))}"
+            self._connection.execute(several, [value for row in part for value in row], prepare=False)
 
     def stream(self, sql: str) -> Iterator[Row]:
         with self._connection.cursor(name="stream") as cursor:
@@ -113,6 +122,7 @@ class PostgresqlStore(Tables):
     next call. A transaction whose end was not heard may stand: its caller was told that it is not known.
     """
 
+    locking = " FOR UPDATE"
     failures: tuple[type[Exception], ...] = (psycopg.Error, OSError, ValueError)
 
     def __init__(self, address: str, *, now: Callable[[], float] = time.time) -> None:
@@ -170,8 +180,12 @@ class PostgresqlStore(Tables):
 
     @contextmanager
     def _writing(self) -> Iterator[Statements]:
-        with self._writer.connection("written") as connection, connection.transaction():
-            connection.execute("SELECT size FROM head FOR UPDATE")
+        """Send what need not be waited for together: a transaction takes three trips to the server."""
+        with (
+            self._writer.connection("written") as connection,
+            connection.pipeline(),
+            connection.transaction(),
+        ):
             yield _Statements(connection)
 
 

@@ -59,6 +59,9 @@ class Tables(ABC):
         self._now = now
         self._seen = 0
 
+    locking = ""
+    """What makes a read of the head's row wait for other writers, where a transaction does not."""
+
     failures: tuple[type[Exception], ...]
     """What the database raises when it, or its file, fails."""
 
@@ -86,7 +89,7 @@ class Tables(ABC):
 
         """
         with self._writing() as run:
-            frontier = _frontier(run)
+            frontier = _frontier(run, self.locking)
             if frontier.size < self._seen:
                 raise ValueError("it is shorter than it was; restore the newest backup")
             batch = plan(groups, frontier=frontier, taken=_taken(run, groups), known=_known(run, groups))
@@ -190,8 +193,8 @@ class Tables(ABC):
         return Head(frontier.size, frontier.root.hex())
 
 
-def _frontier(run: Statements) -> Frontier:
-    ((size, peaks),) = run("SELECT size, peaks FROM head")
+def _frontier(run: Statements, locking: str = "") -> Frontier:
+    ((size, peaks),) = run(f"SELECT size, peaks FROM head{locking}")
     return Frontier.from_bytes(size, peaks)
 
 
