@@ -72,7 +72,8 @@ class Champions:
 
     async def champion(self, name: str | None) -> Champion:
         """Return a model's champion, as :meth:`get`, without holding up other requests."""
-        return self._current(name) or await asyncio.to_thread(self.get, name)
+        held = self._current(name)
+        return await asyncio.to_thread(self.get, name) if held is None else held
 
     def get(self, name: str | None) -> Champion:
         """Return a model's champion; without a name, that of the only model.
