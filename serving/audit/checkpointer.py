@@ -13,6 +13,7 @@ from serving.audit.store import Store
 EVERY_SECONDS = 10.0
 EVERY_ENTRIES = 1000
 PAGE = 10_000
+PATIENCE_SECONDS = 15.0
 ROLLED_BACK = "the record is shorter than the last signed checkpoint; restore the newest backup"
 FORKED = "the record is not the one that was signed; run: salvage audit verify"
 STRANGER = "the last checkpoint was signed by another key; give back the key or the checkpoints' file"
@@ -78,10 +79,10 @@ class Checkpointer:
             return last
 
     def close(self) -> None:
-        """Sign a last time."""
+        """Sign a last time, unless the store hangs."""
         self._closing = True
         self._due.set()
-        self._thread.join()
+        self._thread.join(PATIENCE_SECONDS)
 
     def _run(self) -> None:
         while True:

@@ -216,11 +216,13 @@ class Sequencer(Reading):
         self._store.check()
 
     def close(self) -> None:
-        """Write what waits, sign a last checkpoint, and close the store."""
+        """Write what waits, sign a last checkpoint, and close the store; a store that hangs is left."""
         with self._change:
             self._closed = True
             self._change.notify()
-        self._thread.join()
+        self._thread.join(PATIENCE_SECONDS)
+        if self._thread.is_alive():
+            return
         if self._witness is not None:
             self._witness.close()
         self._store.close()

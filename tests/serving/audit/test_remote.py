@@ -189,7 +189,8 @@ def test_a_lost_connection_fails_what_was_under_way(log, server, sequencer):
         with sequencer._store._lock:
             asked = [asyncio.create_task(log.append(draft())) for _ in range(3)]
             await asyncio.sleep(0.2)
-            await asyncio.to_thread(lambda: [session.hang_up() for session in list(server._sessions)])
+            for session in list(server._sessions):
+                server._loop.call_soon_threadsafe(session.hang_up)
             return await asyncio.gather(*asked, return_exceptions=True)
 
     assert [str(error) for error in run(log, story())] == [

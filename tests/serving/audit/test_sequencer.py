@@ -250,6 +250,20 @@ def test_closing_writes_what_waits_and_refuses_more(store):
             attempt()
 
 
+def test_a_store_that_hangs_does_not_keep_the_log_from_closing(store, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
+    log = Sequencer(store)
+    store.shut()
+    with pytest.raises(RecordNotWritten, match="not answered in time"):
+        log.append_now(draft("a"))
+    log.close()
+    with pytest.raises(RecordNotWritten, match="going down"):
+        log.append_now(draft("b"))
+    store.gate.set()
+    log._thread.join()
+    store.close()
+
+
 def test_threads_and_two_sequencers_leave_no_gap_and_no_fork(tmp_path):
     logs = [Sequencer(SqliteStore(tmp_path / "audit.db")) for _ in range(2)]
     with ThreadPoolExecutor(8) as pool:
