@@ -5,6 +5,7 @@ and for each group its receipts or the error its caller is to see.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,7 @@ from serving.audit.merkle import Frontier, leaf_hash
 from serving.audit.record import Draft, Receipt, Repeatable, body_of
 
 ERASED = "erased"
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 DAY_SECONDS = 86400
 Outcome = tuple[Receipt, ...] | SalvageError
 Row = tuple[Any, ...]
@@ -108,7 +110,7 @@ def _planned(group: Group, size: int, rows: Rows) -> _Planned:
         found = [_place(one, size + len(rows.leaves) + len(mine.leaves) + 1, rows, mine) for one in group]
     except SalvageError as error:
         return error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         return RecordNotWritten(f"the record cannot be encoded: {error}")
     rows.add(mine)
     return found
@@ -117,7 +119,7 @@ def _planned(group: Group, size: int, rows: Rows) -> _Planned:
 def _place(salted: Salted, seq: int, rows: Rows, mine: Rows) -> tuple[Standing, bool]:
     """Return where a draft stands, and whether it stood there before."""
     draft = salted.draft
-    _refuse_nul(draft)
+    _refuse_odd(draft)
     if draft.repeatable is not None:
         earlier = _earlier(draft, draft.repeatable, mine.known, rows.known)
         if earlier is not None:
@@ -139,13 +141,19 @@ def _place(salted: Salted, seq: int, rows: Rows, mine: Rows) -> tuple[Standing, 
     return standing, False
 
 
-def _refuse_nul(draft: Draft) -> None:
-    """Refuse the one character that no PostgreSQL text holds, before it fails everybody's transaction."""
+def _refuse_odd(draft: Draft) -> None:
+    """Refuse what would fail in the database, and with it everybody's transaction."""
     asked = draft.repeatable
-    texts = [draft.id, draft.at, draft.kind, draft.subject or ""]
+    texts = [draft.id, draft.at, draft.kind, "" if draft.subject is None else draft.subject]
     texts += [asked.client, asked.key, asked.fingerprint] if asked else []
-    if "\x00" in "".join(texts):
-        raise ValueError("a NUL character")
+    texts += draft.facts["ids"] if draft.kind == ERASED else []
+    if not all(map(storable, texts)):
+        raise ValueError("something that should be text is none, or holds a character that cannot be stored")
+
+
+def storable(text: object) -> bool:
+    """Tell whether something is text that both databases store: no NUL, no half of a surrogate pair."""
+    return isinstance(text, str) and not UNSTORABLE.search(text)
 
 
 def _earlier(draft: Draft, asked: Repeatable, *known: Mapping[Key, Repeat]) -> Standing | None:

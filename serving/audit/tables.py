@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from features.errors import NotFound
-from serving.audit.batch import Batch, Group, Key, Outcome, Repeat, Row, Standing, plan
+from serving.audit.batch import Batch, Group, Key, Outcome, Repeat, Row, Standing, plan, storable
 from serving.audit.merkle import Frontier
 from serving.audit.record import Entry, Head
 
@@ -200,7 +200,7 @@ def _frontier(run: Statements, locking: str = "") -> Frontier:
 
 def _taken(run: Statements, groups: Sequence[Group]) -> set[str]:
     """Return those of the drafts' ids that are on record already."""
-    ids = [salted.draft.id for group in groups for salted in group if "\x00" not in salted.draft.id]
+    ids = [salted.draft.id for group in groups for salted in group if storable(salted.draft.id)]
     found: set[str] = set()
     for part in _parts(ids):
         found.update(row[0] for row in run(f"SELECT id FROM entries WHERE id IN ({_marks(part)})", part))
@@ -210,7 +210,7 @@ def _taken(run: Statements, groups: Sequence[Group]) -> set[str]:
 def _known(run: Statements, groups: Sequence[Group]) -> dict[Key, Repeat]:
     """Return what the drafts' idempotency keys stand for."""
     asked = [salted.draft.repeatable for group in groups for salted in group]
-    keys = {(one.client, one.key) for one in asked if one is not None and "\x00" not in one.client + one.key}
+    keys = {(one.client, one.key) for one in asked if one and storable(one.client) and storable(one.key)}
     known: dict[Key, Repeat] = {}
     for part in _parts(sorted(keys)):
         either = " OR ".join(["(r.client = ? AND r.key = ?)"] * len(part))

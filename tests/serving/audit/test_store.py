@@ -123,6 +123,37 @@ def test_what_was_refused_leaves_nothing_and_no_gap(store):
     assert [entry.id for entry in store.entries()] == ["a", "d"]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"entry_id": "a\x00"},
+        {"entry_id": "\ud800"},
+        {"entry_id": 7},
+        {"subject": "\udfff"},
+        {"subject": 7},
+        {"kind": None},
+        {"facts": {"x": object()}},
+        {"facts": {"x": 2**80}},
+        {"facts": 7},
+        {"content": "no bytes"},
+        {"at": "no time", "repeatable": repeatable("k")},
+        {"repeatable": repeatable("\x00")},
+        {"repeatable": repeatable("\ud800")},
+        {"repeatable": repeatable("k", fingerprint=7)},
+        {"kind": "erased", "facts": {}},
+        {"kind": "erased", "facts": {"ids": 7}},
+        {"kind": "erased", "facts": {"ids": [7]}},
+        {"kind": "erased", "facts": {"ids": ["\x00"]}},
+    ],
+    ids=str,
+)
+def test_an_odd_draft_fails_alone(store, address, odd):
+    before, refused, after = write(store, draft("before"), draft(**odd), draft("after"))
+    assert isinstance(refused, RecordNotWritten)
+    assert (before.seq, after.seq, store.head().size) == (1, 2, 2)
+    assert verify(address).findings == ()
+
+
 def test_a_key_stands_for_a_day(store, address):
     def at(hours: int) -> str:
         return f"2025-01-0{1 + hours // 24}T{hours % 24:02}:00:00+00:00"
