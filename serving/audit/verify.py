@@ -183,8 +183,8 @@ class _Reading:
 
     def _grow(self, body: bytes) -> Iterator[Finding]:
         self.tree = self.tree.grown([leaf_hash(body)])
-        roots = self._signed.get(self.tree.size, set())
-        if roots - {self.tree.root}:
+        roots = self._signed.get(self.tree.size)
+        if roots and roots != {self.tree.root}:
             yield Finding(
                 f"the first {self.tree.size} entries are not those that were signed", self.tree.size
             )
