@@ -1,6 +1,5 @@
 """The application, wired: settings in, routes out."""
 
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, date, datetime
@@ -24,7 +23,7 @@ from serving.champions import Champion, Champions
 from serving.gateway import Gateway
 from serving.metrics import Metrics
 from serving.predictor import Predictor
-from serving.recorder import Recorder
+from serving.recorder import Recorder, recorder_of
 from serving.routes.audit import audit_router
 from serving.routes.batches import batches_router
 from serving.routes.cds_hooks import CdsHooks, cds_hooks_router
@@ -50,7 +49,7 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
     access = open_access(settings.who, host=settings.host, workers=settings.workers)
     mode = DEMO if settings.who.off else SECURED
     metrics = Metrics()
-    recorder = Recorder(log, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))
+    recorder = recorder_of(log)
     champions = Champions(Shelf(settings.shelf), loaded=_recorded(recorder, metrics))
     predictor = Predictor(
         champions,

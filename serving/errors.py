@@ -6,16 +6,19 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from features.errors import (
     BundleRefused,
     InvalidInput,
+    InvalidRequest,
     KeyReused,
     NoChampion,
     NotExplained,
     NotFound,
+    Problem,
     RecordNotWritten,
     SalvageError,
     TooBusy,
@@ -83,6 +86,14 @@ def problem_of(error: SalvageError) -> ProblemDetails:
     return ProblemDetails(TYPE + slug, title, status, detail, fields)
 
 
+def invalid(error: RequestValidationError) -> InvalidRequest:
+    """Return what the framework finds wrong with a path or query parameter as our own error."""
+    problems = [
+        Problem(str(one["loc"][-1]), "cannot be used", str(one["msg"]).lower()) for one in error.errors()
+    ]
+    return InvalidRequest("request", problems)
+
+
 def document_of(details: ProblemDetails) -> dict[str, Any]:
     """Return a problem as plain JSON values, without what does not concern it."""
     document = asdict(details)
@@ -110,6 +121,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(SalvageError)
     async def on_purpose(request: Request, error: SalvageError) -> Response:
         return problem_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def of_parameters(request: Request, error: RequestValidationError) -> Response:
+        return problem_response(invalid(error))
 
     @app.exception_handler(HTTPException)
     async def from_framework(request: Request, error: HTTPException) -> Response:

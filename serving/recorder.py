@@ -1,8 +1,9 @@
 """The recorder: gives what happens its id and time, and puts it on record."""
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from serving.audit.record import Draft, Receipt, Repeatable
@@ -54,3 +55,8 @@ class Recorder:
     def event(self, kind: str, facts: Mapping[str, Any]) -> Receipt:
         """Put something that happened on record, blocking."""
         return self.log.append_now(self.draft(kind, facts))
+
+
+def recorder_of(log: AuditLog) -> Recorder:
+    """Return a recorder that tells the time in UTC and makes random ids."""
+    return Recorder(log, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))

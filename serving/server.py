@@ -22,15 +22,19 @@ from pathlib import Path
 
 import uvicorn
 
+from features.errors import RecordNotWritten
 from serving import logs
 from serving.audit.checkpoint import CheckpointFile
 from serving.audit.checkpointer import Checkpointer
 from serving.audit.note import load_key
 from serving.audit.remote import RemoteSequencer, SequencerServer
+from serving.audit.retention import checked
 from serving.audit.sequencer import AuditLog, Sequencer
 from serving.audit.store import make_store
+from serving.recorder import recorder_of
 from serving.settings import ServingSettings
 
+CONFIGURATION = "configuration"
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 BACKLOG = 2048
 LOOK_SECONDS = 0.5
@@ -43,15 +47,25 @@ log = logging.getLogger("salvage.server")
 def serve(settings: ServingSettings) -> None:
     """Serve until told to stop."""
     logs.install()
+    checked(settings.retention_days)
     with listening(settings) as shared:
         if settings.workers > 1:
             Supervisor(settings, shared).run()
             return
         record = open_log(settings)
+        put_configuration_on_record(settings, record)
         try:
             answering(settings, record).run(sockets=[shared])
         finally:
             record.close()
+
+
+def put_configuration_on_record(settings: ServingSettings, record: AuditLog) -> None:
+    """Record with which settings a server starts; without a record it starts too, and answers nothing."""
+    try:
+        recorder_of(record).event(CONFIGURATION, settings.facts)
+    except RecordNotWritten as error:
+        log.error("the configuration is not on record", extra={"reason": str(error)})
 
 
 def open_log(settings: ServingSettings) -> Sequencer:
@@ -115,6 +129,7 @@ class Supervisor:
             signal.signal(number, lambda *_: stop.set())
         with tempfile.TemporaryDirectory(prefix="salvage-") as folder:
             record = open_log(self.settings)
+            put_configuration_on_record(self.settings, record)
             lent = SequencerServer(record, Path(folder) / "record")
             try:
                 self._keep(Path(folder), stop)

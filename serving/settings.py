@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from features.errors import InvalidInput, Problem
 from serving.access.settings import AccessSettings
 
+DISTRIBUTION = "salvage-outcomes"
 NUMBERS = {
     "port": "SALVAGE_PORT",
     "workers": "SALVAGE_WORKERS",
@@ -73,6 +76,13 @@ class ServingSettings:
             access=AccessSettings.from_environment(environ, home=home, host=host),
             **{name: int(value) for name, value in given.items()},
         )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what the record says of a server's configuration: no secret, no address of a database."""
+        plain = {name: getattr(self, name) for name in ("host", *NUMBERS)}
+        kind = "postgresql" if "://" in self.audit else "sqlite"
+        return plain | {"store": kind, "access": self.who.mode, "version": metadata.version(DISTRIBUTION)}
 
     @property
     def shelf(self) -> Path:

@@ -9,8 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from features.errors import InvalidRequest, Problem, SalvageError
-from serving.errors import problem_response
+from features.errors import SalvageError
+from serving.errors import invalid, problem_response
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -31,20 +31,13 @@ def speaking(translate: Callable[[Response], Response]) -> type[APIRoute]:
                 except SalvageError as error:
                     return translate(problem_response(error))
                 except RequestValidationError as error:
-                    return translate(problem_response(_invalid(error)))
+                    return translate(problem_response(invalid(error)))
                 except HTTPException as error:
                     return translate(_refused(error))
 
             return handle
 
     return Route
-
-
-def _invalid(error: RequestValidationError) -> InvalidRequest:
-    problems = [
-        Problem(str(one["loc"][-1]), "cannot be used", str(one["msg"]).lower()) for one in error.errors()
-    ]
-    return InvalidRequest("request", problems)
 
 
 def _refused(error: HTTPException) -> Response:
