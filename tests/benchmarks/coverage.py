@@ -323,10 +323,10 @@ def outlived(fit: CrossFit[HazardModel], sample: Sample) -> dict[str, float]:
 
 
 def figures(truths: Sequence[Truth | Salvage], sizes: Sequence[int], cohorts: int) -> dict[str, float]:
-    """Return means over the truths, and each truth's own; large cohorts are drawn half as often."""
+    """Return means over the truths, and each truth's own."""
     found: dict[str, float] = {}
     for patients in sizes:
-        repeats = max(1, cohorts // 2) if patients > SIZES[1] else cohorts
+        repeats = drawn(patients, cohorts)
         each = {t.name: [measured(t, patients, seed=s) for s in range(repeats)] for t in truths}
         by_truth = {name: mean(cohorts_of) for name, cohorts_of in each.items()}
         whole = mean(list(by_truth.values()))
@@ -338,6 +338,13 @@ def figures(truths: Sequence[Truth | Salvage], sizes: Sequence[int], cohorts: in
             if own["everything"] != own["coverage"]:
                 found[f"{patients}.{name}.everything"] = own["everything"]
     return {name: round(value, 4) for name, value in found.items()}
+
+
+def drawn(patients: int, cohorts: int) -> int:
+    """Return how many cohorts to draw: thrice as many small ones, which vary most, half as many large."""
+    if patients < SIZES[1]:
+        return 3 * cohorts
+    return cohorts if patients == SIZES[1] else max(1, cohorts // 2)
 
 
 def standard_error(each: list[list[dict[str, float]]]) -> float:
@@ -353,7 +360,9 @@ def mean(each: list[dict[str, float]]) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--cohorts", type=int, default=2, help="cohorts a truth and size")
+    parser.add_argument(
+        "--cohorts", type=int, default=2, help="cohorts of 1,000 a truth; more small, fewer large"
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--truths", choices=sorted(TRUTHS), default="unseen")
     parser.add_argument("--json", action="store_true")
