@@ -27,7 +27,8 @@ from features.errors import InvalidInput, NotFittable, Problem
 from models.curves import IntArray
 from models.endpoint import CrossFit, Parts
 from models.ensemble import CrossFitted
-from models.hazard import LARGEST_MARGIN, HazardModel, chance, exposure, interval_edges
+from models.hazard import HazardModel, chance, exposure, interval_edges
+from models.kernels import LARGEST_MARGIN
 
 CAUSES = ("relapse", "non_relapse_mortality")
 EVENTS_AN_INTERVAL = 5

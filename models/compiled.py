@@ -11,6 +11,7 @@ from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+get_or_insert_function: Any = cgutils.get_or_insert_function
 READING, SOON, DATA = 0, 3, 1
 
 
@@ -22,17 +23,19 @@ def compiled(function: F) -> F:
         return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def prefetch(context: Any, array: Any, at: Any) -> Any:
+def _prefetch(context: Any, array: Any, at: Any) -> Any:
     """Ask the processor for an entry of an array that will be read soon; changes nothing but the wait."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        call = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
         builder.call(call, [place, *(ir.Constant(word, hint) for hint in (READING, SOON, DATA))])
         return context.get_dummy_value()
 
     return types.void(array, at), generate
+
+
+prefetch: Any = intrinsic(_prefetch)

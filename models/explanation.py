@@ -23,7 +23,7 @@ from models.curves import IntArray
 from models.endpoint import EndpointModel
 from models.kernels import Lines, carry, divide_shares, sum_groups
 from models.link import Link, links, on_both_scales
-from models.path import NODES, SHARES, Answers, BothScales, known_slopes, mean_slopes
+from models.path import NODES, SHARES, Answers, BothScales, Known, known_slopes, mean_slopes
 
 METHOD = (
     "Shapley values of the model's scores (linear terms: exact; boosted trees: exact path-dependent "
@@ -126,7 +126,7 @@ class EndpointExplainer:
         parts = self.model.parts(X, strata, times)
         scores, columns = np.empty(parts.columns.shape[:2]), np.ascontiguousarray(parts.columns)
         shares = np.empty((*scores.shape, self.owners.shape[1]))
-        divide_shares(columns, parts.stratum, parts.constant, self._owner, self.disease, scores, shares)
+        divide_shares(columns, parts.stratum, parts.constant, self.owner, self.disease, scores, shares)
         return Scored(scores, shares)
 
     def explain_scored(self, scored: Scored, times: FloatArray) -> Explained:
@@ -135,7 +135,7 @@ class EndpointExplainer:
         prediction = on_both_scales(self.model, scored.scores, times, self.links)
         contributions = self._carry(ready, scored, prediction.reshape(len(prediction), -1))
         grouped = np.empty((*contributions.shape[:2], len(self.group_names)))
-        sum_groups(contributions, self._group, grouped)
+        sum_groups(contributions, self.group, grouped)
         explained = Explained(
             outcomes=self.model.outcomes,
             scales=tuple((PROBABILITY, link.name) for link in self.links),
@@ -158,10 +158,6 @@ class EndpointExplainer:
             found = self._prepared[key] = self._prepare(times)
         return found
 
-    def alike(self, times: FloatArray) -> bool:
-        """Tell whether a patient's numbers are the same, bit for bit, alone and among others."""
-        return self.prepared(times).lines is not None
-
     @cached_property
     def links(self) -> tuple[Link, ...]:
         """Return the link of each outcome."""
@@ -173,21 +169,25 @@ class EndpointExplainer:
         return tuple(dict.fromkeys(self.groups))
 
     @cached_property
-    def _group(self) -> IntArray:
+    def group(self) -> IntArray:
+        """Return each predictor's group by its place."""
         return np.array([self.group_names.index(group) for group in self.groups])
 
     @cached_property
-    def _owner(self) -> IntArray:
-        return self.owners.argmax(axis=1)
+    def owner(self) -> IntArray:
+        """Return the predictor that each column shows by its place."""
+        return np.asarray(self.owners.argmax(axis=1), dtype=np.int64)
 
     def _prepare(self, times: FloatArray) -> _Prepared:
         scored = self.score(self.background.X, self.background.strata, times)
         both = on_both_scales(self.model, scored.scores, times, self.links)
-        answers, known = both.reshape(len(both), -1), known_slopes(self.model, times)
-        lines = known and Lines(
-            known[0], self.links[0].code, scored.scores, scored.shares, answers, self.background.weights,
-            known[1], NODES, SHARES,
-        )  # fmt: skip
+        answers, lines = both.reshape(len(both), -1), None
+        if isinstance(self.model, Known):
+            kind, lived = known_slopes(self.model, times)
+            lines = Lines(
+                kind, self.links[0].code, scored.scores, scored.shares, answers, self.background.weights,
+                lived, NODES, SHARES,
+            )  # fmt: skip
         reference: FloatArray = np.tensordot(self.background.weights, both, axes=1)
         return _Prepared(scored, answers, reference, BothScales(self.model, times, self.links), lines)
 

@@ -13,6 +13,7 @@ Source: Brown, Biometrics 1975;31:863-872; Tutz and Schmid, Modeling Discrete Ti
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
 from models.curves import IntArray
 from models.endpoint import Parts
-from models.kernels import LARGEST_MARGIN, survive
+from models.kernels import LARGEST_MARGIN, Sums, survive
 from models.trees import Trees
 
 LARGEST_HAZARD = 0.95
@@ -67,6 +68,12 @@ class HazardModel:
         """Return the log odds split by column: linear terms exactly, trees by exact TreeSHAP."""
         columns = self.trees.contributions(X) + self.terms(X, strata)[:, None, :]
         return Parts(columns, self.base[strata], self.trees.expected())
+
+    @cached_property
+    def sums(self) -> Sums:
+        """Return what the log odds are sums of, besides the trees."""
+        unit = np.ones(len(self.edges))
+        return Sums(self.means, self.coefficients[:, None, :], self.base, unit, self.trees.expected())
 
     def probabilities(self, scores: FloatArray, times: FloatArray) -> FloatArray:
         """Return survival, shape (patients, 1, times); flat beyond the last interval."""

@@ -50,6 +50,75 @@ class Lines(NamedTuple):
     parts: FloatArray
 
 
+class Sums(NamedTuple):
+    """A model's scores: ``stretch`` x (base + linear terms + the trees' contributions) + ``constant``.
+
+    ``means`` has shape (strata, columns), ``coefficients`` (strata, 1 or scores, columns), ``base`` (strata,
+    scores), ``stretch`` and ``constant`` (scores,).
+    """
+
+    means: FloatArray
+    coefficients: FloatArray
+    base: FloatArray
+    stretch: FloatArray
+    constant: FloatArray
+
+
+class Said(NamedTuple):
+    """What is said of a patient: a curve at ``months`` (months,), and probabilities at horizons behind them.
+
+    ``lived`` (months and horizons, scores) is as in :class:`Lines`. ``owner`` (columns,) is the predictor
+    that a column shows; what depends on the disease alone belongs to the predictor ``disease``. Intervals
+    reach ``errors`` (outcomes,) times the root of the distance from ``means`` in ``scales`` (columns,).
+    ``falls`` tells that curves fall; ``group`` (predictors,) is each predictor's, of ``groups``;
+    ``reference`` (answers,) is what contributions start from.
+    """
+
+    months: FloatArray
+    lived: FloatArray
+    owner: IntArray
+    disease: int
+    means: FloatArray
+    scales: FloatArray
+    errors: FloatArray
+    falls: bool
+    group: IntArray
+    groups: int
+    reference: FloatArray
+
+
+@compiled
+def add_up(
+    columns: FloatArray,
+    X: FloatArray,
+    strata: IntArray,
+    model: Sums,
+    said: Said,
+    scores: FloatArray,
+    shares: FloatArray,
+) -> None:
+    """Write scores (rows, scores) and shares by predictor (rows, scores, predictors).
+
+    ``columns`` (rows, scores, columns) are the trees' contributions; a missing value adds no linear term.
+    """
+    shares[:] = 0.0
+    for r in range(X.shape[0]):
+        stratum = strata[r]
+        for s in range(scores.shape[1]):
+            linear = model.coefficients[stratum, min(s, model.coefficients.shape[1] - 1)]
+            own = model.base[stratum, s] * model.stretch[s]
+            total = model.constant[s] + own
+            for c in range(X.shape[1]):
+                share = columns[r, s, c]
+                if not np.isnan(X[r, c]):
+                    share += (X[r, c] - model.means[stratum, c]) * linear[c]
+                share *= model.stretch[s]
+                shares[r, s, said.owner[c]] += share
+                total += share
+            shares[r, s, said.disease] += own
+            scores[r, s] = total
+
+
 @compiled
 def divide_shares(
     columns: FloatArray,
@@ -253,9 +322,9 @@ def find_slopes(
 
 
 @compiled
-def intervals_used(lines: Lines) -> int:
+def scores_used(lines: Lines) -> int:
     """Return how many scores any answer depends on; those behind are of intervals that no time reaches."""
-    used = lines.scores.shape[1]
+    used: int = lines.scores.shape[1]
     while used > 1 and lines.lived[:, used - 1].max() == 0.0:
         used -= 1
     return used
@@ -268,7 +337,7 @@ def carry(lines: Lines, scores: FloatArray, shares: FloatArray, answers: FloatAr
     ``scores`` (rows, scores) and ``shares`` (rows, scores, predictors) are the patients', ``answers`` (rows,
     answers) what they are answered.
     """
-    used, count = intervals_used(lines), answers.shape[1]
+    used, count = scores_used(lines), answers.shape[1]
     change, room, slopes = np.empty(used), np.empty((3, used, PANEL)), np.empty((count, used))
     total = np.empty((count, used))
     for r in range(scores.shape[0]):
@@ -351,6 +420,136 @@ def sum_groups(contributions: FloatArray, group: IntArray, out: FloatArray) -> N
         for a in range(contributions.shape[1]):
             for p in range(contributions.shape[2]):
                 out[r, a, group[p]] += contributions[r, a, p]
+
+
+@compiled
+def nest(scores: FloatArray, out: FloatArray) -> None:
+    """Write nested outcomes' probabilities (rows, outcomes, 1) from log odds; the last is the broadest."""
+    for r in range(scores.shape[0]):
+        probability = 1.0
+        for back in range(scores.shape[1]):
+            o = scores.shape[1] - 1 - back
+            probability *= 1.0 / (1.0 + np.exp(-max(-LARGEST_MARGIN, min(LARGEST_MARGIN, scores[r, o]))))
+            out[r, o, 0] = probability
+
+
+@compiled
+def answer(kind: int, scores: FloatArray, lived: FloatArray, out: FloatArray) -> None:
+    """Write probabilities (rows, outcomes, times) from scores."""
+    if kind == CURVE:
+        survive(scores, lived, out[:, 0])
+    else:
+        nest(scores, out)
+
+
+@compiled
+def answer_on_both_scales(lines: Lines, scores: FloatArray, out: FloatArray) -> None:
+    """Write what is explained (rows, answers): probabilities and behind them their links."""
+    half = lines.lived.shape[0]
+    flat = np.empty((scores.shape[0], half))
+    shape = (scores.shape[0], 1, half) if lines.kind == CURVE else (scores.shape[0], half, 1)
+    answer(lines.kind, scores, lines.lived, flat.reshape(shape))
+    for r in range(scores.shape[0]):
+        for a in range(half):
+            out[r, a] = flat[r, a]
+            out[r, half + a] = on_link(lines.link, flat[r, a])
+
+
+@compiled
+def lay_out(
+    curve: FloatArray,
+    stated: FloatArray,
+    ends: FloatArray,
+    answers: FloatArray,
+    contributions: FloatArray,
+    grouped: FloatArray,
+    out: FloatArray,
+) -> None:
+    """Write every number of a row one behind the other, outcome by outcome.
+
+    Of each outcome: probabilities ``stated`` (rows, outcomes, horizons), each with its ``ends`` (2, ...), the
+    ``curve`` (rows, outcomes, months), and on either scale the answer, contributions and sums by group.
+    """
+    outcomes = stated.shape[1]
+    for r in range(out.shape[0]):
+        at = 0
+        for o in range(outcomes):
+            for t in range(stated.shape[2]):
+                out[r, at] = stated[r, o, t]
+                out[r, at + 1] = ends[0, r, o, t]
+                out[r, at + 2] = ends[1, r, o, t]
+                at += 3
+            for t in range(curve.shape[2]):
+                out[r, at] = curve[r, o, t]
+                at += 1
+            for scale in range(2):
+                a = scale * outcomes + o
+                out[r, at] = answers[r, a]
+                at += 1
+                for p in range(contributions.shape[2]):
+                    out[r, at] = contributions[r, a, p]
+                    at += 1
+                for g in range(grouped.shape[2]):
+                    out[r, at] = grouped[r, a, g]
+                    at += 1
+
+
+@compiled
+def say(
+    columns: FloatArray,
+    X: FloatArray,
+    strata: IntArray,
+    model: Sums,
+    lines: Lines,
+    said: Said,
+    out: FloatArray,
+    medians: FloatArray,
+) -> float:
+    """Write every number of a statement (rows, numbers) and median times (rows, outcomes where they fall).
+
+    ``columns`` are the trees' contributions. Answers are explained at one time. Returns by how much
+    contributions miss an answer at most; NaN where any of them is.
+    """
+    rows, count, months = X.shape[0], lines.answers.shape[1], len(said.months)
+    outcomes, predictors = count // 2, lines.shares.shape[2]
+    scores = np.empty((rows, lines.scores.shape[1]))
+    shares = np.empty((rows, lines.scores.shape[1], predictors))
+    add_up(columns, X, strata, model, said, scores, shares)
+    answers, contributions = np.empty((rows, count)), np.empty((rows, count, predictors))
+    answer_on_both_scales(lines, scores, answers)
+    carry(lines, scores, shares, answers, contributions)
+    grouped = np.empty((rows, count, said.groups))
+    sum_groups(contributions, said.group, grouped)
+    drawn = np.empty((rows, outcomes, len(said.lived) if lines.kind == CURVE else 1))
+    answer(lines.kind, scores, said.lived, drawn)
+    curve, stated = drawn[:, :, :months].copy(), drawn[:, :, months:].copy()
+    draw_on(curve, said.falls)
+    half_reached(said.months, curve, medians)
+    reach, size = np.empty((rows, outcomes)), np.empty(rows)
+    measure_distance(X, said.means, said.scales, size)
+    for r in range(rows):
+        for o in range(outcomes):
+            reach[r, o] = np.sqrt(size[r]) * said.errors[o]
+    ends, links = np.empty((2, *stated.shape)), np.full(outcomes, lines.link)
+    find_ends(stated, reach, links, ends[0], ends[1])
+    lay_out(curve, stated, ends, answers, contributions, grouped, out)
+    return missed(said.reference, contributions, answers)
+
+
+@compiled
+def missed(reference: FloatArray, contributions: FloatArray, answers: FloatArray) -> float:
+    """Return by how much contributions miss an answer at most; NaN where any of them is."""
+    most = 0.0
+    for r in range(answers.shape[0]):
+        for a in range(answers.shape[1]):
+            total = reference[a]
+            for p in range(contributions.shape[2]):
+                total += contributions[r, a, p]
+            apart = abs(total - answers[r, a])
+            most = apart if not apart <= most else most
+            if np.isnan(most):
+                return most
+    return most
 
 
 @compiled

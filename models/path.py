@@ -22,6 +22,7 @@ from models.link import Link
 from models.response import ResponseModel
 
 AT_ONCE = 1024
+Known = HazardModel | ResponseModel
 
 
 def gauss_legendre(nodes: int) -> tuple[FloatArray, FloatArray]:
@@ -105,13 +106,11 @@ class BothScales:
         return np.concatenate(found)
 
 
-def known_slopes(model: EndpointModel, times: FloatArray) -> tuple[int, FloatArray] | None:
+def known_slopes(model: Known, times: FloatArray) -> tuple[int, FloatArray]:
     """Return the kind of a model that models/kernels.py knows the slopes of, and how far each score counts.
 
-    The latter has the shape (answers on a scale, scores). None for any other model.
+    The latter has the shape (answers on a scale, scores).
     """
     if isinstance(model, HazardModel):
         return CURVE, model.exposure(times)
-    if isinstance(model, ResponseModel):
-        return NESTED, np.triu(np.ones((len(model.outcomes), len(model.outcomes))))
-    return None
+    return NESTED, np.triu(np.ones((len(model.outcomes), len(model.outcomes))))

@@ -6,6 +6,7 @@ say is said, by one description of it.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -42,6 +43,6 @@ class Template:
         return b"".join(pieces)
 
 
-def numbers_as_json(numbers: list[float]) -> list[bytes]:
+def numbers_as_json(numbers: Sequence[float]) -> list[bytes]:
     """Return each number as JSON has it; what is not finite is null."""
     return orjson.dumps(numbers)[1:-1].split(b",")

@@ -20,7 +20,7 @@ Biometrika 1958;45:562-565, drawn to none.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
@@ -32,7 +32,8 @@ from features.errors import InvalidInput, NotFittable, Problem
 from models.cox import MOST_DEVIATIONS
 from models.curves import IntArray
 from models.endpoint import CrossFit, Parts
-from models.hazard import LARGEST_MARGIN, BoostedHazard, chance, linear_terms
+from models.hazard import BoostedHazard, chance, linear_terms
+from models.kernels import LARGEST_MARGIN, Sums
 from models.trees import Trees, average, read_trees
 
 PENALTIES = tuple(float(p) for p in np.geomspace(1000.0, 0.3, 13))
@@ -84,6 +85,13 @@ class ResponseModel:
             columns = columns + self.trees.contributions(X)
             constant = np.asarray(constant + self.stretch * self.trees.expected(), dtype=np.float64)
         return Parts(columns * self.stretch[:, None], self.base[strata] * self.stretch, constant)
+
+    @cached_property
+    def sums(self) -> Sums:
+        """Return what the scores are sums of, besides the trees."""
+        expected = np.zeros(len(self.outcomes)) if self.trees is None else self.trees.expected()
+        constant = self.shift + self.stretch * expected
+        return Sums(self.means, self.coefficients, self.base, self.stretch, constant)
 
     def probabilities(self, scores: FloatArray, times: FloatArray) -> FloatArray:
         """Return the outcomes' probabilities, shape (patients, outcomes, 1); the broader, the larger."""
@@ -334,8 +342,8 @@ class _Regression:
     """The penalised likelihood of a logistic regression in cells, one cell an outcome in a stratum.
 
     A cell's coefficients are those shared by all, its outcome's own and (see :func:`_groups`) its stratum's
-    own, each with the same ridge penalty; its intercept is free but drawn weakly to the mean of the outcome's. Parameters are the
-    intercepts (cells,) and then the coefficients (groups, columns).
+    own, each with the same ridge penalty; its intercept is free but drawn weakly to the outcome's mean.
+    Parameters are the intercepts (cells,) and then the coefficients (groups, columns).
     """
 
     def __init__(self, data: _Data, train: BoolArray) -> None:

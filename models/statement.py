@@ -13,10 +13,13 @@ import numpy as np
 
 from features.dictionary import FloatArray
 from features.endpoints import SURVIVAL
+from features.errors import NotExplained
 from models.curves import IntArray
-from models.explanation import METHOD, PROBABILITY, Explained
+from models.explanation import ADDITIVITY, METHOD, PROBABILITY, Explained
 from models.fitted import NO_TIME, FittedEndpoint
-from models.kernels import draw_on, half_reached
+from models.hazard import HazardModel
+from models.kernels import Lines, Said, draw_on, half_reached, say
+from models.path import Known
 from models.prediction import (
     Contribution,
     Curve,
@@ -51,10 +54,31 @@ class Statement:
         The former has the order in which :meth:`said` takes them. Medians are NaN where a curve does not
         reach one half; there are none where the outcome is not survival.
         """
-        if not self.endpoint.explainer.alike(self.explained) and len(X) > 1:
-            each = [self.numbers(X[row : row + 1], strata[row : row + 1]) for row in range(len(X))]
-            said, medians = zip(*each, strict=True)
-            return np.concatenate(said), np.concatenate(medians)
+        model, lines = self.endpoint.model, self.endpoint.explainer.prepared(self.explained).lines
+        if isinstance(model, Known) and lines is not None:
+            return self._compiled(model, lines, X, strata)
+        each = [self._of_any_model(X[row : row + 1], strata[row : row + 1]) for row in range(len(X))]
+        said, medians = zip(*each, strict=True)
+        return np.concatenate(said), np.concatenate(medians)
+
+    def _compiled(
+        self, model: Known, lines: Lines, X: FloatArray, strata: IntArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the numbers of a model whose slopes are known, by compiled arithmetic."""
+        trees, said = model.trees, self._said
+        shape = len(X), lines.scores.shape[1], X.shape[1]
+        columns = np.zeros(shape) if trees is None else trees.contributions(X)
+        count = lines.answers.shape[1] * (1 + lines.shares.shape[2] + said.groups)
+        count += lines.answers.shape[1] // 2 * (len(said.months) + 3 * max(1, len(self._reached)))
+        numbers, medians = np.empty((len(X), count)), np.empty((len(X), 1 if self._falls else 0))
+        missed = say(columns, X, strata, model.sums, lines, said, numbers, medians)
+        if not missed < ADDITIVITY:
+            self.endpoint.explainer.explain(X, strata, self.explained)
+            raise NotExplained(f"contributions miss the prediction by {missed:.2g}")
+        return numbers, medians
+
+    def _of_any_model(self, X: FloatArray, strata: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return the numbers by a model's own methods; only alone are they always the same."""
         explainer, rows, outcomes = self.endpoint.explainer, len(X), len(self._names)
         scored = explainer.score(X, strata, self.explained)
         explained = explainer.explain_scored(scored, self.explained)
@@ -149,6 +173,23 @@ class Statement:
         names = self.endpoint.explainer.group_names
         groups = tuple(GroupContribution(name, next(numbers)) for name in names)
         return ExplainedScale(scale, unit, prediction, reference, REFERENCE, contributions, groups)
+
+    @cached_property
+    def _said(self) -> Said:
+        fitted, explainer = self.endpoint, self.endpoint.explainer
+        return Said(
+            self._months,
+            fitted.model.exposure(self._times) if isinstance(fitted.model, HazardModel) else np.empty((0, 0)),
+            explainer.owner,
+            explainer.disease,
+            fitted.intervals.means,
+            fitted.intervals.scales,
+            fitted.intervals.reach(),
+            self._falls,
+            explainer.group,
+            len(explainer.group_names),
+            explainer.prepared(self.explained).reference.ravel(),
+        )
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

@@ -124,9 +124,8 @@ class Trees:
         require_trees(stored, columns=columns, slots=1 if intervals < 0 else intervals)
         return cls(columns, None if intervals < 0 else intervals, Parts(**stored))
 
-    def _rows(self, X: FloatArray) -> Float32Array:
-        with np.errstate(over="ignore"):  # what is too large for 32 bits is infinite, as in xgboost
-            rows = np.ascontiguousarray(X, dtype=np.float32)
+    def _rows(self, X: FloatArray) -> FloatArray:
+        rows = np.ascontiguousarray(X, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[1] != self.columns:
             raise ValueError(f"expected a matrix of {self.columns} columns, found shape {rows.shape}")
         return rows
@@ -274,7 +273,7 @@ def _members(counts: IntArray, order: IntArray) -> IntArray:
     """Return the places of what belongs to each of ``order``, one after the other."""
     chosen = counts[order]
     within = np.arange(chosen.sum()) - np.repeat(_starts(chosen)[:-1], chosen)
-    return np.repeat(_starts(counts)[:-1][order], chosen) + within
+    return np.asarray(np.repeat(_starts(counts)[:-1][order], chosen) + within, dtype=np.int64)
 
 
 def _conditions(parts: Parts, columns: int) -> tuple[treeshap.Conditions, IntArray]:
@@ -359,7 +358,7 @@ def _quadrature(most: int) -> FloatArray:
 
 
 def _in_threads(
-    work: Callable[[Float32Array, FloatArray], None], rows: Float32Array, out: FloatArray, threads: int
+    work: Callable[[FloatArray, FloatArray], None], rows: FloatArray, out: FloatArray, threads: int
 ) -> None:
     """Do the work on equal parts of the rows, one thread each."""
     if threads <= 1 or len(rows) <= threads:

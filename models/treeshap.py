@@ -185,18 +185,18 @@ def expectation(groups: Groups, leaves: Leaves) -> FloatArray:
 
 
 @compiled
-def load(rows: Float32Array, conditions: Conditions, block: Float32Array) -> None:
-    """Copy rows into a block of shape (columns and tests, rows), infinity as the largest number."""
+def load(rows: FloatArray, conditions: Conditions, block: Float32Array) -> None:
+    """Copy rows into a block of 32 bits, shape (columns and tests, rows), infinity as the largest number."""
     columns = rows.shape[1]
     for r in range(len(rows)):
         for c in range(columns):
-            x = rows[r, c]
+            x = np.float32(rows[r, c])
             block[c, r] = LARGEST if x > LARGEST else x
     for at in range(len(conditions.tests)):
         test = conditions.tests[at]
         others = test[END_CODE] - test[CODE] - 1
         for r in range(len(rows)):
-            x = rows[r, test[COLUMN]]
+            x = np.float32(rows[r, test[COLUMN]])
             if np.isnan(x):
                 passed = test[MISSING] == 1
             else:
@@ -211,7 +211,7 @@ def meets(x: np.float32, lower: np.float32, upper: np.float32, missing: bool) ->
 
 
 @compiled
-def judge_row(row: Float32Array, conditions: Conditions, block: Float32Array, met: ByteArray) -> None:
+def judge_row(row: FloatArray, conditions: Conditions, block: Float32Array, met: ByteArray) -> None:
     """Write which conditions one row, shape (1, columns), meets, as bit k in ``met[k]`` (8, conditions)."""
     load(row, conditions, block)
     values, count = block[:, 0], len(conditions.column)
@@ -305,7 +305,7 @@ def add_placed(
 
 @compiled
 def contributions_of_few(
-    conditions: Conditions, groups: Groups, table: FloatArray, rows: Float32Array, out: FloatArray
+    conditions: Conditions, groups: Groups, table: FloatArray, rows: FloatArray, out: FloatArray
 ) -> None:
     """Write SHAP values, shape (rows, slots, columns), row by row; every leaf has a table."""
     block = np.empty((groups.columns + len(conditions.tests), 1), dtype=np.float32)
@@ -335,7 +335,7 @@ def contributions_of_few(
 
 @compiled
 def margins_of_few(
-    conditions: Conditions, groups: Groups, reach: FloatArray, rows: Float32Array, out: FloatArray
+    conditions: Conditions, groups: Groups, reach: FloatArray, rows: FloatArray, out: FloatArray
 ) -> None:
     """Write summed leaf values, shape (rows, slots), row by row; every leaf has a table."""
     block = np.empty((groups.columns + len(conditions.tests), 1), dtype=np.float32)
@@ -441,7 +441,7 @@ def contributions(
     groups: Groups,
     leaves: Leaves,
     table: FloatArray,
-    rows: Float32Array,
+    rows: FloatArray,
     out: FloatArray,
 ) -> None:
     """Write SHAP values, shape (rows, slots, columns), a block of rows at a time."""
@@ -498,7 +498,7 @@ def margins(
     groups: Groups,
     leaves: Leaves,
     reach: FloatArray,
-    rows: Float32Array,
+    rows: FloatArray,
     out: FloatArray,
 ) -> None:
     """Write summed leaf values, shape (rows, slots), a block of rows at a time."""

@@ -97,9 +97,7 @@ class Intervals:
             InvalidInput: a level that is not between 0 and 1.
 
         """
-        if not 0.0 < level < 1.0:
-            raise InvalidInput("interval", [Problem("level", "is not between 0 and 1", "use 0.9")])
-        reach = NormalDist().inv_cdf((1.0 + level) / 2.0) * self.standard_errors(X)
+        reach = np.sqrt(distance(X, self.means, self.scales))[:, None] * self.reach(level)
         low, high = np.empty(probability.shape), np.empty(probability.shape)
         find_ends(np.ascontiguousarray(probability), reach, self._links, low, high)
         return low, high
@@ -107,6 +105,18 @@ class Intervals:
     @cached_property
     def _links(self) -> IntArray:
         return np.array([link.code for link in links(self.model)])
+
+    def reach(self, level: float = 0.9) -> FloatArray:
+        """Return how far intervals reach on the link's scale at the mean distance, shape (outcomes,).
+
+        Raises:
+            InvalidInput: a level that is not between 0 and 1.
+
+        """
+        if not 0.0 < level < 1.0:
+            raise InvalidInput("interval", [Problem("level", "is not between 0 and 1", "use 0.9")])
+        found: FloatArray = NormalDist().inv_cdf((1.0 + level) / 2.0) * self.inflation * self.errors
+        return found
 
     def standard_errors(self, X: FloatArray) -> FloatArray:
         """Return standard errors on the link's scale, bias allowed for, shape (patients, outcomes)."""
