@@ -50,7 +50,7 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
     mode = DEMO if settings.who.off else SECURED
     metrics = Metrics()
     recorder = recorder_of(log)
-    champions = Champions(Shelf(settings.shelf), loaded=_recorded(recorder, metrics))
+    champions = Champions(Shelf(settings.shelf, settings.keys), loaded=_recorded(recorder, metrics))
     predictor = Predictor(
         champions,
         recorder,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import InvalidInput, Problem
+from models.signature import Keys
 from serving.access.settings import AccessSettings
 
 DISTRIBUTION = "salvage-outcomes"
@@ -31,7 +32,8 @@ class ServingSettings:
     ``most_requests`` are answered at once by one worker, the others are refused. ``store`` is the address of
     the record: None is the file ``audit.db`` in ``home``. ``checkpoints`` is the second place, to which
     signed checkpoints are written; ``origins`` are the web origins whose pages may call. Without ``access``
-    keys are needed and ``access.db`` in ``home`` holds them.
+    keys are needed and ``access.db`` in ``home`` holds them. ``keys`` are those that bundles are signed with
+    and trusted by: without them, the ones in ``home``.
     """
 
     home: Path
@@ -48,6 +50,7 @@ class ServingSettings:
     checkpoints: Path | None = None
     origins: tuple[str, ...] = ()
     access: AccessSettings | None = None
+    keys: Keys | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ServingSettings":
@@ -73,6 +76,7 @@ class ServingSettings:
             store=environ.get("SALVAGE_STORE"),
             checkpoints=None if checkpoints is None else Path(checkpoints).absolute(),
             origins=tuple(filter(None, (origin.strip() for origin in origins.split(",")))),
+            keys=Keys.from_environment(environ, home=home),
             access=AccessSettings.from_environment(environ, home=home, host=host),
             **{name: int(value) for name, value in given.items()},
         )

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Send
+from starlette.types import Scope as Connection
 
 from serving.access.gate import Gate
 from serving.access.principal import Principal, Scope
@@ -24,6 +26,18 @@ LINE = {
     },
     "required": ["line"],
 }
+
+
+class WhileReading(StreamingResponse):
+    """A response that is sent while the request's body is still read.
+
+    The framework's own waits for the client to hang up by reading what it sends, and so loses parts of the
+    body; here whoever reads the body learns of it.
+    """
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Send the answers as they come."""
+        await self.stream_response(send)
 
 
 def batches_router(batcher: Batcher, gate: Gate) -> APIRouter:
@@ -50,6 +64,6 @@ def batches_router(batcher: Batcher, gate: Gate) -> APIRouter:
     ) -> StreamingResponse:
         require_media_type(request, ACCEPTED)
         caller = caller_of(request, principal, b"")
-        return StreamingResponse(batcher.answers(request.stream(), model, caller), media_type=JSON_LINES)
+        return WhileReading(batcher.answers(request.stream(), model, caller), media_type=JSON_LINES)
 
     return router

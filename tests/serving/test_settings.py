@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from features.errors import InvalidInput
+from models.signature import Keys
 from serving.settings import ServingSettings
 
 
 def test_an_empty_environment_gives_the_defaults():
     home = Path("var").absolute()
     settings = ServingSettings.from_environment({})
-    assert settings == replace(ServingSettings(home), access=settings.access)
+    assert settings == replace(
+        ServingSettings(home), access=settings.access, keys=Keys.from_environment({}, home=home)
+    )
     assert settings.who == ServingSettings(home).who
 
 
@@ -48,6 +51,7 @@ def test_every_setting_is_read():
         checkpoints=Path("/mnt/elsewhere/checkpoints"),
         origins=("https://a.example", "https://b.example"),
         access=settings.access,
+        keys=Keys.from_environment({}, home=Path("/srv/salvage")),
     )
     assert settings.audit == "postgresql://db/salvage"
     assert settings.second_place == Path("/mnt/elsewhere/checkpoints")
