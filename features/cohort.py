@@ -179,12 +179,13 @@ def read_patient(patient: Mapping[str, object], *, dictionary: Dictionary) -> di
         InvalidRequest: naming every unknown field and every value outside its rule.
 
     """
-    problems = _unknown_fields([name for name in patient if name not in dictionary], dictionary)
-    values = {}
-    for declared in dictionary.fields:
-        values[declared.name], fault = declared.read_one(patient.get(declared.name))
+    values, problems = {}, list[Problem]()
+    if not patient.keys() <= dictionary.known:
+        problems += _unknown_fields([name for name in patient if name not in dictionary], dictionary)
+    for name, declared in dictionary.by_name.items():
+        values[name], fault = declared.read_one(patient.get(name))
         if fault is not None:
-            problems.append(Problem(declared.name, fault, f"expected {declared.expected}"))
+            problems.append(Problem(name, fault, f"expected {declared.expected}"))
     problems += _misapplied(dictionary, values)
     if problems:
         raise InvalidRequest("patient", problems)
@@ -292,7 +293,7 @@ def _table_problems(declared: Field, column: Column) -> list[Problem]:
 
 def _misapplied(dictionary: Dictionary, values: Mapping[str, float]) -> list[Problem]:
     """Report one patient's values that have no meaning in the disease."""
-    given = [f for f in dictionary.fields if f.applies_to is not None and not isnan(values[f.name])]
+    given = [f for f in dictionary.limited if not isnan(values[f.name])]
     if not given or isnan(code := values.get("disease", nan)):
         return []
     disease = dictionary["disease"].categories[int(code)].name

@@ -149,7 +149,7 @@ class Field:
             return self._positions.get(value) if isinstance(value, str) else None
         if isinstance(value, bool | np.bool_):
             return float(value) if self.type == "flag" else None
-        if self.type == "flag" or not isinstance(value, int | float | np.integer | np.floating):
+        if self.type == "flag" or not isinstance(value, float | int | np.integer | np.floating):
             return None
         try:
             return float(value)
@@ -197,13 +197,13 @@ class Dictionary:
     open: tuple[Field, ...] = ()
 
     def __getitem__(self, name: str) -> Field:
-        found = self._by_name.get(name) or self._opened(name)
+        found = self.by_name.get(name) or self._opened(name)
         if found is None:
             raise KeyError(name)
         return found
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._by_name or self._opened(name) is not None)
+        return isinstance(name, str) and (name in self.by_name or self._opened(name) is not None)
 
     def _opened(self, name: str) -> Field | None:
         matched = OPEN_NAME.fullmatch(name)
@@ -233,7 +233,18 @@ class Dictionary:
         return {f.name: f.as_dict() for f in self.fields}
 
     @cached_property
-    def _by_name(self) -> dict[str, Field]:
+    def known(self) -> frozenset[str]:
+        """Return the fields' names."""
+        return frozenset(self.by_name)
+
+    @cached_property
+    def limited(self) -> tuple[Field, ...]:
+        """Return the fields that have a meaning in some diseases only."""
+        return tuple(f for f in self.fields if f.applies_to is not None)
+
+    @cached_property
+    def by_name(self) -> dict[str, Field]:
+        """Return the fields by name, in their declared order."""
         return {f.name: f for f in self.fields}
 
     @classmethod

@@ -86,6 +86,14 @@ class Encoder:
         ]
         return self._scaled(np.array(rows, dtype=np.float64).reshape(len(patients), len(self.columns)))
 
+    def show(self, predictor: str, values: FloatArray) -> tuple[list[int], FloatArray]:
+        """Return the columns that show a predictor, and what they show of values, shape (values, columns)."""
+        columns = [at for at, column in enumerate(self.columns) if column.predictor == predictor]
+        shown = [self._shown[at] for at in columns]
+        each = [values if by is None else by[_positions(values)] for by in shown]
+        each = [np.log1p(v) if at in self._logarithmic else v for at, v in zip(columns, each, strict=True)]
+        return columns, np.stack(each, axis=1)
+
     def unseen(self, cohort: Cohort) -> dict[str, list[bool]]:
         """Tell, for each category predictor, which patients have a category that training never saw."""
         found = {}
@@ -132,7 +140,9 @@ class Encoder:
             return None
         seen = self.vocabulary[field.name]
         shown = [
-            math.nan if name not in seen else float(at if column.category is None else name == column.category)
+            math.nan
+            if name not in seen
+            else float(at if column.category is None else name == column.category)
             for at, name in enumerate(field.category_names)
         ]
         return np.array([*shown, math.nan])

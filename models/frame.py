@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from features.cohort import Cohort
 from features.dictionary import Dictionary, FloatArray
 from features.encoder import Encoder
 from models.applicability import Applicability
 from models.curves import IntArray
-from models.information import Information, NextTest
+from models.information import Information, NextTest, Now
 from models.likeness import Likeness
 from models.prediction import Caution, Prediction
 from models.rendering import Template, markers, numbers_as_json
@@ -65,46 +64,56 @@ class Frame:
     def _found(self, patients: Sequence[Mapping[str, float]]) -> Iterator[Found]:
         for start in range(0, len(patients), AT_ONCE):
             some = patients[start : start + AT_ONCE]
-            X, strata = self.encoder.encode_each(some), self._strata(len(some))
-            numbers, medians = zip(*(each.numbers(X, strata) for each in self.statements), strict=True)
-            by_patient = zip(*(found.tolist() for found in medians), strict=True)
-            rows = zip(some, X, np.hstack(numbers).tolist(), by_patient, strict=True)
+            X = self.encoder.encode_each(some)
+            each = [statement.numbers(X, self._strata(len(X))) for statement in self.statements]
+            medians = np.hstack([numbers.medians for numbers in each]).tolist()
+            said = np.hstack([numbers.said for numbers in each]).tolist()
+            rows = zip(some, X, each[0].scores, said, medians, strict=True)
             yield from (self._of_one(*row) for row in rows)
 
     def _of_one(
         self,
         patient: Mapping[str, float],
         x: FloatArray,
+        scores: FloatArray,
         numbers: Sequence[float],
-        medians: Sequence[Sequence[float]],
+        medians: Sequence[float],
     ) -> Found:
         return Found(
             numbers,
             [field.value(patient[field.name]) for field in self.dictionary.fields],
-            [
-                each.median(months)
-                for each, found in zip(self.statements, medians, strict=True)
-                for months in found
-            ],
-            self._next_tests(patient),
+            [statement.median(months) for statement, months in zip(self._of_medians, medians, strict=True)],
+            self._next_tests(patient, x, scores),
             self.likeness.typical(self.information, x, self.disease),
             self.unanswered + self.applicability.cautions(patient, self.disease, self.dictionary),
         )
 
-    def _next_tests(self, patient: Mapping[str, float]) -> tuple[NextTest, ...]:
+    @cached_property
+    def _of_medians(self) -> tuple[Statement, ...]:
+        """Return the statement that each median time belongs to."""
+        return tuple(each for each in self.statements for _ in range(each.medians))
+
+    def _next_tests(
+        self, patient: Mapping[str, float], x: FloatArray, scores: FloatArray
+    ) -> tuple[NextTest, ...]:
         """Rank the missing tests by how much knowing them would move the leading endpoint's first answer."""
-        if not any(patient[name] != patient[name] for name in self.information.asked(self.disease)):
+        given = self.information.given(patient, x, self.disease)
+        if not given:
             return ()
         leading = self.statements[0]
-        endpoint, at = leading.endpoint, leading.explained
+        changes = [self._changes(name, each.values, x) for name, each in given.items()]
+        answers = leading.first_answers(np.vstack([np.zeros_like(scores), *changes]) + scores)
+        ends = np.cumsum([len(change) for change in changes])[:-1]
+        by_test = dict(zip(given, np.split(answers[1:], ends), strict=True))
+        words = leading.endpoint.words(leading.endpoint.model.outcomes[0], leading.horizon)
+        return self.information.ranked(given, by_test, Now(float(answers[0]), None, f"the {words}"))
 
-        def answer(variants: Cohort) -> FloatArray:
-            X = self.encoder.encode(variants)
-            return endpoint.probabilities(X, self._strata(len(X)), at)[:, 0, 0]
-
-        words = endpoint.words(endpoint.model.outcomes[0], leading.horizon)
-        alone = Cohort.of_one(patient, dictionary=self.dictionary)
-        return self.information.rank(alone, answer, outcome=f"the {words}")
+    def _changes(self, name: str, values: FloatArray, x: FloatArray) -> FloatArray:
+        """Return by how much each value of a test would change the leading scores of a patient without it."""
+        columns, shown = self.encoder.show(name, values)
+        X = np.repeat(x[None], len(values) + 1, axis=0)
+        X[1:, columns] = shown
+        return self.statements[0].score_changes(X, self._strata(len(X)), columns)[1:]
 
     def _strata(self, count: int) -> IntArray:
         return np.full(count, self.stratum)
@@ -125,8 +134,7 @@ class Frame:
         """Return the answer's JSON with a marker for each part, numbered as :func:`_as_json` orders them."""
         X = np.full((1, len(self.encoder.columns)), np.nan)
         found = [each.numbers(X, self._strata(1)) for each in self.statements]
-        counts = [sum(part.shape[1] for part in parts) for parts in zip(*found, strict=True)]
-        counts.insert(1, len(self.dictionary.fields))
+        counts = [sum(each.said.size for each in found), len(self.dictionary.fields), len(self._of_medians)]
         starts = np.cumsum([0, *counts]).tolist()
         numbers, values, medians = (
             markers(count, start=start) for count, start in zip(counts, starts[:-1], strict=True)

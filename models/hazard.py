@@ -11,7 +11,7 @@ Source: Brown, Biometrics 1975;31:863-872; Tutz and Schmid, Modeling Discrete Ti
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,6 +63,12 @@ class HazardModel:
         linear = self.terms(X, strata).sum(axis=1, keepdims=True)
         margins: FloatArray = self.base[strata] + linear + self.trees.margins(X)
         return margins
+
+    def score_changes(self, X: FloatArray, strata: IntArray, columns: Sequence[int]) -> FloatArray:
+        """Return by how much scores of rows that differ in these columns alone differ from the first's."""
+        linear = self.terms(X, strata)[:, columns].sum(axis=1)
+        changes: FloatArray = (linear - linear[0])[:, None] + self.trees.changes(X, columns)
+        return changes
 
     def parts(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Parts:
         """Return the log odds split by column: linear terms exactly, trees by exact TreeSHAP."""

@@ -8,8 +8,11 @@ Assumption: what is missing is like what was measured in training patients who a
 change is that of the prediction, which is better informed afterwards; it is no effect of the test.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -48,6 +51,23 @@ class NextTest:
     high: float
     crosses: bool | None
     words: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """Plausible values of one test in the dictionary's own unit, and their weights, each shape (values,)."""
+
+    values: FloatArray
+    weights: FloatArray
+
+
+@dataclass(frozen=True)
+class Now:
+    """The answer as it is, in words what it is of, and the threshold that matters, if any."""
+
+    answer: float
+    threshold: float | None
+    outcome: str
 
 
 @dataclass(frozen=True)
@@ -98,29 +118,34 @@ class Information:
         ``answer`` gives one probability per patient of a cohort; it is called once, with every plausible
         patient. Of equal ones, the first in the dictionary comes first.
         """
-        here = self.diseases.get(str(patient.text("disease")[0]))
-        missing = [] if here is None else [n for n in here.plausible if np.isnan(patient.values[n][0])]
-        if here is None or not missing:
+        values = {name: float(column[0]) for name, column in patient.values.items()}
+        given = self.given(values, self.encoder.encode(patient)[0], str(patient.text("disease")[0]))
+        if not given:
             return ()
-        rest = here.association.expected(here.standardised(self.encoder.encode(patient))[0])
-        given = {name: self._values(name, here.plausible[name], rest) for name in missing}
-        answers = answer(_variants(patient, {name: values for name, (values, _) in given.items()}))
-        now, starts = float(answers[0]), np.cumsum([1, *(len(values) for values, _ in given.values())])
+        answers = answer(_variants(patient, {name: each.values for name, each in given.items()}))
+        starts = np.cumsum([1, *(len(each.values) for each in given.values())])
+        by_test = dict(zip(given, np.split(answers[1:], starts[1:-1] - 1), strict=True))
+        now = Now(float(answers[0]), threshold, outcome)
+        return self.ranked(given, by_test, now)
+
+    def given(self, patient: Mapping[str, float], x: FloatArray, disease: str) -> "dict[str, Given]":
+        """Return plausible values of each test that one patient, encoded as ``x`` (columns,), is missing."""
+        here = self.diseases.get(disease)
+        missing = [] if here is None else [n for n in here.plausible if isnan(patient[n])]
+        if here is None or not missing:
+            return {}
+        rest = here.association.expected(here.standardised(x))
+        return {name: Given(*self._values(name, here.plausible[name], rest)) for name in missing}
+
+    def ranked(
+        self, given: "Mapping[str, Given]", answers: Mapping[str, FloatArray], now: "Now"
+    ) -> tuple[NextTest, ...]:
+        """Rank tests by how much ``answers``, one a plausible value, differ from the one now."""
         tests = [
-            _test(
-                self.encoder.dictionary[name],
-                answers[start : start + len(weights)],
-                weights,
-                _Now(now, threshold, outcome),
-            )
-            for (name, (_, weights)), start in zip(given.items(), starts[:-1], strict=True)
+            _test(self.encoder.dictionary[name], answers[name].tolist(), each.weights.tolist(), now)
+            for name, each in given.items()
         ]
         return tuple(sorted(tests, key=lambda test: -test.expected_change))
-
-    def asked(self, disease: str) -> Iterable[str]:
-        """Return the predictors of a disease that a test can find out and that are ranked."""
-        here = self.diseases.get(disease)
-        return () if here is None else here.plausible
 
     def _values(self, name: str, plausible: Plausible, rest: Expected) -> tuple[FloatArray, FloatArray]:
         """Return plausible values in the dictionary's own unit, with weights."""
@@ -222,20 +247,9 @@ def _variants(patient: Cohort, given: Mapping[str, FloatArray]) -> Cohort:
     return replace(patient, patients=patient.patients * rows, values=table)
 
 
-@dataclass(frozen=True)
-class _Now:
-    answer: float
-    threshold: float | None
-    outcome: str
-
-
-def _test(declared: Field, answers: FloatArray, weights: FloatArray, now: _Now) -> NextTest:
-    order = np.argsort(answers, kind="stable")
-    up_to = np.cumsum(weights[order])
-    low, high = (
-        float(answers[order][np.searchsorted(up_to, at).clip(0, len(order) - 1)]) for at in (LOW, HIGH)
-    )
-    change = float(weights @ np.abs(answers - now.answer))
+def _test(declared: Field, answers: list[float], weights: list[float], now: Now) -> NextTest:
+    low, high = _between(sorted(zip(answers, weights, strict=True)))
+    change = sum(weight * abs(answer - now.answer) for answer, weight in zip(answers, weights, strict=True))
     crosses = None
     if now.threshold is not None:
         crosses = bool(high >= now.threshold if now.answer < now.threshold else low < now.threshold)
@@ -243,7 +257,15 @@ def _test(declared: Field, answers: FloatArray, weights: FloatArray, now: _Now) 
     return NextTest(declared.name, declared.label, change, low, high, crosses, words)
 
 
-def _words(label: str, change: float, bounds: tuple[float, float], now: _Now, crosses: bool | None) -> str:
+def _between(rising: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return the answers, rising and with weights, between which nine of ten lie."""
+    up_to = list(accumulate(weight for _, weight in rising))
+    last = len(rising) - 1
+    low, high = (rising[min(bisect_left(up_to, at), last)][0] for at in (LOW, HIGH))
+    return low, high
+
+
+def _words(label: str, change: float, bounds: tuple[float, float], now: Now, crosses: bool | None) -> str:
     low, high = (f"{bound:.0%}" for bound in bounds)
     start = f"{label}: knowing it would "
     if change < HARDLY:

@@ -502,17 +502,17 @@ def say(
     model: Sums,
     lines: Lines,
     said: Said,
+    scores: FloatArray,
     out: FloatArray,
     medians: FloatArray,
 ) -> float:
-    """Write every number of a statement (rows, numbers) and median times (rows, outcomes where they fall).
+    """Write scores, every number of a statement (rows, numbers), and median times where outcomes fall.
 
     ``columns`` are the trees' contributions. Answers are explained at one time. Returns by how much
     contributions miss an answer at most; NaN where any of them is.
     """
     rows, count, months = X.shape[0], lines.answers.shape[1], len(said.months)
     outcomes, predictors = count // 2, lines.shares.shape[2]
-    scores = np.empty((rows, lines.scores.shape[1]))
     shares = np.empty((rows, lines.scores.shape[1], predictors))
     add_up(columns, X, strata, model, said, scores, shares)
     answers, contributions = np.empty((rows, count)), np.empty((rows, count, predictors))
@@ -553,23 +553,53 @@ def missed(reference: FloatArray, contributions: FloatArray, answers: FloatArray
 
 
 @compiled
-def unusualness(x: FloatArray, means: FloatArray, scales: FloatArray, correlation: FloatArray) -> float:
-    """Return Mahalanobis's squared distance a known column, 0 where nothing is known; models/likeness.py.
-
-    Cholesky's factor of the known columns' correlation is found row by row, and the distance with it.
-    """
-    known = np.flatnonzero(~np.isnan(x) & (scales > 0.0))
-    count, total = len(known), 0.0
-    lower, y = np.zeros((count, count)), np.empty(count)
+def factor(correlation: FloatArray, known: IntArray) -> FloatArray:
+    """Return Cholesky's factor of the correlation among some columns."""
+    count = len(known)
+    lower = np.zeros((count, count))
     for i in range(count):
         for j in range(i + 1):
             rest = correlation[known[i], known[j]]
             for k in range(j):
                 rest -= lower[i, k] * lower[j, k]
             lower[i, j] = np.sqrt(rest) if i == j else rest / lower[j, j]
-        rest = (x[known[i]] - means[known[i]]) / scales[known[i]]
+    return lower
+
+
+@compiled
+def forward(lower: FloatArray, y: FloatArray) -> None:
+    """Solve a lower triangular system in place."""
+    for i in range(len(y)):
         for k in range(i):
-            rest -= lower[i, k] * y[k]
-        y[i] = rest / lower[i, i]
+            y[i] -= lower[i, k] * y[k]
+        y[i] /= lower[i, i]
+
+
+@compiled
+def unusualness(x: FloatArray, means: FloatArray, scales: FloatArray, correlation: FloatArray) -> float:
+    """Return Mahalanobis's squared distance a known column, 0 where nothing is known; models/likeness.py."""
+    known = np.flatnonzero(~np.isnan(x) & (scales > 0.0))
+    y = (x[known] - means[known]) / scales[known]
+    forward(factor(correlation, known), y)
+    total = 0.0
+    for i in range(len(y)):
         total += y[i] * y[i]
-    return total / max(count, 1)
+    return total / max(len(y), 1)
+
+
+@compiled
+def expect(z: FloatArray, correlation: FloatArray, mean: FloatArray, covariance: FloatArray) -> None:
+    """Write what known columns, standardised, NaN where missing, lead to expect; models/plausible.py."""
+    known, blank = np.flatnonzero(~np.isnan(z)), np.flatnonzero(np.isnan(z))
+    lower, own = factor(correlation, known), z[known].copy()
+    forward(lower, own)
+    across = np.empty((len(blank), len(known)))
+    mean[:], covariance[:] = z, 0.0
+    for i in range(len(blank)):
+        across[i] = correlation[blank[i]][known]
+        forward(lower, across[i])
+        mean[blank[i]] = (across[i] * own).sum()
+        for j in range(i + 1):
+            left = correlation[blank[i], blank[j]] - (across[i] * across[j]).sum()
+            covariance[blank[i], blank[j]] = left
+            covariance[blank[j], blank[i]] = left

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from features.dictionary import FloatArray
+from models.kernels import expect
 
 POINTS = 9
 PENALTIES = (*(float(p) for p in np.geomspace(0.3, 3000.0, 9)), np.inf)
@@ -55,15 +56,8 @@ class Association:
 
     def expected(self, z: FloatArray) -> Expected:
         """Return what one patient's known columns, NaN where missing, lead to expect of all."""
-        known = ~np.isnan(z)
-        mean, covariance = np.nan_to_num(z, nan=0.0), np.zeros_like(self.correlation)
-        blank = ~known
-        across = np.linalg.solve(
-            self.correlation[np.ix_(known, known)], self.correlation[np.ix_(known, blank)]
-        )
-        mean[blank] = z[known] @ across
-        left = self.correlation[np.ix_(blank, blank)] - self.correlation[np.ix_(blank, known)] @ across
-        covariance[np.ix_(blank, blank)] = left
+        mean, covariance = np.empty_like(z), np.empty_like(self.correlation)
+        expect(z, self.correlation, mean, covariance)
         return Expected(mean, covariance)
 
 
@@ -138,7 +132,7 @@ class PlausibleCategory:
         1992;4:720-736: divided by the root of 1 + pi/8 of their variance).
         """
         scores = self.intercepts + rest.mean @ self.coefficients.T
-        variance = np.einsum("vc,cd,vd->v", self.coefficients, rest.covariance, self.coefficients)
+        variance = ((self.coefficients @ rest.covariance) * self.coefficients).sum(axis=1)
         return self.values, np.exp(_log_softmax(scores / np.sqrt(1.0 + np.pi / 8.0 * variance.mean())))
 
     @classmethod

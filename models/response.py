@@ -78,6 +78,13 @@ class ResponseModel:
         recalibrated: FloatArray = self.shift + self.stretch * scores
         return recalibrated
 
+    def score_changes(self, X: FloatArray, strata: IntArray, columns: Sequence[int]) -> FloatArray:
+        """Return by how much scores of rows that differ in these columns alone differ from the first's."""
+        linear = self._terms(X, strata)[:, :, columns].sum(axis=2)
+        trees = 0.0 if self.trees is None else self.trees.changes(X, columns)
+        changes: FloatArray = self.stretch * (linear - linear[0] + trees)
+        return changes
+
     def parts(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Parts:
         """Return the scores split by column: linear terms exactly, trees by exact TreeSHAP."""
         columns, constant = self._terms(X, strata), self.shift

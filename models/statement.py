@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,18 @@ from models.prediction import (
 REFERENCE = "mean prediction of the training cohort"
 
 
+class Numbers(NamedTuple):
+    """What is computed of some patients, a row each.
+
+    ``said`` has every number in the order in which :meth:`Statement.said` takes them. ``medians`` are the
+    outcomes' median times, NaN where a curve does not reach one half; none where the outcome is not survival.
+    """
+
+    said: FloatArray
+    medians: FloatArray
+    scores: FloatArray
+
+
 @dataclass(frozen=True)
 class Statement:
     """An endpoint, a disease that it answers for, and the horizon it explains, None without time."""
@@ -48,36 +60,43 @@ class Statement:
         """Return the statement explained at the horizon asked for, or at the one that stands for it."""
         return cls(endpoint, disease, endpoint.explained_at(disease, horizon))
 
-    def numbers(self, X: FloatArray, strata: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Return everything that is said in numbers, a row a patient, and each outcome's median time.
-
-        The former has the order in which :meth:`said` takes them. Medians are NaN where a curve does not
-        reach one half; there are none where the outcome is not survival.
-        """
+    def numbers(self, X: FloatArray, strata: IntArray) -> "Numbers":
+        """Return everything that is said in numbers, a row a patient."""
         model, lines = self.endpoint.model, self.endpoint.explainer.prepared(self.explained).lines
         if isinstance(model, Known) and lines is not None:
             return self._compiled(model, lines, X, strata)
         each = [self._of_any_model(X[row : row + 1], strata[row : row + 1]) for row in range(len(X))]
-        said, medians = zip(*each, strict=True)
-        return np.concatenate(said), np.concatenate(medians)
+        return Numbers(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
 
-    def _compiled(
-        self, model: Known, lines: Lines, X: FloatArray, strata: IntArray
-    ) -> tuple[FloatArray, FloatArray]:
+    def first_answers(self, scores: FloatArray) -> FloatArray:
+        """Return the first outcome's probabilities, where it is explained, from scores (rows, scores)."""
+        answers = self.endpoint.model.probabilities(scores, self.explained)[:, 0, 0]
+        return np.clip(answers, 0.0, 1.0)
+
+    def score_changes(self, X: FloatArray, strata: IntArray, columns: Sequence[int]) -> FloatArray:
+        """Return by how much scores of rows that differ in these columns alone differ from the first's."""
+        model = self.endpoint.model
+        if isinstance(model, Known):
+            return model.score_changes(X, strata, columns)
+        scores = model.scores(X, strata, self.explained)
+        return scores - scores[0]
+
+    def _compiled(self, model: Known, lines: Lines, X: FloatArray, strata: IntArray) -> "Numbers":
         """Return the numbers of a model whose slopes are known, by compiled arithmetic."""
         trees, said = model.trees, self._said
         shape = len(X), lines.scores.shape[1], X.shape[1]
         columns = np.zeros(shape) if trees is None else trees.contributions(X)
         count = lines.answers.shape[1] * (1 + lines.shares.shape[2] + said.groups)
         count += lines.answers.shape[1] // 2 * (len(said.months) + 3 * max(1, len(self._reached)))
-        numbers, medians = np.empty((len(X), count)), np.empty((len(X), 1 if self._falls else 0))
-        missed = say(columns, X, strata, model.sums, lines, said, numbers, medians)
+        numbers, medians = np.empty((len(X), count)), np.empty((len(X), self.medians))
+        scores = np.empty(shape[:2])
+        missed = say(columns, X, strata, model.sums, lines, said, scores, numbers, medians)
         if not missed < ADDITIVITY:
             self.endpoint.explainer.explain(X, strata, self.explained)
             raise NotExplained(f"contributions miss the prediction by {missed:.2g}")
-        return numbers, medians
+        return Numbers(numbers, medians, scores)
 
-    def _of_any_model(self, X: FloatArray, strata: IntArray) -> tuple[FloatArray, FloatArray]:
+    def _of_any_model(self, X: FloatArray, strata: IntArray) -> "Numbers":
         """Return the numbers by a model's own methods; only alone are they always the same."""
         explainer, rows, outcomes = self.endpoint.explainer, len(X), len(self._names)
         scored = explainer.score(X, strata, self.explained)
@@ -90,7 +109,8 @@ class Statement:
         low, high = self.endpoint.intervals.around(middle, X)
         stated = np.stack([middle, low, high], axis=3).reshape(rows, outcomes, -1)
         parts = [stated, curve, *self._on_scales(explained)]
-        return np.concatenate(parts, axis=2).reshape(rows, -1), self._medians(curve)
+        numbers = np.concatenate(parts, axis=2).reshape(rows, -1)
+        return Numbers(numbers, self._medians(curve), scored.scores)
 
     def said(
         self, numbers: Iterator[Any], values: Sequence[Any], medians: Iterator[Any]
@@ -114,6 +134,11 @@ class Statement:
             ),
         )
 
+    @property
+    def medians(self) -> int:
+        """Return how many median times there are: one an outcome that is survival."""
+        return len(self._names) if self._falls else 0
+
     def median(self, months: float) -> MedianTime:
         """Return a median time, with the reason where there is none."""
         if months == months:
@@ -131,7 +156,7 @@ class Statement:
             yield explained.grouped[:, scale, :, 0]
 
     def _medians(self, curve: FloatArray) -> FloatArray:
-        found = np.empty((len(curve), curve.shape[1] if self._falls else 0))
+        found = np.empty((len(curve), self.medians))
         if self._falls:
             half_reached(self._months, curve, found)
         return found

@@ -10,7 +10,7 @@ intervals that its splits on time admit. One pass therefore explains every inter
 import io
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from itertools import chain
 from typing import Any
@@ -86,6 +86,16 @@ class Trees:
             _in_threads(work, rows, out, threads)
         return self._shaped(out, axis=1)
 
+    def changes(self, X: FloatArray, columns: Sequence[int]) -> FloatArray:
+        """Return by how much margins of rows differ from the first one's, shape as of :meth:`margins`.
+
+        Rows may differ in these columns alone: only what asks for them is added.
+        """
+        rows, at = self._rows(X), self._layout
+        out = np.empty((len(rows), at.groups.slots))
+        treeshap.margins(at.conditions, at.asking(tuple(columns)), at.leaves, at.reach, rows, out)
+        return self._shaped(out - out[0], axis=1)
+
     def contributions(self, X: FloatArray, *, threads: int = 1) -> FloatArray:
         """Return exact path-dependent SHAP values, shape (rows, intervals, columns) or (rows, columns).
 
@@ -154,6 +164,20 @@ class Layout:
     reach: FloatArray
     expected: FloatArray
     tabled: bool
+    _asking: dict[tuple[int, ...], treeshap.Groups] = field(default_factory=dict, repr=False, compare=False)
+
+    def asking(self, columns: tuple[int, ...]) -> treeshap.Groups:
+        """Return the groups that ask for any of these columns; found once and kept."""
+        found = self._asking.get(columns)
+        if found is None:
+            groups, width = self.groups, self.groups.fields[:, treeshap.WIDTH]
+            column = groups.target - np.repeat(groups.fields[:, treeshap.SPAN], width) * groups.columns
+            asks = np.zeros(len(width), dtype=bool)
+            asks[np.repeat(np.arange(len(width)), width)[np.isin(column, columns)]] = True
+            kept = groups.by_span[asks[groups.by_span]]
+            start = np.searchsorted(groups.fields[kept, treeshap.SPAN], np.arange(len(groups.spans) + 1))
+            found = self._asking[columns] = groups._replace(by_span=kept, span_start=start)
+        return found
 
     @classmethod
     def of(cls, parts: Parts, columns: int, *, slots: int) -> "Layout":
