@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isnan, nan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features.dictionary import Column, Dictionary, Field, FloatArray, load_dictionary
 from features.eligibility import Attrition
 from features.errors import InvalidCohort, InvalidRequest, Problem
 from features.fingerprint import canonical_json, sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 PATIENT = "patient"
 SITE = "salvage"
@@ -69,7 +70,7 @@ class Cohort:
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, *, dictionary: Dictionary, provenance: tuple[Provenance, ...] = ()
+        cls, frame: "pd.DataFrame", *, dictionary: Dictionary, provenance: tuple[Provenance, ...] = ()
     ) -> "Cohort":
         """Validate a table whose columns are dictionary names plus ``patient``.
 
@@ -146,8 +147,10 @@ class Cohort:
         )
         return sha256(head + body)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """Return the cohort as a table with readable values, one row a patient."""
+        import pandas as pd  # noqa: PLC0415  takes a while to load and is never needed to answer
+
         columns: dict[str, Any] = {PATIENT: list(self.patients)}
         for declared in self.dictionary.fields:
             columns[declared.name] = [declared.value(float(v)) for v in self.values[declared.name]]
@@ -155,6 +158,9 @@ class Cohort:
 
     def write(self, path: Path) -> None:
         """Write the cohort as Parquet, with its provenance in the file's metadata."""
+        import pyarrow as pa  # noqa: PLC0415  takes a while to load and is never needed to answer
+        import pyarrow.parquet as pq  # noqa: PLC0415  as above
+
         columns = {PATIENT: pa.array(self.patients, pa.string())}
         columns |= {f.name: _arrow_column(f, self.values[f.name]) for f in self.dictionary.fields}
         stated = json.dumps([p.as_dict() for p in self.provenance])
@@ -168,6 +174,8 @@ class Cohort:
             InvalidCohort: when the file was not written by :meth:`write` or breaks the dictionary.
 
         """
+        import pyarrow.parquet as pq  # noqa: PLC0415  takes a while to load and is never needed to answer
+
         dictionary, provenance = read_header(path)
         return cls.from_frame(pq.read_table(path).to_pandas(), dictionary=dictionary, provenance=provenance)
 
@@ -201,6 +209,8 @@ def concatenate(cohorts: Sequence[Cohort]) -> Cohort:
         InvalidCohort: when two cohorts of the same source hold the same patient.
 
     """
+    import pandas as pd  # noqa: PLC0415  takes a while to load and is never needed to answer
+
     names = load_dictionary().ordered(n for c in cohorts for n in c.dictionary.names)
     dictionary = load_dictionary().slice(names)
     values = {n: np.concatenate([c.values.get(n, np.full(len(c), np.nan)) for c in cohorts]) for n in names}
@@ -244,7 +254,10 @@ def _stated(metadata: bytes) -> tuple[Provenance, ...] | None:
         return None
 
 
-def _read_schema(path: Path) -> pa.Schema:
+def _read_schema(path: Path) -> "pa.Schema":
+    import pyarrow as pa  # noqa: PLC0415  takes a while to load and is never needed to answer
+    import pyarrow.parquet as pq  # noqa: PLC0415  as above
+
     if path.is_dir():
         raise InvalidCohort(str(path), [Problem("file", "is a folder", "give one cohort file")])
     try:
@@ -257,7 +270,9 @@ def _read_schema(path: Path) -> pa.Schema:
         ) from error
 
 
-def _arrow_column(declared: Field, numbers: FloatArray) -> pa.Array:
+def _arrow_column(declared: Field, numbers: FloatArray) -> "pa.Array":
+    import pyarrow as pa  # noqa: PLC0415  takes a while to load and is never needed to answer
+
     missing = np.isnan(numbers)
     filled = np.where(missing, 0.0, numbers)
     if declared.type == "category":
@@ -331,7 +346,7 @@ def applicability_problems(
     return problems
 
 
-def _patient_problems(patients: pd.Series) -> list[Problem]:
+def _patient_problems(patients: "pd.Series") -> list[Problem]:
     problems = []
     missing = np.flatnonzero(patients.isna())
     if missing.size:

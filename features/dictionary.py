@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import resources
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import yaml
 
 from features.errors import InvalidDictionary, Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FloatArray = npt.NDArray[np.float64]
 FieldType = Literal["number", "integer", "flag", "category"]
@@ -100,8 +102,10 @@ class Field:
             return math.nan, fault
         return number + 0.0, None  # so that minus zero is zero
 
-    def read_series(self, series: pd.Series) -> "Column":
+    def read_series(self, series: "pd.Series") -> "Column":
         """Read a table's column, in which NaN and NA mean missing; the verdicts are those of :meth:`read`."""
+        import pandas as pd  # noqa: PLC0415  takes a while to load and is never needed to answer
+
         numeric = pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype)
         if self.type in ("number", "integer") and numeric:
             return self._read_numbers(series.to_numpy(dtype=np.float64, na_value=np.nan))

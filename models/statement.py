@@ -79,7 +79,8 @@ class Statement:
         if isinstance(model, Known):
             return model.score_changes(X, strata, columns)
         scores = model.scores(X, strata, self.explained)
-        return scores - scores[0]
+        changes: FloatArray = scores - scores[0]
+        return changes
 
     def _compiled(self, model: Known, lines: Lines, X: FloatArray, strata: IntArray) -> "Numbers":
         """Return the numbers of a model whose slopes are known, by compiled arithmetic."""
