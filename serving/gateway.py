@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.errors import TooBusy
@@ -20,6 +21,7 @@ from serving.metrics import Metrics
 
 REQUEST_ID = b"x-request-id"
 ACCEPTABLE = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
+HUNG_UP = 499  # what proxies write down of a client that does not wait; nobody is told
 NEVER_REFUSED = ("/health/live", "/health/ready", "/metrics")
 HEADERS = (
     (b"cache-control", b"no-store"),
@@ -64,6 +66,8 @@ class Gateway:
         try:
             busy = self._answering > self._most and scope["path"] not in NEVER_REFUSED
             await (FULL if busy else self._app)(scope, receive, answered)
+        except ClientDisconnect:
+            status = HUNG_UP
         finally:
             self._answering -= 1
             self._note(scope, status, time.perf_counter() - started, identifier.decode())
