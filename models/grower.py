@@ -23,6 +23,7 @@ from models.curves import IntArray
 from models.hazard import BoostedHazard
 
 SMALLEST_GAIN = 1e-6
+NOBODY = np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ LEAF = Split(0, 0.0, default_left=False)
 
 @dataclass
 class Node:
-    """Patients over the intervals from ``start`` to before ``end``; without a split it is a leaf."""
+    """Patients over the intervals from ``start`` to before ``end``; without a split it is a leaf.
+
+    Once a tree's values are added its nodes hold no patients.
+    """
 
     patients: Int32Array
     start: int
@@ -161,9 +165,11 @@ class Grower:
         return Sums(by_bin, by_time)
 
     def _apply(self, tree: Node) -> None:
+        """Add the leaves' values to their patients, whom the tree then lets go: they are many."""
         for node in tree.nodes():
             if not node.children:
                 add_leaf(self.course, node.patients, node.start, node.end, node.value)
+            node.patients = NOBODY
 
     def _drawn(self, learning: BoolArray) -> BoolArray:
         if self.how.row_share == 1.0:

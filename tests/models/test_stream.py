@@ -141,15 +141,22 @@ def test_a_forest_draws_by_its_seed_and_averages_to_one_trees_step():
     assert 0.6 < slope < 1.2
 
 
-def test_the_table_is_never_made():
+def peak(X, strata, outcome, given, *, rounds):
+    """Return the most memory that boosting took, in bytes."""
+    tracemalloc.start()
+    boost_hazard(X, strata, outcome, **given, how=replace(HOW, rounds=rounds), seed=0)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+def test_neither_is_the_table_made_nor_do_trees_keep_their_patients():
     X, strata, outcome = made(7, patients=20_000, columns=40)
     given = prepared(X, strata, outcome, count=20)
     table = 4 * 41 * len(person_intervals(outcome, given["edges"]).patient)
-    tracemalloc.start()
-    boost_hazard(X, strata, outcome, **given, how=replace(HOW, rounds=2), seed=0)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 0.5 * table
+    short, long = (peak(X, strata, outcome, given, rounds=rounds) for rounds in (2, 20))
+    assert short < 0.5 * table
+    assert long < short + 5 * 4 * len(X)
 
 
 def test_every_fault_is_named():
