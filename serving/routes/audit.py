@@ -84,7 +84,12 @@ def audit_router(recorder: Recorder, checkpoints: CheckpointFile, gate: Gate) ->
     log = recorder.log
     tree = LogTree(log.leaves)
 
-    @router.get("/head", responses=problems(*ERRORS), dependencies=[needed], summary="Read the tree's head")
+    @router.get(
+        "/head",
+        responses=problems(401, 403, 429, 503),
+        dependencies=[needed],
+        summary="Read the tree's head",
+    )
     async def head() -> AuditHead:
         return await run_in_threadpool(_head, log, checkpoints)
 

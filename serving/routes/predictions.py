@@ -8,7 +8,9 @@ from fastapi.responses import Response
 from serving.access.gate import Gate
 from serving.access.principal import Principal, Scope
 from serving.contract import Answer, RecordedAnswer, parse_request, request_schema
+from serving.gateway import request_id
 from serving.predictor import Predictor
+from serving.recorder import Caller
 from serving.routes.asked import IDEMPOTENT, body_of, caller_of
 from serving.routes.responses import problems
 
@@ -41,10 +43,8 @@ def predictions_router(predictor: Predictor, gate: Gate, *, largest_body: int) -
         responses=problems(401, 403, 404, 410, 429, 503),
         summary="Read a prediction as it was answered; that it was read is recorded",
     )
-    async def recorded(
-        request: Request, prediction_id: str, principal: Annotated[Principal, may_explain]
-    ) -> Response:
-        found = await predictor.read_again(prediction_id, caller_of(request, principal, b""))
+    async def recorded(prediction_id: str, principal: Annotated[Principal, may_explain]) -> Response:
+        found = await predictor.read_again(prediction_id, Caller(principal.client, request_id.get()))
         return Response(found, media_type=JSON)
 
     return router

@@ -319,3 +319,10 @@ def test_identical_patients_get_identical_bytes_and_their_own_records(shared):
 def test_an_unknown_prediction_is_404(shared):
     answer(shared)
     assert_problem(shared.get(f"{PREDICTIONS}/{uuid.UUID(int=7)}"), 404, "not-found")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "a", "ä"])
+def test_reading_again_minds_no_idempotency_key(shared, key):
+    given = answer(shared)
+    headers = {"Idempotency-Key": key.encode("latin-1")}
+    assert shared.get(f"{PREDICTIONS}/{given['audit']['id']}", headers=headers).status_code == 200
