@@ -1,0 +1,157 @@
+"""Real servers: `salvage serve` in processes of its own, asked over the network, killed, looked into."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from tests.lib.patients import BREAST
+from tests.serving.client import PREDICTIONS
+
+HOST = "127.0.0.1"
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+DEMO = {"SALVAGE_ACCESS": "off", "SALVAGE_DEMO": "1"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `salvage serve`, a client of it, and its log."""
+
+    process: subprocess.Popen[bytes]
+    client: httpx.Client
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def ask(self, patient: dict[str, Any] | None = None, **request: Any) -> httpx.Response:
+        return self.client.post(PREDICTIONS, json={"patient": patient or BREAST} | request)
+
+    def workers(self) -> list[int]:
+        """Return the ids of the processes that answer, the newest last."""
+        return [pid for pid in children(self.process.pid) if b"spawn_main" in command_of(pid)]
+
+    def kill_all(self) -> None:
+        """Kill the supervisor and all its workers at once, as the kernel or a power cut does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Return every whole line of the log."""
+        lines = self.log.read_bytes().splitlines(keepends=True)
+        return [orjson.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "salvage", *arguments]
+
+
+def salvage(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command over a home to its end."""
+    settings = os.environ | {"SALVAGE_HOME": str(home), "COLUMNS": "200"} | environment
+    return subprocess.run(command(*arguments), capture_output=True, env=settings, cwd=ROOT, check=False)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def start(home: Path, log: Path, *, port: int, workers: int, **environment: Any) -> subprocess.Popen[bytes]:
+    """Start `salvage serve` in a process group of its own; what it says is added to the log."""
+    settings = os.environ | {"SALVAGE_HOME": str(home)}
+    settings |= {name: str(value) for name, value in environment.items()}
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command("serve", "--port", str(port), "--workers", str(workers)),
+            stdout=out,
+            stderr=out,
+            env=settings,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def serving(home: Path, *, workers: int = 1, demo: bool = True, **environment: Any) -> Iterator[Server]:
+    """Run `salvage serve` until it answers, and to the end of the block; its log must hold no exception."""
+    port, log = free_port(), home.parent / f"server-{uuid.uuid4().hex}.log"
+    process = start(home, log, port=port, workers=workers, **(DEMO if demo else {}) | environment)
+    try:
+        # trust_env: a proxy of the machine is not for the loopback
+        with httpx.Client(base_url=f"http://{HOST}:{port}", timeout=30, trust_env=False) as client:
+            server = Server(process, client, port, log)
+            settled(lambda: answers(server), "the server does not answer")
+            yield server
+    finally:
+        end(process)
+    assert not [line for line in server.logged() if "where" in line], "an exception was not foreseen"
+
+
+def answers(server: Server, path: str = "/health/live") -> bool:
+    """Tell whether the server answers; a server that ended never will."""
+    assert server.process.poll() is None, server.log.read_text(errors="replace")
+    try:
+        return server.client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def settled(true: Callable[[], bool], otherwise: str, *, seconds: float = PATIENCE) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, otherwise
+        time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes that a process holds in memory."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
