@@ -320,6 +320,19 @@ def test_infinite_and_absurd_values_are_answered_like_the_largest_numbers(copies
     np.testing.assert_allclose(contributions.sum(axis=1) + trees.expected(), trees.margins(absurd))
 
 
+@pytest.mark.parametrize("columns", [[0], [4], [1, 5]])
+@pytest.mark.parametrize("entries", [1 << 24, 1])
+def test_changes_are_the_margins_less_the_first_ones(monkeypatch, columns, entries):
+    monkeypatch.setattr(trees_module, "MOST_ENTRIES", entries)
+    X, label = with_categories(125)
+    trees = read(trained(X, label, max_depth=4), 6)
+    rows = np.repeat(X[:1], 12, axis=0)
+    rows[1:, columns] = X[1:12, columns]
+    margins = trees.margins(rows)
+    assert np.ptp(margins) > 0.01
+    np.testing.assert_allclose(trees.changes(rows, columns), margins - margins[0], rtol=0, atol=1e-12)
+
+
 def test_no_rows_have_no_answers(monkeypatch):
     X, label = with_categories(140, rows=300)
     booster = trained(X, label, max_depth=5)
