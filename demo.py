@@ -24,6 +24,7 @@ from rich.table import Table
 HOME = Path("var/demo").absolute()
 RECIPES = ("rotterdam", "colon")
 HOST, PORT = "127.0.0.1", 8000
+DEPLOYMENT = ("SALVAGE_", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID")
 PATIENT = {
     "disease": "breast_cancer",
     "age": 58.4,
@@ -45,7 +46,7 @@ def main() -> int:
     """Run the tour."""
     options = _options()
     notes = Console(stderr=True)
-    environment = os.environ | {"SALVAGE_HOME": str(HOME)}
+    environment = _environment()
     HOME.mkdir(parents=True, exist_ok=True)
     cohorts = [HOME / f"{recipe}.parquet" for recipe in RECIPES]
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -87,6 +88,12 @@ def _options() -> argparse.Namespace:
     return options
 
 
+def _environment() -> dict[str, str]:
+    """Return ours without a deployment's settings, so that the tour writes into its own folder only."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(DEPLOYMENT)}
+    return ours | {"SALVAGE_HOME": str(HOME)}
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -108,7 +115,7 @@ def _salvage(*arguments: str, env: dict[str, str]) -> str:
 
 
 def _serve(port: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "salvage", "serve", "--host", HOST, "--port", str(port)]
+    command = [sys.executable, "-m", "salvage", "serve", "--demo", "--host", HOST, "--port", str(port)]
     with (HOME / "server.log").open("wb") as log:
         server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -136,6 +143,7 @@ def _ask(address: str) -> dict[str, Any]:
         "request": REQUEST,
         "prediction": answer["prediction"],
         "audit": answer["audit"],
+        "mode": answer["mode"],
     }
 
 
@@ -166,6 +174,7 @@ def _show(console: Console, registered: dict[str, Any], answer: dict[str, Any]) 
         console.print(f"note: {warning['message']}")
     console.print(prediction["notice"])
     console.print(f"on record as number {audit['seq']}: {audit['id']}")
+    console.print(f"mode: {answer['mode']}")
 
 
 def _show_outcome(console: Console, title: str, outcome: dict[str, Any]) -> None:
