@@ -17,6 +17,7 @@ what its intervals need, and background.npz: the patients that explanations star
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,7 @@ import numpy as np
 from features.cohort import Cohort, read_patient
 from features.dictionary import Dictionary, FloatArray
 from features.encoder import Encoder
-from features.errors import BundleRefused, InvalidInput, InvalidRequest, Problem
+from features.errors import BundleRefused, InvalidInput, InvalidRequest, NotExplained, Problem
 from features.fingerprint import canonical_json, sha256
 from features.protocol import StudyProtocol
 from models.applicability import Applicability
@@ -196,7 +197,8 @@ class ModelBundle:
             endpoint.prepare()
         for disease in self.protocol.diseases:
             if any(endpoint.answers(disease) for endpoint in self.endpoints):
-                self.answer({"disease": disease})
+                with suppress(NotExplained):  # which says nothing of other patients
+                    self.answer({"disease": disease})
 
     def endpoint(self, name: str) -> FittedEndpoint:
         """Return one of the endpoints."""

@@ -132,9 +132,8 @@ class Frame:
     @cached_property
     def _template(self) -> Template:
         """Return the answer's JSON with a marker for each part, numbered as :func:`_as_json` orders them."""
-        X = np.full((1, len(self.encoder.columns)), np.nan)
-        found = [each.numbers(X, self._strata(1)) for each in self.statements]
-        counts = [sum(each.said.size for each in found), len(self.dictionary.fields), len(self._of_medians)]
+        said = sum(statement.count for statement in self.statements)
+        counts = [said, len(self.dictionary.fields), len(self._of_medians)]
         starts = np.cumsum([0, *counts]).tolist()
         numbers, values, medians = (
             markers(count, start=start) for count, start in zip(counts, starts[:-1], strict=True)

@@ -87,9 +87,7 @@ class Statement:
         trees, said = model.trees, self._said
         shape = len(X), lines.scores.shape[1], X.shape[1]
         columns = np.zeros(shape) if trees is None else trees.contributions(X)
-        count = lines.answers.shape[1] * (1 + lines.shares.shape[2] + said.groups)
-        count += lines.answers.shape[1] // 2 * (len(said.months) + 3 * max(1, len(self._reached)))
-        numbers, medians = np.empty((len(X), count)), np.empty((len(X), self.medians))
+        numbers, medians = np.empty((len(X), self.count)), np.empty((len(X), self.medians))
         scores = np.empty(shape[:2])
         missed = say(columns, X, strata, model.sums, lines, said, scores, numbers, medians)
         if not missed < ADDITIVITY:
@@ -134,6 +132,12 @@ class Statement:
                 for at, name in enumerate(self._names)
             ),
         )
+
+    @cached_property
+    def count(self) -> int:
+        """Return how many numbers are said of a patient."""
+        on_a_scale = 1 + len(self.endpoint.dictionary.fields) + len(self.endpoint.explainer.group_names)
+        return len(self._names) * (3 * max(1, len(self._reached)) + len(self._months) + 2 * on_a_scale)
 
     @property
     def medians(self) -> int:
