@@ -26,17 +26,28 @@ from features.errors import InvalidInput
 from features.protocol import load_protocol, protocol_names
 from features.sources import grammar, recipe
 from features.sources.build import build_cohort
+from models.plans import GROUP
 from models.registry.settings import RegistrySettings
 from serving import contract, errors
+from serving.access.principal import Scope
+from serving.access.settings import RATE
 from serving.app import create_app
+from serving.audit.proofs import ConsistencyProof
+from serving.audit.retention import FLOOR_DAYS
 from serving.audit.sequencer import Sequencer
 from serving.audit.store import make_store
-from serving.settings import ServingSettings
+from serving.metrics import Metrics
+from serving.routes import audit
+from serving.settings import NUMBERS, ServingSettings
 from tests.contract.refresh import described
 from training import display
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "GLOSSARY.md", "CHANGELOG.md", "docs")
+SETTING = re.compile(r"\bSALVAGE_[A-Z_]*[A-Z]\b")
+FAMILIES = {"SALVAGE_OIDC"}
+OPERATORS = {"SALVAGE_DATABASE_PASSWORD", "SALVAGE_TEST_POSTGRES"}
+"""Variables of the compose file and of the tests, which the program does not read."""
 BLOCK = re.compile(r"<!-- (file|builds|breaks):? (.+?) -->\n```\w+\n(.*?)```", re.DOTALL)
 
 
@@ -75,13 +86,45 @@ class Asked(dict[str, str]):
         self.names.add(name)
         return default
 
+    def __contains__(self, name: object) -> bool:
+        self.names.add(str(name))
+        return False
 
-@pytest.mark.parametrize("settings", [ServingSettings, RegistrySettings])
-def test_every_setting_has_a_heading(settings):
+
+def asked_for(settings: Any) -> set[str]:
     environ = Asked()
     settings.from_environment(environ)
-    assert environ.names
-    assert environ.names <= set(headings("docs/settings.md"))
+    return environ.names
+
+
+SETTINGS = asked_for(ServingSettings) | asked_for(RegistrySettings)
+
+
+def test_the_page_of_settings_has_a_heading_for_each_and_for_no_other():
+    stated = {heading for heading in headings("docs/settings.md") if heading.isupper()}
+    assert stated == SETTINGS
+
+
+def test_settings_that_the_code_names_are_settings():
+    sources = [
+        p for room in ("features", "models", "training", "serving") for p in (ROOT / room).rglob("*.py")
+    ]
+    named = {name for path in sources for name in SETTING.findall(path.read_text(encoding="utf-8"))}
+    assert named - FAMILIES <= SETTINGS
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_settings_that_pages_name_exist(path):
+    named = set(SETTING.findall(path.read_text(encoding="utf-8")))
+    assert named <= SETTINGS | FAMILIES | OPERATORS
+
+
+def test_defaults_that_the_page_states_are_those_of_the_code():
+    for field, setting in NUMBERS.items():
+        default = getattr(ServingSettings, field)
+        assert f"Default: `{default}`" in section("docs/settings.md", setting)
+    assert f"Default: `{RATE}`" in section("docs/settings.md", "SALVAGE_RATE")
+    assert f"Under `{FLOOR_DAYS}`" in section("docs/settings.md", "SALVAGE_RETENTION_DAYS")
 
 
 # commands
@@ -154,6 +197,12 @@ def test_every_problem_of_the_framework_has_a_heading(tmp_path):
     assert slugs <= set(headings("docs/errors.md"))
 
 
+def test_the_page_of_errors_names_no_problem_that_is_gone():
+    stated = set(re.findall(r"^### ([a-z-]+)$", page("docs/errors.md"), re.MULTILINE))
+    known = {slug for _, slug, _ in errors.STATUSES.values()} | {"internal", "method-not-allowed", "refused"}
+    assert stated == known | {"not-http"}
+
+
 def test_every_exit_code_has_a_heading():
     for code in (0, salvage.FAILED, salvage.BAD_INPUT):
         assert f"Exit code {code}" in headings("docs/errors.md")
@@ -177,8 +226,43 @@ def field_names(kind: Any) -> set[str]:
     return set().union(*(field_names(inner) for inner in typing.get_args(kind)))
 
 
+def test_every_status_of_the_native_api_is_explained():
+    paths = described()["paths"]
+    native = [operation for path, by in paths.items() if path.startswith("/v1") for operation in by.values()]
+    given = {status for operation in native for status in operation["responses"]}
+    assert given == set(re.findall(r"\b[2-5]\d\d\b", section("docs/api.md", "Statuses")))
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_every_scope_is_explained(scope):
+    assert f"\n| `{scope}` |" in section("docs/access.md", "Nobody without credentials")
+    assert f"`{scope}`" in section("docs/commands.md", "salvage keys create")
+    assert f"`{scope}`" in section("GLOSSARY.md", "Scope")
+
+
+def test_every_metric_is_described():
+    exposed = re.findall(r"^# TYPE (\w+) ", Metrics().exposition().decode(), re.MULTILINE)
+    kinds = {name for name in exposed if not name.endswith("_created")}
+    stated = set(re.findall(r"^\| `(salvage_\w+)` \|", section("docs/deployment.md", "Prometheus"), re.M))
+    assert stated == kinds
+
+
 @pytest.mark.parametrize(
-    "kind", [contract.Answer, contract.RecordedAnswer, contract.ModelList, contract.ModelDetail]
+    "kind",
+    [
+        contract.Answer,
+        contract.ExplanationsAnswer,
+        contract.ComparisonAnswer,
+        contract.RecordedAnswer,
+        contract.ModelList,
+        contract.ModelDetail,
+        contract.Health,
+        audit.AuditHead,
+        audit.AuditPage,
+        audit.AuditEntryDetail,
+        audit.Inclusion,
+        ConsistencyProof,
+    ],
 )
 def test_every_field_of_an_answer_is_described(kind):
     text = page("docs/api.md")
@@ -186,12 +270,47 @@ def test_every_field_of_an_answer_is_described(kind):
 
 
 def test_the_shown_request_is_accepted():
-    found = re.search(r"```json\n(.*?)```", section("docs/api.md", "POST /v1/predictions"), re.DOTALL)
-    assert found
-    request = contract.parse_request(found.group(1).encode())
+    request = contract.parse_request(shown_json("docs/api.md", "POST /v1/predictions"))
     protocol = load_protocol(str(request.model).removeprefix("salvage-"))
     assert request.horizon in protocol.horizons
     Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
+
+
+def test_the_shown_explanation_request_is_accepted():
+    request = contract.parse_explanation(shown_json("docs/api.md", "POST /v1/explanations"))
+    protocol = load_protocol(str(request.model).removeprefix("salvage-"))
+    assert set(request.horizons) <= set(protocol.horizons)
+    Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
+
+
+def test_the_shown_comparison_request_is_accepted():
+    request = contract.parse_comparison(shown_json("docs/api.md", "POST /v1/comparisons"))
+    for plan in request.plans:
+        assert {load_dictionary()[name].group for name in plan} == {GROUP}
+        Cohort.from_patient({**request.patient, **plan}, dictionary=load_dictionary())
+
+
+def shown_json(name: str, heading: str) -> bytes:
+    """Return the first JSON that a section shows."""
+    found = re.search(r"```json\n(.*?)```", section(name, heading), re.DOTALL)
+    assert found
+    return found.group(1).encode()
+
+
+def test_the_shown_tensors_are_tensors():
+    asked = json.loads(shown_json("docs/inference.md", "POST /v2/models/{name}/versions/{version}/infer"))
+    assert {tensor["name"] for tensor in asked["inputs"]} <= set(load_dictionary().names)
+    assert all(len(tensor["data"]) == tensor["shape"][0] for tensor in asked["inputs"])
+
+
+def test_the_proxy_of_the_deployment_page_knows_the_service():
+    text = section("docs/deployment.md", "Encryption")
+    named = set(re.findall(r"location = (\S+)", text))
+    assert named == {"/metrics", "/v1/batches"} <= set(described()["paths"])
+    (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", text)
+    assert int(megabytes) * 1024**2 == ServingSettings.largest_chart
+    for field in ("Strict-Transport-Security", "proxy_request_buffering off", "proxy_buffering off"):
+        assert field in text
 
 
 def test_the_shown_answer_is_one():
