@@ -39,7 +39,7 @@ PATIENT = {
     "prior_endocrine_therapy": True,
 }
 REQUEST = {"model": "salvage-relapse-survival", "patient": PATIENT, "horizon": 24}
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 def main() -> int:
