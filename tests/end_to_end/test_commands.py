@@ -85,7 +85,8 @@ def test_the_tour_ends_with_one_explained_answer_on_record():
         [sys.executable, "demo.py", "--once", "--json"], capture_output=True, text=True, cwd=ROOT, check=True
     )
     answer = json.loads(done.stdout)
-    assert list(answer) == ["model", "request", "prediction", "audit"]
+    assert list(answer) == ["model", "request", "prediction", "audit", "mode"]
+    assert answer["mode"].startswith("demo")
     assert answer["model"]["evidence"] == "real"
     assert answer["audit"]["seq"] >= 1
     (endpoint,) = answer["prediction"]["endpoints"]

@@ -1,21 +1,12 @@
 """The server as it is deployed: its own process, asked over the network, killed, and audited by command."""
 
 import json
-import os
-import re
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
-import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 
 from models.shelf import Shelf
@@ -27,69 +18,18 @@ from tests.serving.client import (
     answer,
     assert_problem,
     client_of,
+    facts_of,
     other_bundle,
     prediction_bytes,
     publish_next,
     rows,
+    settled,
 )
+from tests.serving.processes import Server, salvage, serving
 
-ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
-LISTENING = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:[0-9]+) ")
+STARTED = ["configuration", "model_loaded"]
+FIRST = len(STARTED) + 1
 resource = pytest.importorskip("resource")
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running `salvage serve` and a client of it."""
-
-    process: subprocess.Popen[bytes]
-    client: httpx.Client
-
-    def ask(self, **request: object) -> httpx.Response:
-        return self.client.post("/v1/predictions", json={"patient": BREAST} | request)
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "salvage", *arguments]
-
-
-def salvage(*arguments: str, home: Path) -> subprocess.CompletedProcess[bytes]:
-    environment = os.environ | {"SALVAGE_HOME": str(home), "COLUMNS": "200"}
-    return subprocess.run(command(*arguments), capture_output=True, env=environment, cwd=ROOT, check=False)
-
-
-def address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Wait until the server says where it listens."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until and process.poll() is None:
-        if said := LISTENING.search(log.read_text(errors="replace")):
-            return said[1]
-        time.sleep(0.05)
-    pytest.fail(f"the server did not come up (exit code {process.poll()}): {log.read_text(errors='replace')}")
-
-
-@contextmanager
-def serving(home: Path) -> Iterator[Server]:
-    """Run `salvage serve` on a port that the system gives; ended in any case."""
-    environment = os.environ | {"SALVAGE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
-    log = home.parent / f"server-{uuid.uuid4().hex}.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command("serve", "--port", "0"), stdout=out, stderr=out, env=environment, cwd=ROOT
-        )
-        try:
-            # trust_env: a proxy of the machine is not for the loopback
-            with httpx.Client(base_url=address(process, log), timeout=30, trust_env=False) as client:
-                yield Server(process, client)
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-    assert "Traceback" not in log.read_text(errors="replace"), log.read_text(errors="replace")
 
 
 def limit_files(server: Server, size: int) -> None:
@@ -121,7 +61,7 @@ def test_bad_requests_over_the_network_are_problem_documents_and_leave_no_record
             assert_problem(server.client.get(f"/v1/predictions/{strange}"), 404, "not-found")
             assert_problem(server.client.get(f"/v1/models/{strange}"), 404, "not-found")
         assert_problem(server.client.delete("/v1/predictions"), 405, "method-not-allowed")
-        assert server.ask().json()["audit"]["seq"] == 1
+        assert server.ask().json()["audit"]["seq"] == FIRST
 
 
 def test_a_server_killed_after_its_answer_has_it_on_record(home):
@@ -134,13 +74,16 @@ def test_a_server_killed_after_its_answer_has_it_on_record(home):
         for response in given:
             again = restarted.client.get(f"/v1/predictions/{response.json()['audit']['id']}")
             assert prediction_bytes(again.content) == prediction_bytes(response.content)
-        assert restarted.ask().json()["audit"]["seq"] == 3
+        last = restarted.ask().json()["audit"]["seq"]
+    kinds = [*STARTED, *["prediction"] * 2, *STARTED, *["read"] * 2, "prediction"]
+    assert last == len(kinds)
+    assert [kind for kind, _ in facts_of(home)] == kinds
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="file sizes can be limited on Linux only")
 def test_a_full_disk_answers_nothing_until_there_is_space_again(home):
     with serving(home) as server:
-        assert server.ask().json()["audit"]["seq"] == 1
+        assert server.ask().json()["audit"]["seq"] == FIRST
         limit_files(server, 4096)
         for _ in range(3):
             response = server.ask()
@@ -148,8 +91,8 @@ def test_a_full_disk_answers_nothing_until_there_is_space_again(home):
             assert "survival" not in response.text
         assert server.client.get("/health/live").status_code == 200
         limit_files(server, resource.RLIM_INFINITY)
-        assert server.ask().json()["audit"]["seq"] == 2
-    assert [row[0] for row in rows(home)] == [1, 2]
+        assert server.ask().json()["audit"]["seq"] == FIRST + 1
+    assert [row[0] for row in rows(home)] == [FIRST, FIRST + 1]
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="file sizes can be limited on Linux only")
@@ -167,8 +110,8 @@ def test_two_servers_on_one_home_keep_one_sequence_without_a_gap(home):
         responses = list(pool.map(lambda n: (one, other)[n % 2].ask(), range(80)))
     assert {response.status_code for response in responses} == {200}
     assert len({prediction_bytes(response.content) for response in responses}) == 1
-    assert sorted(r.json()["audit"]["seq"] for r in responses) == list(range(1, 81))
-    assert [row[0] for row in rows(home)] == list(range(1, 81))
+    assert sorted(r.json()["audit"]["seq"] for r in responses) == list(range(2 * FIRST - 1, 2 * FIRST + 79))
+    assert sorted(kind for kind, _ in facts_of(home)) == sorted([*STARTED * 2, *["prediction"] * 80])
 
 
 def test_a_server_without_a_model_runs_and_says_what_to_do(tmp_path):
@@ -183,12 +126,14 @@ def test_a_model_promoted_while_the_server_runs_answers_next_and_the_old_record_
         old = server.ask().json()
         publish_next(home, other_bundle(bundle))
         Shelf(home / "shelf").promote(MODEL, "2")
-        new = server.ask().json()
-        assert (old["model"]["version"], new["model"]["version"]) == ("1", "2")
+        new = settled(lambda: server.ask().json(), "2")
         # the record is read and replayed beside the running server
-        for seq, given in enumerate((old, new), start=1):
+        for given in (old, new):
             done = salvage("audit", "replay", given["audit"]["id"], home=home)
-            assert (done.returncode, done.stdout) == (0, f"record {seq} reproduced bit for bit\n".encode())
+            said = f"record {given['audit']['seq']} reproduced bit for bit\n"
+            assert (done.returncode, done.stdout) == (0, said.encode())
+    kinds = [kind for kind, _ in facts_of(home) if kind != "prediction"]
+    assert kinds == [*STARTED, "model_promoted"]
 
 
 def test_a_server_told_to_end_ends_at_once(home):
@@ -196,6 +141,7 @@ def test_a_server_told_to_end_ends_at_once(home):
         assert server.ask().status_code == 200
         server.process.terminate()
         assert server.process.wait(10) in (0, -signal.SIGTERM)
+        assert [row[0] for row in rows(home)] == [FIRST]
 
 
 @pytest.fixture
@@ -207,34 +153,38 @@ def recorded(home: Path) -> str:
 
 def change_record(home: Path, before: bytes, after: bytes) -> None:
     with closing(sqlite3.connect(home / "audit.db")) as other:
-        other.executescript("DROP TRIGGER entries_stay")
-        (body,) = other.execute("SELECT body FROM entries").fetchone()
-        assert before in body
-        other.execute("UPDATE entries SET body = ?", (body.replace(before, after, 1),))
+        triggers = other.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in triggers:
+            other.execute(f"DROP TRIGGER {name}")
+        (content,) = other.execute("SELECT content FROM contents").fetchone()
+        assert before in content
+        other.execute("UPDATE contents SET content = ?", (content.replace(before, after, 1),))
         other.commit()
 
 
 def test_the_record_is_shown_replayed_and_its_tampering_reported_by_command(home, recorded):
-    shown = salvage("audit", "show", recorded, home=home)
+    shown = salvage("audit", "show", recorded, "--content", home=home)
     assert (shown.returncode, shown.stderr) == (0, b"")
     assert shown.stdout == rows(home)[0][4] + b"\n"
+    assert facts_of(home)[-1][0] == "read"
     assert json.loads(shown.stdout)["request"]["patient"] == BREAST
 
     replayed = salvage("audit", "replay", recorded, home=home)
     assert (replayed.returncode, replayed.stderr) == (0, b"")
-    assert replayed.stdout == b"record 1 reproduced bit for bit\n"
+    assert replayed.stdout == b"record 2 reproduced bit for bit\n"
 
     change_record(home, b'"probability":0.', b'"probability":0.9')
     tampered = salvage("audit", "replay", recorded, home=home)
     assert tampered.returncode == 1
-    assert tampered.stdout == b"record 1 was changed after it was written\n"
+    assert tampered.stdout == b"record 2 was changed after it was written\n"
 
 
 @pytest.mark.parametrize("verb", ["show", "replay"])
 def test_an_unknown_record_is_exit_code_2_and_one_line(home, verb):
     done = salvage("audit", verb, "nope", home=home)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr == b"no prediction with this id\n"
+    assert done.stderr.count(b"\n") == 1
+    assert b"id" in done.stderr
 
 
 def test_a_replay_whose_model_was_changed_is_exit_code_1_and_names_the_file(home, recorded):
@@ -258,7 +208,7 @@ def test_a_record_changed_beyond_recomputing_is_reported_by_command(home, record
     change_record(home, b'"age":57.0', b'"age":430')
     done = salvage("audit", "replay", recorded, home=home)
     assert done.returncode == 1
-    assert b"record 1 was changed after it was written" in done.stdout
+    assert b"record 2 was changed after it was written" in done.stdout
 
 
 @pytest.mark.parametrize("verb", ["show", "replay"])
