@@ -117,7 +117,7 @@ class Predictor:
             RecordNotWritten, TooBusy: when the records could not be made durable; nothing was answered.
 
         """
-        found = await asyncio.to_thread(lambda: [self._tried(request) for request in requests])
+        found = await asyncio.to_thread(self._answer_all, requests)
         drafts = [
             self._draft(one, caller)
             for one, caller in zip(found, callers, strict=True)
@@ -164,15 +164,15 @@ class Predictor:
 
     def answer(self, champion: Champion, request: PredictionRequest) -> Answered:
         """Return what a champion says, judging request and patient together so that all faults are named."""
-        problems = request.problems
+        said: bytes | InvalidRequest
         try:
             said = champion.bundle.answer(request.patient, horizon=request.horizon)
         except InvalidRequest as error:
-            problems += error.problems
-        if problems:
-            raise InvalidRequest("request", problems)
-        asked = orjson.dumps({"patient": request.patient, "horizon": request.horizon})
-        return Answered(champion, asked, said, self._hashed(request.subject))
+            said = error
+        found = self._judged(champion, request, said)
+        if isinstance(found, SalvageError):
+            raise found
+        return found
 
     async def _champion(self, name: str | None, problems: tuple[Problem, ...]) -> Champion:
         """Return the champion asked for; what else is wrong with the request is named with its name."""
@@ -188,6 +188,38 @@ class Predictor:
     async def _give(self, answered: Answered, caller: Caller) -> bytes:
         """Put an answer on record, then give it."""
         return self._given(answered, await self._recorder.record(self._draft(answered, caller)))
+
+    def _answer_all(self, requests: Sequence[PredictionRequest]) -> list[Answered | SalvageError]:
+        """Return every request's answer or error; those of one model and horizon are computed together."""
+        found: dict[int, Answered | SalvageError] = {}
+        together: dict[tuple[str | None, float | None], list[int]] = {}
+        for at, request in enumerate(requests):
+            together.setdefault((request.model, request.horizon), []).append(at)
+        for (model, _), places in together.items():
+            some = [requests[at] for at in places]
+            try:
+                answers = self._together(self.champions.get(model), some)
+            except SalvageError as error:
+                answers = [error] * len(some) if len(some) == 1 else [self._tried(one) for one in some]
+            found.update(zip(places, answers, strict=True))
+        return [found[at] for at in range(len(requests))]
+
+    def _together(
+        self, champion: Champion, requests: Sequence[PredictionRequest]
+    ) -> list[Answered | SalvageError]:
+        """Return answers of one champion at one horizon."""
+        said = champion.bundle.answers([one.patient for one in requests], horizon=requests[0].horizon)
+        return [self._judged(champion, *pair) for pair in zip(requests, said, strict=True)]
+
+    def _judged(
+        self, champion: Champion, request: PredictionRequest, said: bytes | InvalidRequest
+    ) -> Answered | SalvageError:
+        """Return an answer, or all that is wrong with a request and its patient."""
+        problems = request.problems + (said.problems if isinstance(said, InvalidRequest) else ())
+        if problems or not isinstance(said, bytes):
+            return InvalidRequest("request", problems)
+        asked = orjson.dumps({"patient": request.patient, "horizon": request.horizon})
+        return Answered(champion, asked, said, self._hashed(request.subject))
 
     def _tried(self, request: PredictionRequest) -> Answered | SalvageError:
         try:

@@ -76,7 +76,8 @@ async def load(host: str, port: int, request: bytes, *, connections: int, second
 
 def post(host: str, path: str, body: bytes, media_type: str = "application/json") -> bytes:
     """Return the bytes of a POST request."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    lines = f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Type: {media_type}"
+    head = "\r\n".join((*lines, f"Content-Length: {len(body)}", "", ""))
     return head.encode() + body
 
 

@@ -80,19 +80,18 @@ def save_boosters(bundle: ModelBundle, home: Path) -> None:
 @contextmanager
 def running(command: list[str], port: int, ready: str, **environment: str) -> Iterator[None]:
     """Run a server until it answers, and to the end of the block."""
-    log = tempfile.TemporaryFile()
     settings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
-    server = subprocess.Popen(command, env=settings, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _await(port, ready, server, log)
-        yield
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(command, env=settings, stdout=log, stderr=log, start_new_session=True)
         try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-        log.close()
+            _await(port, ready, server, log)
+            yield
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
 
 
 def _await(port: int, path: str, server: subprocess.Popen[bytes], log: Any) -> None:
@@ -209,8 +208,7 @@ def batch(port: int, home: Path) -> float:
         answer = httpx.post(f"http://{HOST}:{port}/v1/batches", content=lines, headers=headers, timeout=300)
         rates["http"].append(answer.content.count(b'"answer"') / (time.perf_counter() - started))
         started = time.perf_counter()
-        for patient in patients:
-            bundle.answer(patient)
+        bundle.answers(patients)
         rates["here"].append(LINES / (time.perf_counter() - started))
     return max(rates["http"]) / max(rates["here"])
 

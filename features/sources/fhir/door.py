@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from features.cohort import PATIENT, Cohort, Provenance
 from features.dictionary import Dictionary, load_dictionary
@@ -24,6 +23,9 @@ from features.sources.fhir.index_event import LATEST
 from features.sources.fhir.intake import bundle_patient, group, is_bundle, open_bundle, remember_medication
 from features.sources.fhir.resources import Entry, Scope
 from features.sources.fhir.terminology import load_terminology
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EVIDENCE = ("synthetic", "real")
 LISTED_NOTES = 40
@@ -116,7 +118,9 @@ def _blocking(one: Extracted) -> tuple[Problem, ...]:
     return one.problems if one.excluded is None else one.record_problems
 
 
-def _frame(kept: Sequence[Extracted]) -> pd.DataFrame:
+def _frame(kept: Sequence[Extracted]) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415  takes long to load, and a single patient needs no table
+
     columns = {PATIENT: pd.Series([one.patient for one in kept], dtype=object)}
     for name in readable().names:
         columns[name] = pd.Series([one.fields.get(name) for one in kept], dtype=object)
