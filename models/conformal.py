@@ -43,13 +43,18 @@ MONTHS_APART = 0.25
 class SurvivalBounds:
     """How long patients live at least, with a probability of ``level``.
 
-    ``chances`` and ``limits`` have one entry a disease: the chance of the event at which curves are cut, and
-    the month to which its training data reach; no bound is later.
+    ``chances`` and ``limits`` have one entry for each of ``diseases``: the chance of the event at which
+    curves are cut, and the month to which its training data reach; no bound is later.
     """
 
     level: float
     chances: tuple[float, ...]
     limits: tuple[float, ...]
+    diseases: tuple[str, ...]
+
+    def chance(self, disease: str) -> float:
+        """Return the chance of the event at which a disease's curves are cut."""
+        return self.chances[self.diseases.index(disease)]
 
     @classmethod
     def fit(
@@ -58,7 +63,7 @@ class SurvivalBounds:
         strata: IntArray,
         outcome: Outcome,
         *,
-        limits: tuple[float, ...],
+        limits: Mapping[str, float],
         level: float = 0.9,
     ) -> "SurvivalBounds | None":
         """Calibrate on the training cohort's held-out curves; None where fewer than 100 have the event.
@@ -71,7 +76,7 @@ class SurvivalBounds:
         """
         some = np.unique(np.linspace(0, len(outcome) - 1, MOST_PATIENTS).astype(np.int64))
         held_out, strata, outcome = cross_fit.held_out[some], strata[some], outcome.take(some)
-        early = outcome.event & (outcome.duration <= np.array(limits)[strata])
+        early = outcome.event & (outcome.duration <= np.array(list(limits.values()))[strata])
         if early.sum() < FEWEST_EVENTS:
             return None
 
@@ -80,12 +85,12 @@ class SurvivalBounds:
             curves = cross_fit.model.probabilities(held_out[inside], months)[:, 0]
             return calibrated_chance(curves, months, outcome.take(inside), level=level)
 
-        together = calibrated(np.ones(len(some), dtype=bool), max(limits))
+        together = calibrated(np.ones(len(some), dtype=bool), max(limits.values()))
         own = [
             calibrated(strata == at, limit) if early[strata == at].sum() >= FEWEST_EVENTS else together
-            for at, limit in enumerate(limits)
+            for at, limit in enumerate(limits.values())
         ]
-        return cls(level, tuple(own), limits)
+        return cls(level, tuple(own), tuple(limits.values()), tuple(limits))
 
     def bound(self, model: HazardModel, X: FloatArray, strata: IntArray) -> FloatArray:
         """Return the month that each patient outlives with a probability of ``level``, shape (patients,).
@@ -103,12 +108,22 @@ class SurvivalBounds:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the bounds as plain JSON values."""
-        return {"level": self.level, "chances": list(self.chances), "limits": list(self.limits)}
+        return {
+            "level": self.level,
+            "chances": list(self.chances),
+            "limits": list(self.limits),
+            "diseases": list(self.diseases),
+        }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "SurvivalBounds":
         """Read what :meth:`as_dict` wrote."""
-        return cls(stored["level"], tuple(stored["chances"]), tuple(stored["limits"]))
+        return cls(
+            stored["level"],
+            tuple(stored["chances"]),
+            tuple(stored["limits"]),
+            tuple(stored["diseases"]),
+        )
 
 
 def survival_lower_bound(curves: FloatArray, times: FloatArray, *, chance: float) -> FloatArray:

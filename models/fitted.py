@@ -1,5 +1,6 @@
 """One endpoint of a bundle: its model, what its answers start from, how far they reach, how sure they are."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from features.dictionary import Dictionary, FloatArray
 from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, SURVIVAL, Endpoint
 from models.background import Background
 from models.competing import CompetingModel
+from models.conformal import SurvivalBounds
 from models.curves import IntArray
 from models.endpoint import EndpointModel, probabilities
 from models.explanation import EndpointExplainer
@@ -24,6 +26,7 @@ READERS: Mapping[str, Callable[[Mapping[str, bytes]], EndpointModel]] = {
     RESPONSE: ResponseModel.from_files,
 }
 NO_TIME = np.zeros(1)
+BOUNDS = "bounds.json"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class FittedEndpoint:
     """Everything needed to answer for one endpoint.
 
     ``supported`` says, by disease, until which month its training data support an answer (nothing for an
-    endpoint without time); ``horizons`` and ``explained_horizon`` are the protocol's.
+    endpoint without time); ``horizons`` and ``explained_horizon`` are the protocol's. ``bounds`` are lower
+    bounds on survival time, None where they cannot be calibrated.
     """
 
     endpoint: Endpoint
@@ -43,6 +47,7 @@ class FittedEndpoint:
     explained_horizon: float
     owners: FloatArray
     dictionary: Dictionary
+    bounds: SurvivalBounds | None = None
 
     def explainable(self, disease: str) -> tuple[float, ...]:
         """Return the horizons that this disease's follow-up supports; none for an endpoint without time."""
@@ -94,6 +99,8 @@ class FittedEndpoint:
     def files(self) -> dict[str, bytes]:
         """Return the files, each under the endpoint's name; the same model gives the same bytes."""
         own = {**self.model.files(), **self.intervals.files(), "background.npz": self.background.to_bytes()}
+        if self.bounds is not None:
+            own[BOUNDS] = json.dumps(self.bounds.as_dict(), allow_nan=False).encode()
         return {f"{self.endpoint.name}.{name}": content for name, content in own.items()}
 
     @classmethod
@@ -103,4 +110,5 @@ class FittedEndpoint:
         own = {n.removeprefix(prefix): content for n, content in files.items() if n.startswith(prefix)}
         model = READERS[endpoint.kind](own)
         background = Background.from_bytes(own["background.npz"])
-        return cls(endpoint, model, background, Intervals.from_files(own, model), **rest)
+        bounds = SurvivalBounds.from_dict(json.loads(own[BOUNDS])) if BOUNDS in own else None
+        return cls(endpoint, model, background, Intervals.from_files(own, model), bounds=bounds, **rest)

@@ -26,12 +26,12 @@ class Found:
     """What changes from patient to patient; a marker may stand for anything in it.
 
     ``numbers`` are in the order of the statements; ``values`` are the predictors', None where missing;
-    ``medians`` one a survival outcome.
+    ``times`` are a survival outcome's median and lower bound.
     """
 
     numbers: Sequence[Any]
     values: Sequence[Any]
-    medians: Sequence[Any]
+    times: Sequence[Any]
     next_tests: Any
     typical: Any
     warnings: Any
@@ -66,9 +66,9 @@ class Frame:
             some = patients[start : start + AT_ONCE]
             X = self.encoder.encode_each(some)
             each = [statement.numbers(X, self._strata(len(X))) for statement in self.statements]
-            medians = np.hstack([numbers.medians for numbers in each]).tolist()
+            fallen = np.hstack([numbers.fallen for numbers in each]).tolist()
             said = np.hstack([numbers.said for numbers in each]).tolist()
-            rows = zip(some, X, each[0].scores, said, medians, strict=True)
+            rows = zip(some, X, each[0].scores, said, fallen, strict=True)
             yield from (self._of_one(*row) for row in rows)
 
     def _of_one(
@@ -77,21 +77,21 @@ class Frame:
         x: FloatArray,
         scores: FloatArray,
         numbers: Sequence[float],
-        medians: Sequence[float],
+        fallen: Sequence[float],
     ) -> Found:
         return Found(
             numbers,
             [field.value(patient[field.name]) for field in self.dictionary.fields],
-            [statement.median(months) for statement, months in zip(self._of_medians, medians, strict=True)],
+            [each.time(at, months) for (each, at), months in zip(self._times, fallen, strict=True)],
             self._next_tests(patient, x, scores),
             self.likeness.typical(self.information, x, self.disease),
             self.unanswered + self.applicability.cautions(patient, self.disease, self.dictionary),
         )
 
     @cached_property
-    def _of_medians(self) -> tuple[Statement, ...]:
-        """Return the statement that each median time belongs to."""
-        return tuple(each for each in self.statements for _ in range(each.medians))
+    def _times(self) -> tuple[tuple[Statement, int], ...]:
+        """Return the statement that each time belongs to, and its place there."""
+        return tuple((each, at) for each in self.statements for at in range(each.times))
 
     def _next_tests(
         self, patient: Mapping[str, float], x: FloatArray, scores: FloatArray
@@ -119,10 +119,10 @@ class Frame:
         return np.full(count, self.stratum)
 
     def _prediction(self, found: Found) -> Prediction:
-        numbers, medians = iter(found.numbers), iter(found.medians)
+        numbers, times = iter(found.numbers), iter(found.times)
         return Prediction(
             index_event=self.index_event,
-            endpoints=tuple(each.said(numbers, found.values, medians) for each in self.statements),
+            endpoints=tuple(each.said(numbers, found.values, times) for each in self.statements),
             next_tests=found.next_tests,
             typical=found.typical,
             warnings=found.warnings,
@@ -133,15 +133,15 @@ class Frame:
     def _template(self) -> Template:
         """Return the answer's JSON with a marker for each part, numbered as :func:`_as_json` orders them."""
         said = sum(statement.count for statement in self.statements)
-        counts = [said, len(self.dictionary.fields), len(self._of_medians)]
+        counts = [said, len(self.dictionary.fields), len(self._times)]
         starts = np.cumsum([0, *counts]).tolist()
-        numbers, values, medians = (
+        numbers, values, times = (
             markers(count, start=start) for count, start in zip(counts, starts[:-1], strict=True)
         )
-        return Template.of(self._prediction(Found(numbers, values, medians, *markers(3, start=starts[-1]))))
+        return Template.of(self._prediction(Found(numbers, values, times, *markers(3, start=starts[-1]))))
 
 
 def _as_json(found: Found) -> list[bytes]:
     """Return every part as JSON."""
-    rest = (*found.values, *found.medians, found.next_tests, found.typical, found.warnings)
+    rest = (*found.values, *found.times, found.next_tests, found.typical, found.warnings)
     return numbers_as_json(found.numbers) + [orjson.dumps(part) for part in rest]

@@ -70,8 +70,8 @@ class Said(NamedTuple):
     ``lived`` (months and horizons, scores) is as in :class:`Lines`. ``owner`` (columns,) is the predictor
     that a column shows; what depends on the disease alone belongs to the predictor ``disease``. Intervals
     reach ``errors`` (outcomes,) times the root of the distance from ``means`` in ``scales`` (columns,).
-    ``falls`` tells that curves fall; ``group`` (predictors,) is each predictor's, of ``groups``;
-    ``reference`` (answers,) is what contributions start from.
+    ``falls`` tells that curves fall, and ``levels`` where it is asked when they do; ``group`` (predictors,)
+    is each predictor's, of ``groups``; ``reference`` (answers,) is what contributions start from.
     """
 
     months: FloatArray
@@ -82,6 +82,7 @@ class Said(NamedTuple):
     scales: FloatArray
     errors: FloatArray
     falls: bool
+    levels: FloatArray
     group: IntArray
     groups: int
     reference: FloatArray
@@ -397,19 +398,23 @@ def draw_on(curve: FloatArray, falling: bool) -> None:
 
 
 @compiled
-def half_reached(months: FloatArray, curve: FloatArray, out: FloatArray) -> None:
-    """Write where survival (rows, outcomes, months) crosses one half; NaN where it does not."""
+def fallen_to(months: FloatArray, curve: FloatArray, levels: FloatArray, out: FloatArray) -> None:
+    """Write when survival (rows, outcomes, months) falls to each level (rows, outcomes, levels).
+
+    It is 1 at month 0 and straight between months; NaN where it does not fall so far.
+    """
     for r in range(curve.shape[0]):
         for o in range(curve.shape[1]):
-            out[r, o] = np.nan
-            month, left = 0.0, 1.0
-            for t in range(len(months)):
-                right = curve[r, o, t]
-                if right <= 0.5:
-                    share = 1.0 if left == right else (left - 0.5) / (left - right)
-                    out[r, o] = month + share * (months[t] - month)
-                    break
-                month, left = months[t], right
+            for at in range(len(levels)):
+                out[r, o, at] = np.nan
+                month, left = 0.0, 1.0
+                for t in range(len(months)):
+                    right = curve[r, o, t]
+                    if right <= levels[at]:
+                        share = 1.0 if left == right else (left - levels[at]) / (left - right)
+                        out[r, o, at] = month + share * (months[t] - month)
+                        break
+                    month, left = months[t], right
 
 
 @compiled
@@ -504,9 +509,9 @@ def say(
     said: Said,
     scores: FloatArray,
     out: FloatArray,
-    medians: FloatArray,
+    fallen: FloatArray,
 ) -> float:
-    """Write scores, every number of a statement (rows, numbers), and median times where outcomes fall.
+    """Write scores, every number of a statement (rows, numbers), and when outcomes fall to levels.
 
     ``columns`` are the trees' contributions. Answers are explained at one time. Returns by how much
     contributions miss an answer at most; NaN where any of them is.
@@ -524,7 +529,8 @@ def say(
     answer(lines.kind, scores, said.lived, drawn)
     curve, stated = drawn[:, :, :months].copy(), drawn[:, :, months:].copy()
     draw_on(curve, said.falls)
-    half_reached(said.months, curve, medians)
+    if said.falls:
+        fallen_to(said.months, curve, said.levels, fallen)
     reach, size = np.empty((rows, outcomes)), np.empty(rows)
     measure_distance(X, said.means, said.scales, size)
     for r in range(rows):

@@ -80,14 +80,26 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class LowerBound:
+    """The month that such patients outlive with a probability of ``level``, on average over patients."""
+
+    months: float
+    level: float
+
+
+@dataclass(frozen=True)
 class OutcomePrediction:
-    """One outcome: its probabilities, and with time its curve; a median where the outcome is survival."""
+    """One outcome: its probabilities, and with time its curve; where it is survival, a median and a bound.
+
+    ``at_least`` is None where too few of the training cohort had the event to calibrate a bound.
+    """
 
     outcome: str
     label: str
     probabilities: tuple[Probability, ...]
     curve: Curve | None
     median: MedianTime | None
+    at_least: LowerBound | None
     explanation: Explanation
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.competing import CompetingModel
+from models.conformal import SurvivalBounds
 from models.endpoint import EndpointModel
 from models.fitted import FittedEndpoint
 from models.hazard import HazardModel
@@ -34,10 +35,20 @@ def require_sound(endpoint: FittedEndpoint, *, columns: int, diseases: Sequence[
         _refuse("background")
     if own.strata.min() < 0 or own.strata.max() >= strata or np.isinf(own.X).any():
         _refuse("background")
+    if endpoint.bounds is not None:
+        _require_bounds(endpoint.bounds, diseases)
     for array in (intervals.means, intervals.scales):
         _require_shape("intervals", array, (columns,))
     for array in (intervals.errors, np.broadcast_to(intervals.inflation, (outcomes,))):
         _require_shape("intervals", array, (outcomes,))
+
+
+def _require_bounds(bounds: SurvivalBounds, diseases: Sequence[str]) -> None:
+    chances = np.array(bounds.chances)
+    if set(bounds.diseases) != set(diseases) or chances.shape != (len(bounds.diseases),):
+        _refuse("bounds")
+    if not (0.0 < bounds.level < 1.0 and (chances >= 0.0).all() and (chances <= 1.0).all()):
+        _refuse("bounds")
 
 
 def _require_model(model: EndpointModel, *, columns: int, strata: int) -> None:

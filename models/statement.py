@@ -18,7 +18,7 @@ from models.curves import IntArray
 from models.explanation import ADDITIVITY, METHOD, PROBABILITY, Explained
 from models.fitted import NO_TIME, FittedEndpoint
 from models.hazard import HazardModel
-from models.kernels import Lines, Said, draw_on, half_reached, say
+from models.kernels import Lines, Said, draw_on, fallen_to, say
 from models.path import Known
 from models.prediction import (
     Contribution,
@@ -27,6 +27,7 @@ from models.prediction import (
     ExplainedScale,
     Explanation,
     GroupContribution,
+    LowerBound,
     MedianTime,
     OutcomePrediction,
     Probability,
@@ -38,12 +39,12 @@ REFERENCE = "mean prediction of the training cohort"
 class Numbers(NamedTuple):
     """What is computed of some patients, a row each.
 
-    ``said`` has every number in the order in which :meth:`Statement.said` takes them. ``medians`` are the
-    outcomes' median times, NaN where a curve does not reach one half; none where the outcome is not survival.
+    ``said`` has every number in the order in which :meth:`Statement.said` takes them. ``fallen`` is when
+    survival falls to each level asked for, NaN where it does not; nothing where the outcome is not survival.
     """
 
     said: FloatArray
-    medians: FloatArray
+    fallen: FloatArray
     scores: FloatArray
 
 
@@ -87,13 +88,13 @@ class Statement:
         trees, said = model.trees, self._said
         shape = len(X), lines.scores.shape[1], X.shape[1]
         columns = np.zeros(shape) if trees is None else trees.contributions(X)
-        numbers, medians = np.empty((len(X), self.count)), np.empty((len(X), self.medians))
+        numbers, fallen = np.empty((len(X), self.count)), np.empty(self._shape(len(X)))
         scores = np.empty(shape[:2])
-        missed = say(columns, X, strata, model.sums, lines, said, scores, numbers, medians)
+        missed = say(columns, X, strata, model.sums, lines, said, scores, numbers, fallen)
         if not missed < ADDITIVITY:
             self.endpoint.explainer.explain(X, strata, self.explained)
             raise NotExplained(f"contributions miss the prediction by {missed:.2g}")
-        return Numbers(numbers, medians, scores)
+        return Numbers(numbers, fallen.reshape(len(X), -1), scores)
 
     def _of_any_model(self, X: FloatArray, strata: IntArray) -> "Numbers":
         """Return the numbers by a model's own methods; only alone are they always the same."""
@@ -109,11 +110,9 @@ class Statement:
         stated = np.stack([middle, low, high], axis=3).reshape(rows, outcomes, -1)
         parts = [stated, curve, *self._on_scales(explained)]
         numbers = np.concatenate(parts, axis=2).reshape(rows, -1)
-        return Numbers(numbers, self._medians(curve), scored.scores)
+        return Numbers(numbers, self._fallen(curve), scored.scores)
 
-    def said(
-        self, numbers: Iterator[Any], values: Sequence[Any], medians: Iterator[Any]
-    ) -> EndpointPrediction:
+    def said(self, numbers: Iterator[Any], values: Sequence[Any], times: Iterator[Any]) -> EndpointPrediction:
         """Return the statement about one patient; ``values`` are the predictors', None where missing."""
         fitted = self.endpoint.endpoint
         return EndpointPrediction(
@@ -126,7 +125,8 @@ class Statement:
                     label=fitted.labels[name],
                     probabilities=self._probabilities(numbers),
                     curve=self._curve(numbers),
-                    median=next(medians) if self._falls else None,
+                    median=next(times) if self._falls else None,
+                    at_least=next(times) if self._bounded else None,
                     explanation=self._explanation(numbers, values, at),
                 )
                 for at, name in enumerate(self._names)
@@ -140,12 +140,18 @@ class Statement:
         return len(self._names) * (3 * max(1, len(self._reached)) + len(self._months) + 2 * on_a_scale)
 
     @property
-    def medians(self) -> int:
-        """Return how many median times there are: one an outcome that is survival."""
-        return len(self._names) if self._falls else 0
+    def times(self) -> int:
+        """Return how many times are said: of survival the median, and a lower bound where there is one."""
+        return len(self._names) * len(self._levels)
 
-    def median(self, months: float) -> MedianTime:
-        """Return a median time, with the reason where there is none."""
+    def time(self, at: int, months: float) -> MedianTime | LowerBound:
+        """Return one of the times, as :meth:`said` takes them; NaN is beyond the follow-up."""
+        if at % len(self._levels) == 0:
+            return self._median(months)
+        limit, bounds = self.endpoint.supported[self.disease], self.endpoint.bounds
+        return LowerBound(months if months == months else limit, bounds.level if bounds else np.nan)
+
+    def _median(self, months: float) -> MedianTime:
         if months == months:
             return MedianTime(months)
         limit = self.endpoint.supported[self.disease]
@@ -160,11 +166,14 @@ class Statement:
             yield explained.contributions[:, scale, :, 0]
             yield explained.grouped[:, scale, :, 0]
 
-    def _medians(self, curve: FloatArray) -> FloatArray:
-        found = np.empty((len(curve), self.medians))
+    def _fallen(self, curve: FloatArray) -> FloatArray:
+        found = np.empty(self._shape(len(curve)))
         if self._falls:
-            half_reached(self._months, curve, found)
-        return found
+            fallen_to(self._months, curve, self._levels, found)
+        return found.reshape(len(curve), -1)
+
+    def _shape(self, rows: int) -> tuple[int, int, int]:
+        return rows, len(self._names), len(self._levels)
 
     def _probabilities(self, numbers: Iterator[Any]) -> tuple[Probability, ...]:
         if self.horizon is None:
@@ -216,6 +225,7 @@ class Statement:
             fitted.intervals.scales,
             fitted.intervals.reach(),
             self._falls,
+            self._levels,
             explainer.group,
             len(explainer.group_names),
             explainer.prepared(self.explained).reference.ravel(),
@@ -224,6 +234,18 @@ class Statement:
     @cached_property
     def _names(self) -> tuple[str, ...]:
         return self.endpoint.model.outcomes
+
+    @cached_property
+    def _levels(self) -> FloatArray:
+        """Return the survival that is asked for when it is fallen to: one half, and the bound's."""
+        if not self._falls:
+            return np.empty(0)
+        bounds = self.endpoint.bounds
+        return np.array([0.5] if bounds is None else [0.5, 1.0 - bounds.chance(self.disease)])
+
+    @property
+    def _bounded(self) -> bool:
+        return self._falls and self.endpoint.bounds is not None
 
     @property
     def _falls(self) -> bool:

@@ -10,13 +10,14 @@ from threadpoolctl import threadpool_limits
 from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.encoder import Encoder
-from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, Endpoint, ResponseOutcome
+from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, SURVIVAL, Endpoint, ResponseOutcome
 from features.protocol import StudyProtocol
 from models.applicability import Applicability
 from models.background import fit_background
 from models.bundle import ModelBundle, strata
 from models.card import ModelCard
 from models.competing import CrossFittedCompeting
+from models.conformal import SurvivalBounds
 from models.cox import RidgeCox
 from models.curves import IntArray, supported_until
 from models.endpoint import CrossFit
@@ -141,4 +142,14 @@ def _fitted_endpoint(
         explained_horizon=protocol.explained_horizon,
         owners=fitted.encoder.owners(),
         dictionary=fitted.encoder.dictionary,
+        bounds=_bounds(endpoint, found, stratum, outcome, supported),
     )
+
+
+def _bounds(
+    endpoint: Endpoint, found: CrossFit[Any], stratum: IntArray, outcome: Any, supported: Mapping[str, float]
+) -> SurvivalBounds | None:
+    """Return lower bounds on survival time; None for what is no survival, or has too few events."""
+    if endpoint.kind != SURVIVAL:
+        return None
+    return SurvivalBounds.fit(found, stratum, outcome, limits=supported)

@@ -314,7 +314,7 @@ def inside(truth: FloatArray, low: FloatArray, high: FloatArray) -> float:
 def outlived(fit: CrossFit[HazardModel], sample: Sample) -> dict[str, float]:
     """Return the share of new patients who live at least as long as their bound; nothing without bounds."""
     followed = [sample.outcome.take(sample.strata == at) for at in range(int(sample.strata.max()) + 1)]
-    limits = tuple(supported_until(outcome) for outcome in followed)
+    limits = {str(at): supported_until(outcome) for at, outcome in enumerate(followed)}
     bounds = SurvivalBounds.fit(fit, sample.strata, sample.outcome, limits=limits, level=LEVEL)
     if bounds is None:
         return {}

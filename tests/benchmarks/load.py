@@ -1,6 +1,7 @@
 """A closed-loop HTTP load: each connection sends one request after the other and waits for each answer.
 
-``python -m tests.benchmarks.load HOST PORT PATH BODY-FILE --connections 8 --seconds 5`` prints one JSON object.
+``python -m tests.benchmarks.load HOST PORT PATH BODY-FILE --connections 8 --seconds 5`` prints one JSON
+object.
 The client only counts and times: it writes bytes made beforehand, and reads an answer by its Content-Length.
 """
 

@@ -28,7 +28,9 @@ HAZARD, BACKGROUND = f"{OS}.hazard.json", f"{OS}.background.npz"
 FILES = (
     "protocol.json", "dictionary.json", "encoder.json", "provenance.json", "applicability.json",
     "information.json", "likeness.json", "plans.json", "card.json",
-    *(f"{OS}.{name}" for name in ("hazard.json", "trees.npz", "background.npz", "intervals.json")),
+    *(f"{OS}.{name}" for name in (
+        "hazard.json", "trees.npz", "background.npz", "intervals.json", "bounds.json",
+    )),
 )  # fmt: skip
 
 
@@ -115,6 +117,30 @@ def test_the_median_is_where_the_curve_crosses_one_half(bundle):
     assert answer.median.reason is None
     drawn = np.interp(answer.median.months, answer.curve.months, answer.curve.probability)
     assert drawn == pytest.approx(0.5, abs=1e-9)
+
+
+def test_the_bound_is_where_the_curve_falls_as_far_as_nine_in_ten_outlived(bundle):
+    (endpoint,) = bundle.endpoints
+    answer = said(bundle.predict(bundle.validate(BREAST)))
+    drawn = np.interp(answer.at_least.months, answer.curve.months, answer.curve.probability)
+    assert drawn == pytest.approx(1.0 - endpoint.bounds.chance("breast_cancer"), abs=1e-9)
+    assert answer.at_least.level == 0.9
+    assert 0.0 < answer.at_least.months < answer.median.months
+
+
+def test_a_bound_beyond_follow_up_is_the_last_month_supported(bundle):
+    short = supporting(bundle, {"breast_cancer": 12.5, "colorectal_cancer": 12.5})
+    (endpoint,) = short.endpoints
+    never = replace(endpoint.bounds, chances=(1.0, 1.0))
+    short = replace(short, endpoints=(replace(endpoint, bounds=never),))
+    assert said(short.predict(short.validate(BREAST))).at_least.months == 12.5
+
+
+def test_without_the_events_to_calibrate_it_there_is_no_bound(bundle):
+    (endpoint,) = bundle.endpoints
+    without = replace(bundle, endpoints=(replace(endpoint, bounds=None),))
+    assert said(without.predict(without.validate(BREAST))).at_least is None
+    assert "overall_survival.bounds.json" not in without.files()
 
 
 def test_a_median_beyond_follow_up_is_null_with_its_reason(bundle):

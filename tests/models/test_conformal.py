@@ -116,7 +116,7 @@ def people(count, rng, *, rare=0.5):
 def bounds(X, strata, outcome, **options):
     """Calibrate the wrong model, which is too hopeful in one disease and too gloomy in the other."""
     fit = CrossFit(WRONG, (), WRONG.scores(X, strata, TIMES), 0.2)
-    return SurvivalBounds.fit(fit, strata, outcome, limits=LIMITS, **options)
+    return SurvivalBounds.fit(fit, strata, outcome, limits=dict(zip("ab", LIMITS, strict=True)), **options)
 
 
 def test_nine_in_ten_outlive_their_bound_in_each_disease_though_the_model_is_wrong_in_both():

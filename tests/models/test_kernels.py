@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from models.background import Background
 from models.explanation import EndpointExplainer
 from models.hazard import exposure
-from models.kernels import exponential, half_reached, unusualness
+from models.kernels import exponential, fallen_to, unusualness
 from models.response import ResponseModel
 from tests.models.endpoint_doubles import EDGES, hazard_double, patients
 
@@ -91,11 +91,12 @@ def test_where_nothing_is_known_or_varies_nobody_is_unusual():
     assert unusualness(5 * one, one, 0 * one, np.eye(2)) == 0.0
 
 
-def test_half_is_reached_between_the_months_around_it_or_not_at_all():
-    found = np.empty((3, 1))
+def test_survival_falls_to_a_level_between_the_months_around_it_or_not_at_all():
+    found = np.empty((3, 1, 2))
     curves = np.array([[[0.8, 0.4, 0.1]], [[0.9, 0.8, 0.6]], [[0.25, 0.2, 0.1]]])
-    half_reached(np.array([2.0, 4.0, 6.0]), curves, found)
-    np.testing.assert_allclose(found[:, 0], [3.5, np.nan, 4 / 3])
+    fallen_to(np.array([2.0, 4.0, 6.0]), curves, np.array([0.5, 0.85]), found)
+    np.testing.assert_allclose(found[:, 0, 0], [3.5, np.nan, 4 / 3])
+    np.testing.assert_allclose(found[:, 0, 1], [1.5, 3.0, 0.4])
 
 
 def test_survival_is_the_product_over_the_intervals_lived_through():

@@ -36,6 +36,7 @@ FILES = [
     "overall_survival.trees.npz",
     "overall_survival.intervals.json",
     "overall_survival.background.npz",
+    "overall_survival.bounds.json",
 ]
 SECOND = "salvage-second"
 
