@@ -23,8 +23,8 @@ REQUEST_ID = b"x-request-id"
 ACCEPTABLE = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
 HUNG_UP = 499  # what proxies write down of a client that does not wait; nobody is told
 NEVER_REFUSED = ("/health/live", "/health/ready", "/metrics")
+CACHE = b"cache-control"
 HEADERS = (
-    (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
@@ -59,7 +59,9 @@ class Gateway:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (REQUEST_ID, identifier), *self._headers]
+                own = [*message["headers"], (REQUEST_ID, identifier), *self._headers]
+                cached = any(name.lower() == CACHE for name, _ in own)
+                message["headers"] = own if cached else [*own, (CACHE, b"no-store")]
             await send(message)
 
         self._answering += 1

@@ -1,13 +1,30 @@
 """The served models: what they predict, from what, and their cards."""
 
-from fastapi import APIRouter, Depends
+import hashlib
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
 
 from serving.access.gate import Gate
 from serving.access.principal import Scope
 from serving.champions import Champions
 from serving.contract import ModelDetail, ModelList, ModelSummary, patient_schema
+from serving.routes.asked import JSON
 from serving.routes.responses import problems
+
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "Nothing changed since the ETag was given"}
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "the ETag of what is held already; 304 when it is unchanged",
+    "schema": {"type": "string"},
+}
 
 
 def models_router(champions: Champions, gate: Gate) -> APIRouter:
@@ -16,21 +33,41 @@ def models_router(champions: Champions, gate: Gate) -> APIRouter:
         prefix="/v1/models", tags=["models"], dependencies=[Depends(gate.needs(Scope.PREDICT))]
     )
 
-    @router.get("", responses=problems(401, 403, 429, 503), summary="List the served models")
-    async def list_models() -> ModelList:
-        return await run_in_threadpool(
+    @router.get(
+        "",
+        response_model=ModelList,
+        responses={**UNCHANGED, **problems(401, 403, 429, 503)},
+        openapi_extra={"parameters": [IF_NONE_MATCH]},
+        summary="List the served models",
+    )
+    async def list_models(request: Request) -> Response:
+        found = await run_in_threadpool(
             lambda: ModelList(tuple(_summary(champions, n) for n in champions.names()))
         )
+        return tagged(request, found)
 
     @router.get(
         "/{name}",
-        responses=problems(401, 403, 404, 429, 503),
+        response_model=ModelDetail,
+        responses={**UNCHANGED, **problems(401, 403, 404, 429, 503)},
+        openapi_extra={"parameters": [IF_NONE_MATCH]},
         summary="Show a model's protocol, predictors and card",
     )
-    async def show_model(name: str) -> ModelDetail:
-        return await run_in_threadpool(_detail, champions, name)
+    async def show_model(request: Request, name: str) -> Response:
+        return tagged(request, await run_in_threadpool(_detail, champions, name))
 
     return router
+
+
+def tagged(request: Request, found: object) -> Response:
+    """Return what was found with its ETag, or 304 where the client holds the same."""
+    body = orjson.dumps(found)
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    held = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
+    if tag in held or "*" in held:
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type=JSON)
 
 
 def _summary(champions: Champions, name: str) -> ModelSummary:

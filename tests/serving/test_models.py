@@ -1,8 +1,11 @@
 """The served models as the server shows them."""
 
+import pytest
+
 from features.dictionary import load_dictionary
+from models.shelf import Shelf
 from tests.lib.patients import protocol
-from tests.serving.client import MODEL, answer, client_of
+from tests.serving.client import MODEL, answer, client_of, other_bundle, publish_next, settled
 
 
 def test_a_model_is_listed_with_the_stamp_its_answers_carry(shared):
@@ -50,3 +53,24 @@ def test_a_model_shows_its_card(shared):
     assert list(card["events"]) == ["overall_survival"]
     assert card["patients"] > card["events"]["overall_survival"] > 0
     assert list(card["sample_size"]) == list(card["performance"]["endpoints"]) == ["overall_survival"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", f"/v1/models/{MODEL}"])
+def test_what_is_held_already_is_not_sent_again(shared, path):
+    first = shared.get(path)
+    tag = first.headers["etag"]
+    assert first.headers["cache-control"] == "no-cache"
+    for held in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = shared.get(path, headers={"if-none-match": held})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert shared.get(path, headers={"if-none-match": '"other"'}).content == first.content
+
+
+def test_another_champion_has_another_tag(client, home, bundle):
+    before = client.get(f"/v1/models/{MODEL}").headers["etag"]
+    publish_next(home, other_bundle(bundle))
+    Shelf(home / "shelf").promote(MODEL, "2")
+    settled(lambda: answer(client), "2")
+    again = client.get(f"/v1/models/{MODEL}", headers={"if-none-match": before})
+    assert again.status_code == 200
+    assert again.headers["etag"] != before
