@@ -142,6 +142,10 @@ class Deployment:
         return server
 
 
+def _end(log: Path) -> str:
+    return log.read_text()[-2000:]
+
+
 def kill_one(server: Server, chance: random.Random) -> bool:
     """Kill a random worker, if there is one."""
     workers = server.workers()
@@ -162,7 +166,7 @@ def measure(deployment: Deployment, *, kills: int, seed: int) -> dict[str, Any]:
         with load.running():
             while killed < kills:
                 before = len(load.told)
-                settled(lambda n=before: len(load.told) > n, "nothing is answered")  # type: ignore[misc]
+                settled(lambda n=before: len(load.told) > n, f"nothing is answered: {_end(server.log)}")  # type: ignore[misc]
                 time.sleep(chance.uniform(0.0, 0.5))
                 if chance.random() < WHOLE_GROUP:
                     server.kill_all()
