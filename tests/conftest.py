@@ -13,6 +13,8 @@ from models.shelf import Shelf
 from tests.lib.fitting import small_bundle
 from tests.lib.patients import protocol, simulated_cohort
 
+collect_ignore = ["benchmarks/pyfunc_model.py"]  # loaded by MLflow alone; importing it takes seconds
+
 MODEL = "salvage-relapse-survival-synthetic"
 
 
