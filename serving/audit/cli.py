@@ -17,6 +17,7 @@ import typer
 
 from features.errors import InvalidInput, NotFound, Problem
 from models.shelf import Shelf
+from serving.access.subjects import subject_hash, subject_key
 from serving.audit.backup import back_up
 from serving.audit.checkpoint import CheckpointFile
 from serving.audit.export import json_lines
@@ -35,6 +36,9 @@ audit = typer.Typer(
 )
 
 READ = "read"
+Subject = Annotated[
+    str | None, typer.Option("--subject", help="The patient's identifier, as sent with the requests.")
+]
 Address = Annotated[str | None, typer.Option("--store", help="Another store: a file, or postgresql://...")]
 
 
@@ -61,6 +65,10 @@ class Place:
     def checkpoints(self) -> CheckpointFile:
         """Return the second place."""
         return CheckpointFile(self.settings.second_place)
+
+    def hashed(self, subject: str | None) -> str | None:
+        """Return the keyed hash that stands in the record for a patient's identifier."""
+        return None if subject is None else subject_hash(subject_key(self.settings.who.subject_key), subject)
 
     @contextmanager
     def log(self) -> Iterator[Sequencer]:
@@ -167,6 +175,7 @@ def export(
     store: Address = None,
     after: Annotated[int, typer.Option(help="Only records after this number.")] = 0,
     kind: Annotated[str | None, typer.Option(help="Only records of this kind.")] = None,
+    subject: Subject = None,
     contents: Annotated[
         bool, typer.Option("--contents", help="With the patients' values; that they were read is recorded.")
     ] = False,
@@ -179,7 +188,7 @@ def export(
     if contents:
         with place.log() as log:
             log.append_now(_draft(READ, {"client": _who(), "after": after, "kind": kind}))
-    entries = place.store.entries(after=after, kind=kind)
+    entries = place.store.entries(after=after, kind=kind, subject=place.hashed(subject))
     lines = _fhir_lines(entries) if form is Format.FHIR else json_lines(entries, contents=contents)
     for line in lines:
         sys.stdout.buffer.write(line)
@@ -217,12 +226,16 @@ def backup(destination: Annotated[Path, typer.Argument(metavar="FILE")], store: 
 def erase(
     record_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
     expired: Annotated[bool, typer.Option("--expired", help="All that is past its retention time.")] = False,
+    subject: Subject = None,
     reason: Annotated[str, typer.Option(help="Why, as it will stand in the record.")] = "retention",
     store: Address = None,
 ) -> None:
     """Erase what was asked and answered, and record that it was; what is recorded of it stays."""
     place, now = _place(store), datetime.now(UTC)
-    ids = [entry.id for entry in map(place.store.get, record_ids or ()) if entry.content is not None]
+    named = [*map(place.store.get, record_ids or ())]
+    if subject is not None:
+        named += place.store.entries(subject=place.hashed(subject))
+    ids = [entry.id for entry in named if entry.content is not None]
     if expired:
         ids += over(place.store, now=now, days=place.settings.retention_days)
     ids = list(dict.fromkeys(ids))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from features.errors import InvalidInput, NotFound
+from serving.access.subjects import subject_hash, subject_key
 from serving.audit.checkpoint import CheckpointFile
 from serving.audit.checkpointer import Checkpointer
 from serving.audit.cli import audit
@@ -196,3 +198,18 @@ def test_retention_is_counted_in_days(home, monkeypatch):
 def test_the_key_that_is_printed_verifies_the_checkpoints(home):
     key = PublicKey.parse(run("key").output.strip())
     assert CheckpointFile(home / "checkpoints").last().signed_by(key)
+
+
+def test_one_patients_records_are_exported_and_erased_by_their_identifier(home):
+    hashed = subject_hash(subject_key(home / "subject.key"), "MRN-7")
+    log = Sequencer(SqliteStore(home / "audit.db"))
+    for n in range(2):
+        log.append_now(replace(draft(f"mine-{n}", content=b"of MRN-7"), subject=hashed))
+    log.close()
+    lines = [json.loads(line) for line in run("export", "--subject", "MRN-7").output.splitlines()]
+    assert [json.loads(line["body"])["id"] for line in lines] == ["mine-0", "mine-1"]
+    assert run("export", "--subject", "MRN-8").output == ""
+    done = run("erase", "--subject", "MRN-7", "--reason", "request of the patient")
+    assert done.output == "the contents of 2 records were erased\n"
+    assert b"of MRN-7" not in (home / "audit.db").read_bytes()
+    assert run("verify").exit_code == 0
