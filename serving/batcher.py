@@ -57,17 +57,26 @@ class Batcher:
         read = [_read(line, model) for line in chunk]
         callers = [_caller_of(caller, line) for line in chunk]
         wanted = [at for at, one in enumerate(read) if isinstance(one, PredictionRequest)]
-        try:
-            found = await self.predictor.predict_many(
-                [read[at] for at in wanted],  # type: ignore[misc]
-                [callers[at] for at in wanted],
-            )
-        except (RecordNotWritten, TooBusy) as error:
-            found = [error] * len(wanted)
+        found = await self._predicted(
+            [read[at] for at in wanted],  # type: ignore[misc]
+            [callers[at] for at in wanted],
+        )
         said: list[bytes | SalvageError] = list(read)  # type: ignore[arg-type]
         for at, one in zip(wanted, found, strict=True):
             said[at] = one
         return said
+
+    async def _predicted(
+        self, requests: list[PredictionRequest], callers: list[Caller]
+    ) -> list[bytes | SalvageError]:
+        """Answer lines in one commit; where one of them cannot be recorded or repeated, each in its own."""
+        try:
+            return await self.predictor.predict_many(requests, callers)
+        except SalvageError as error:
+            if len(requests) == 1 or isinstance(error, RecordNotWritten | TooBusy):
+                return [error] * len(requests)
+        alone = [await self._predicted([one], [by]) for one, by in zip(requests, callers, strict=True)]
+        return [one for (one,) in alone]
 
     async def _chunks(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
         """Gather what has arrived, at most 64 lines at once, so that a slow sender is answered too."""
