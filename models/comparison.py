@@ -121,6 +121,7 @@ def _encoded(
     if not names:
         remedy = "choose a model with a plan among its predictors"
         problems.append(Problem("model", "knows no plans", remedy))
+    problems += _faults(bundle, patient)
     bare = {name: value for name, value in patient.items() if name not in names}
     for at, plan in enumerate(plans, start=1):
         problems += [
@@ -136,6 +137,15 @@ def _encoded(
     if problems:
         raise InvalidRequest("request", list(dict.fromkeys(problems)))
     return rows
+
+
+def _faults(bundle: ModelBundle, patient: Mapping[str, object]) -> tuple[Problem, ...]:
+    """Return what is wrong with the patient as given, with a plan that the plans take the place of."""
+    try:
+        bundle.validate(patient)
+    except InvalidRequest as error:
+        return tuple(error.problems)
+    return ()
 
 
 def _placed(problem: Problem, plan: Mapping[str, object], at: int) -> Problem:

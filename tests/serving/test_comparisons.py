@@ -104,6 +104,12 @@ def test_a_patient_that_cannot_be_accepted_is_refused_and_leaves_no_record(plann
     assert planned.get("/v1/audit/head").json()["size"] == before
 
 
+def test_a_plan_in_the_patient_is_judged_though_the_plans_take_its_place(planned):
+    refused = compared(planned, PLANS, patient=BREAST | {"plan_radiation": {}})
+    assert named(assert_problem(refused, 422)) == {"plan_radiation": "wrong type"}
+    assert compared(planned, PLANS, patient=BREAST | BOTH).status_code == 200
+
+
 def test_a_model_without_plans_says_so(shared):
     assert named(assert_problem(compared(shared, PLANS), 422)) == {"model": "knows no plans"}
     assert_problem(compared(shared, PLANS, model="nope"), 404, "not-found")
