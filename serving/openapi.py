@@ -22,6 +22,9 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     for path in found["paths"].values():
         for operation in path.values():
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "path":
+                    parameter["schema"] = _as_it_stands_in_a_path(parameter["schema"])
             operation["responses"] = {
                 status: _as_sent(status, response)
                 for status, response in operation["responses"].items()
@@ -30,6 +33,13 @@ def document(app: FastAPI) -> dict[str, Any]:
     for name in FRAMEWORK_ERRORS:
         found["components"]["schemas"].pop(name, None)
     return found
+
+
+def _as_it_stands_in_a_path(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a part of a path, which is always there."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return rest | kinds[0] if len(kinds) == 1 else schema
 
 
 def _as_sent(status: str, response: dict[str, Any]) -> dict[str, Any]:

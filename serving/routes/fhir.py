@@ -147,5 +147,10 @@ def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _bundle_body() -> Json:
-    schema = SHAPE | {"properties": {"resourceType": {"const": "Bundle"}, "entry": {"type": "array"}}}
+    schema = SHAPE | {
+        "properties": {
+            "resourceType": {"const": "Bundle"},
+            "entry": {"type": "array", "items": {}},
+        }
+    }
     return {"required": True, "content": {MEDIA_TYPE: {"schema": schema}, JSON: {"schema": schema}}}
