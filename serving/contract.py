@@ -18,6 +18,7 @@ REQUEST_FIELDS = ("model", "patient", "horizon", "subject")
 EXPLANATION_FIELDS = ("model", "patient", "horizons", "subject")
 COMPARISON_FIELDS = ("model", "patient", "plans", "subject")
 LONGEST_SUBJECT = 200
+UTF_8 = "utf-8-sig"  # a byte order mark is no fault
 SUBJECT = {
     "type": ["string", "null"],
     "minLength": 1,
@@ -378,7 +379,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         return made
 
     try:
-        document = json.loads(body, object_pairs_hook=unique)
+        document = json.loads(body.decode(UTF_8), object_pairs_hook=unique)
         if b"\\u" in body or not body.isascii():
             json.dumps(document, ensure_ascii=False).encode()  # refuses half of a surrogate pair
     except (ValueError, RecursionError) as error:

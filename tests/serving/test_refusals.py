@@ -59,6 +59,7 @@ BAD_BODIES = [
     ("single quotes", b"{'patient': {'age': 57.1937}}", "body", "is not JSON"),
     ("invalid UTF-8", b'{"patient": {"sex": "\xff\xfe"}}', "body", "is not JSON"),
     ("Latin-1", '{"patient": {"sex": "weiblich\u00e4"}}'.encode("latin-1"), "body", "is not JSON"),
+    ("UTF-16", json.dumps({"patient": BREAST}).encode("utf-16"), "body", "is not JSON"),
     ("50,000 open lists", b"[" * 50_000, "body", "is not JSON"),
     ("10,000 objects in each other", b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "body", "is not JSON"),
     ("an integer of 5,000 digits", b'{"patient": {"age": ' + b"7" * 5_000 + b"}}", "body", "is not JSON"),
