@@ -21,7 +21,7 @@ from tests.serving.client import PREDICTIONS
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
+PATIENCE = 180.0  # the first server ever started compiles
 CANCELLED = "CancelledError"  # what a server says of a request that it did not wait for any longer
 DEMO = {"SALVAGE_ACCESS": "off", "SALVAGE_DEMO": "1"}
 
