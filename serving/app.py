@@ -64,6 +64,7 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
         version=metadata.version("salvage-outcomes"),
         description=DESCRIPTION,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would send a patient's values again, behind a proxy in clear
         lifespan=_life(champions, access.store.close),
     )
     app.include_router(predictions_router(predictor, access.gate, largest_body=settings.largest_body))

@@ -171,3 +171,13 @@ def test_a_strange_name_in_a_path_stands_for_nothing(shared, path, name):
 )
 def test_a_strange_model_in_a_request_stands_for_nothing(shared, name):
     assert_problem(ask(shared, model=name), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/predictions/", "/v1/models/", "/health/ready/", "/metrics/", "/cds-services/"]
+)
+def test_nobody_is_sent_elsewhere_for_a_slash(shared, path):
+    for method in ("GET", "POST"):
+        answered = shared.request(method, path, follow_redirects=False)
+        assert answered.status_code in (404, 405)
+        assert "location" not in answered.headers

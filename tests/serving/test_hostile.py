@@ -104,7 +104,8 @@ TRAVERSALS = [
 ]  # fmt: skip
 NAMED = [
     "/v1/models/{}", "/v1/predictions/{}", "/v1/audit/entries/{}", "/v2/models/{}", "/v2/models/{}/ready",
-    "/v2/models/{}/versions/1",    f"/v2/models/{MODEL}.overall_survival/versions/{{}}", "/static-offline-docs/{}",
+    "/v2/models/{}/versions/1",
+    f"/v2/models/{MODEL}.overall_survival/versions/{{}}", "/static-offline-docs/{}",
 ]  # fmt: skip
 
 
