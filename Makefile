@@ -9,7 +9,7 @@ export DO_NOT_TRACK := true
 export OMP_WAIT_POLICY := passive
 export GIT_PYTHON_REFRESH := quiet
 
-.PHONY: setup demo test check format lock clean
+.PHONY: setup demo test prove check format lock clean
 
 setup: $(READY)
 
@@ -25,6 +25,13 @@ demo: $(READY)
 
 test: check
 	$(BIN)/python -m pytest $(ARGS)
+
+# Proofs that take too long for every change: each byte flipped, hundreds of kills, many random requests.
+prove: $(READY)
+	$(BIN)/python -m pytest -m exhaustive
+	$(BIN)/python -m tests.benchmarks.kills --kills 200 --store sqlite --json
+	$(BIN)/python -m tests.benchmarks.kills --kills 200 --store postgresql --json
+	$(BIN)/python -m tests.benchmarks.fuzz --requests 100000 --json
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -13,6 +13,7 @@ from serving.access.principal import Principal
 MINUTE = 60.0
 BURST_SECONDS = 10.0
 MOST_CLIENTS = 10_000
+ROUNDING = 1e-6
 
 
 class Rate:
@@ -43,7 +44,7 @@ class Rate:
         asked = self._interval * requests
         full_at = max(now, self._full_at.get(client, now)) + asked
         over = full_at - now - max(self._burst, asked)
-        if over > 0.0:
+        if over > ROUNDING:
             raise TooManyRequests(ceil(over))
         self._full_at[client] = full_at
         if len(self._full_at) > MOST_CLIENTS:

@@ -254,7 +254,7 @@ def test_a_flipped_bit_of_anything_stored_is_found(written, tmp_path):
     assert changed == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_byte_of_anything_stored_is_found(written, tmp_path):
     _, changed = flips(written, tmp_path, range(written.path.stat().st_size), seed=2)
     assert changed == []
