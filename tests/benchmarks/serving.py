@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,14 +80,16 @@ def save_boosters(bundle: ModelBundle, home: Path) -> None:
 @contextmanager
 def running(command: list[str], port: int, ready: str, **environment: str) -> Iterator[None]:
     """Run a server until it answers, and to the end of the block."""
-    settings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # mlflow looks for uvicorn there
+    settings = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(command, env=settings, stdout=log, stderr=log, start_new_session=True)
         try:
             _await(port, ready, server, log)
             yield
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
             try:
                 server.wait(timeout=20)
             except subprocess.TimeoutExpired:
