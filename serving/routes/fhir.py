@@ -105,7 +105,7 @@ def fhir_router(
         identifier: Annotated[str | None, Query(alias="_id", description="one record")] = None,
         subtype: Annotated[str | None, Query(pattern=CODE, description="only records of this kind")] = None,
         count: Annotated[int, Query(alias="_count", ge=1, le=MOST_EVENTS)] = 100,
-        after: Annotated[int, Query(ge=0, description="only records after this number")] = 0,
+        after: Annotated[int, Query(ge=0, le=2**53, description="only records after this number")] = 0,
     ) -> Response:
         found = await run_in_threadpool(_found, log, identifier, subtype, count, after)
         asked = {"_id": identifier, "subtype": subtype, "_count": count, "after": after}

@@ -163,6 +163,7 @@ def test_the_log_reads_as_audit_events_page_by_page(assessment, fhir, served: Se
     none = fhir.get("/v1/fhir/AuditEvent", params={"subtype": "feedback"}).json()
     assert "entry" not in none
     assert fhir.get("/v1/fhir/AuditEvent", params={"_count": 0}).json()["resourceType"] == "OperationOutcome"
+    assert fhir.get("/v1/fhir/AuditEvent", params={"after": 2**70}).status_code == 422
 
 
 def test_r4_finds_nothing_wrong_with_what_is_answered_and_exported(assessment, fhir, served: Service):
