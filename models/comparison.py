@@ -6,21 +6,25 @@ disease had a plan there is nothing to say, and nothing is said.
 
 The interval of a difference allows for what the two answers have in common: on the link's scale its standard
 error is the model's own at the mean distance, times the distance between the two plans' columns alone (the
-leverage of their difference), as models/uncertainty.py has it for one answer. Assumption: as there.
+leverage of their difference), as models/uncertainty.py has it for one answer. Assumption: as there; the
+coverage of these intervals was not measured.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import NormalDist
 
 import numpy as np
 
+from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.endpoints import COMPETING_RISKS, SURVIVAL
 from features.errors import InvalidRequest, Problem
 from models.bundle import ModelBundle
-from models.curves import IntArray
 from models.fitted import NO_TIME, FittedEndpoint
+from models.likeness import Typical
+from models.prediction import Caution, EndpointPrediction
 
 MOST_PLANS = 10
 FEW = 10
@@ -36,8 +40,8 @@ NOTICE = (
 class PlanOutcome:
     """One probability under one plan, and how it differs from that under the first plan that is answered.
 
-    ``difference`` is in probability; None for the plan that the others are compared with. ``direction`` is
-    benefit where more of it is better, harm where less is.
+    Without a probability there is the ``reason``. ``difference`` is in probability; None for the plan that
+    the others are compared with. ``direction`` is benefit where more of it is better, harm where less is.
     """
 
     endpoint: str
@@ -48,6 +52,7 @@ class PlanOutcome:
     probability: float | None
     low: float | None
     high: float | None
+    reason: str | None
     difference: float | None
     difference_low: float | None
     difference_high: float | None
@@ -55,13 +60,18 @@ class PlanOutcome:
 
 @dataclass(frozen=True)
 class PlanAnswer:
-    """One plan: how many training patients of the disease had it, and what is said; or why nothing is."""
+    """One plan: how many training patients of the disease had it, and what is said; or why nothing is.
+
+    ``typical`` and ``warnings`` are those of a prediction for the patient with this plan.
+    """
 
     plan: Mapping[str, object]
     support: int
     refused: str | None
     caution: str | None
     outcomes: tuple[PlanOutcome, ...]
+    typical: Typical | None
+    warnings: tuple[Caution, ...]
 
 
 @dataclass(frozen=True)
@@ -82,40 +92,38 @@ def compare(
         InvalidRequest: naming everything wrong with the patient and the plans.
 
     """
-    rows = _encoded(bundle, patient, plans)
-    disease = str(patient["disease"])
-    support = [bundle.plans.support(disease, plan) for plan in plans]
-    answered = [at for at, count in enumerate(support) if count]
-    first = answered[0] if answered else None
+    cohorts = _validated(bundle, patient, plans)
+    support = [bundle.plans.support(str(patient["disease"]), plan) for plan in plans]
+    first = next((at for at, count in enumerate(support) if count), None)
+    asked = zip(plans, support, cohorts, strict=True)
     return Comparison(
         tuple(
-            PlanAnswer(
-                plan,
-                count,
-                None if count else "no training patient of this disease had this plan",
-                f"only {count} training patients of this disease had this plan" if 0 < count < FEW else None,
-                ()
-                if first is None or not count
-                else _outcomes(bundle, disease, rows[at], rows[first], at != first),
-            )
-            for at, (plan, count) in enumerate(zip(plans, support, strict=True))
+            _answer(bundle, plan, count, cohort, None if first in (None, at) else cohorts[first])
+            for at, (plan, count, cohort) in enumerate(asked)
         ),
         first,
         NOTICE,
     )
 
 
-@dataclass(frozen=True)
-class _Row:
-    X: FloatArray
-    strata: IntArray
+def _answer(
+    bundle: ModelBundle, plan: Mapping[str, object], support: int, cohort: Cohort, first: Cohort | None
+) -> PlanAnswer:
+    """Answer for the patient with one plan; ``first`` is the patient with the plan it is compared with."""
+    if not support:
+        refused = "no training patient of this disease had this plan"
+        return PlanAnswer(plan, support, refused, None, (), None, ())
+    few = f"only {support} training patients of this disease had this plan" if support < FEW else None
+    said = bundle.predict(cohort)
+    outcomes = chain.from_iterable(_outcomes(bundle, one, cohort, first) for one in said.endpoints)
+    return PlanAnswer(plan, support, None, few, tuple(outcomes), said.typical, said.warnings)
 
 
-def _encoded(
+def _validated(
     bundle: ModelBundle, patient: Mapping[str, object], plans: Sequence[Mapping[str, object]]
-) -> list[_Row]:
-    """Encode the patient with each plan, judging all of them together."""
-    names, problems, rows = bundle.plans.names, list[Problem](), list[_Row]()
+) -> list[Cohort]:
+    """Return the patient with each plan, judging all of them together."""
+    names, problems, found = bundle.plans.names, list[Problem](), list[Cohort]()
     if not 1 <= len(plans) <= MOST_PLANS:
         problems.append(Problem("plans", f"are {len(plans)}", f"give 1 to {MOST_PLANS} plans"))
     if not names:
@@ -130,13 +138,12 @@ def _encoded(
             if names and name not in names
         ]
         try:
-            cohort = bundle.validate({**bare, **{n: v for n, v in plan.items() if n in names}})
-            rows.append(_Row(bundle.encoder.encode(cohort), bundle.strata(cohort)))
+            found.append(bundle.validate({**bare, **{n: v for n, v in plan.items() if n in names}}))
         except InvalidRequest as error:
             problems += [_placed(problem, plan, at) for problem in error.problems]
     if problems:
         raise InvalidRequest("request", list(dict.fromkeys(problems)))
-    return rows
+    return found
 
 
 def _faults(bundle: ModelBundle, patient: Mapping[str, object]) -> tuple[Problem, ...]:
@@ -156,41 +163,29 @@ def _placed(problem: Problem, plan: Mapping[str, object], at: int) -> Problem:
 
 
 def _outcomes(
-    bundle: ModelBundle, disease: str, row: _Row, first: _Row, differs: bool
-) -> tuple[PlanOutcome, ...]:
-    return tuple(
-        outcome
-        for endpoint in bundle.endpoints
-        if endpoint.answers(disease)
-        for outcome in _of_endpoint(endpoint, disease, row, first, differs)
-    )
-
-
-def _of_endpoint(
-    endpoint: FittedEndpoint, disease: str, row: _Row, first: _Row, differs: bool
-) -> list[PlanOutcome]:
-    months = endpoint.explainable(disease)
-    times = np.array(months) if months else NO_TIME
-    middle = endpoint.probabilities(row.X, row.strata, times)[0]
-    low, high = (bound[0] for bound in endpoint.intervals.interval(row.X, row.strata, times, level=LEVEL))
-    from_first = np.full((3, *middle.shape), np.nan)
-    if differs:
-        from_first = _difference(endpoint, row, first, times)
-    return [
-        PlanOutcome(
-            endpoint.endpoint.name,
-            name,
-            endpoint.endpoint.labels[name],
-            direction(endpoint, name),
-            months[at] if months else None,
-            float(middle[o, at]),
-            float(low[o, at]),
-            float(high[o, at]),
-            *(float(part[o, at]) if differs else None for part in from_first),
-        )
-        for o, name in enumerate(endpoint.model.outcomes)
-        for at in range(len(times))
-    ]
+    bundle: ModelBundle, said: EndpointPrediction, cohort: Cohort, first: Cohort | None
+) -> Iterator[PlanOutcome]:
+    """Yield what was said of an endpoint, each probability with its difference from the first plan."""
+    endpoint = bundle.endpoint(said.endpoint)
+    months = endpoint.explainable(str(cohort.text("disease")[0])) or (None,)
+    apart = None if first is None else _difference(bundle, endpoint, cohort, first, months)
+    for place, outcome in enumerate(said.outcomes):
+        for at in outcome.probabilities:
+            difference: list[float | None] = [None] * 3
+            if apart is not None and at.probability is not None:
+                difference = apart[:, place, months.index(at.horizon)].tolist()
+            yield PlanOutcome(
+                said.endpoint,
+                outcome.outcome,
+                outcome.label,
+                direction(endpoint, outcome.outcome),
+                at.horizon,
+                at.probability,
+                at.low,
+                at.high,
+                at.reason,
+                *difference,
+            )
 
 
 def direction(endpoint: FittedEndpoint, outcome: str) -> str:
@@ -203,11 +198,20 @@ def direction(endpoint: FittedEndpoint, outcome: str) -> str:
     return "harm" if endpoint.endpoint.kind == COMPETING_RISKS or outcome in HARMS else "benefit"
 
 
-def _difference(endpoint: FittedEndpoint, row: _Row, first: _Row, times: FloatArray) -> FloatArray:
+def _difference(
+    bundle: ModelBundle,
+    endpoint: FittedEndpoint,
+    cohort: Cohort,
+    first: Cohort,
+    months: Sequence[float | None],
+) -> FloatArray:
     """Return the difference from the first plan and its ends, shape (3, outcomes, times)."""
-    ours = endpoint.probabilities(row.X, row.strata, times)
-    theirs = endpoint.probabilities(first.X, first.strata, times)
-    reach = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0) * endpoint.intervals.errors_between(row.X, first.X)
+    times = NO_TIME if months[0] is None else np.array(months)
+    X, other = (bundle.encoder.encode(one) for one in (cohort, first))
+    ours, theirs = (
+        endpoint.probabilities(row, bundle.strata(one), times) for row, one in ((X, cohort), (other, first))
+    )
+    reach = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0) * endpoint.intervals.errors_between(X, other)
     ends = np.stack([ours, *(endpoint.intervals.moved(ours, way * reach) for way in (-1.0, 1.0))]) - theirs
     found: FloatArray = np.stack([ours - theirs, ends.min(axis=0), ends.max(axis=0)])[:, 0]
     return found

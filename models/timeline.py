@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from features.errors import InvalidRequest, Problem
 from models.bundle import ModelBundle
-from models.prediction import Explanation, Prediction
+from models.likeness import Typical
+from models.prediction import Caution, Explanation, Prediction
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,19 @@ class Timeline:
     explanations: tuple[Explanation, ...]
 
 
+@dataclass(frozen=True)
+class Explanations:
+    """Every outcome's timeline; ``typical``, ``warnings`` and ``notice`` are those of a prediction."""
+
+    timelines: tuple[Timeline, ...]
+    typical: Typical
+    warnings: tuple[Caution, ...]
+    notice: str
+
+
 def explain_over_time(
     bundle: ModelBundle, patient: Mapping[str, object], horizons: Sequence[float]
-) -> tuple[Timeline, ...]:
+) -> Explanations:
     """Explain every outcome of a patient at each horizon; without horizons at all that are supported.
 
     An endpoint that is not supported as far as a horizon is left out at that one.
@@ -40,13 +51,15 @@ def explain_over_time(
         raise InvalidRequest("request", problems)
     wanted = tuple(dict.fromkeys(horizons)) or supported or (None,)
     predictions = [bundle.predict(cohort, horizon=horizon) for horizon in wanted]
-    return tuple(
+    said = predictions[0]
+    timelines = tuple(
         Timeline(
             endpoint.endpoint, outcome.outcome, outcome.label, _explanations(predictions, at, place, wanted)
         )
-        for at, endpoint in enumerate(predictions[0].endpoints)
+        for at, endpoint in enumerate(said.endpoints)
         for place, outcome in enumerate(endpoint.outcomes)
     )
+    return Explanations(timelines, said.typical, said.warnings, said.notice)
 
 
 def _explanations(

@@ -79,37 +79,32 @@ class Batcher:
         return [one for (one,) in alone]
 
     async def _chunks(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
-        """Gather what has arrived, at most 64 lines at once, so that a slow sender is answered too."""
-        waiting: list[Line] = []
-        async for line in self._lines(stream):
-            waiting.append(line)
-            if len(waiting) == LINES_AT_ONCE or line.fault is not None:
-                yield waiting
-                waiting = []
-        if waiting:
-            yield waiting
+        """Yield the lines that have arrived together, at most 64 at once; a slow sender is answered too."""
+        async for lines in self._lines(stream):
+            for start in range(0, len(lines), LINES_AT_ONCE):
+                yield lines[start : start + LINES_AT_ONCE]
 
-    async def _lines(self, stream: AsyncIterator[bytes]) -> AsyncIterator[Line]:
-        """Cut the stream into lines; one that is too long is skipped to its end, empty ones are no lines."""
+    async def _lines(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
+        """Yield the lines that each part of the stream ends; of one that is too long the rest is skipped.
+
+        Empty lines are none. After one line too many there are no others.
+        """
         number, rest, skipping = 0, b"", False
         async for part in stream:
             *whole, rest = (rest + part).split(b"\n")
-            for content in whole:
-                if skipping:
-                    skipping = False
-                    continue
-                if content.strip():
-                    number += 1
-                    yield self._line(number, content)
-                    if number > self.most_lines:
-                        return
-            if len(rest) > self.longest:
-                if not skipping:
-                    number += 1
-                    yield self._line(number, rest)
+            if skipping and whole:
+                whole, skipping = whole[1:], False
+            ended = [content for content in whole if content.strip()]
+            if len(rest) > self.longest or skipping:
+                ended += [] if skipping else [rest]
                 rest, skipping = b"", True
-        if rest.strip() and not skipping:
-            yield self._line(number + 1, rest)
+            lines = [self._line(number + at, content) for at, content in enumerate(ended, start=1)]
+            number += len(lines)
+            yield lines[: max(0, self.most_lines + 1 - number + len(lines))]
+            if number > self.most_lines:
+                return
+        if rest.strip():
+            yield [self._line(number + 1, rest)]
 
     def _line(self, number: int, content: bytes) -> Line:
         if number > self.most_lines:

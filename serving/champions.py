@@ -18,6 +18,7 @@ from serving.contract import ModelStamp
 
 ADVICE = "no model is promoted; run: salvage fit --protocol relapse-survival"
 NAMES_LAST_SECONDS = 1.0
+AGAIN_SECONDS = 30.0
 Signature = tuple[int, int, int]
 
 log = logging.getLogger("salvage")
@@ -46,8 +47,9 @@ class Champions:
     """Answers with the bundle that the shelf names, and takes up a new one without keeping anyone waiting.
 
     A newly promoted bundle is read, verified and put on record in the background while the former one goes
-    on answering; whoever holds the former keeps it until done. A promoted bundle that cannot be trusted is
-    reported and not taken up. ``loaded`` is told of each bundle taken up and of the one before it.
+    on answering; whoever holds the former keeps it until done. A promoted bundle that cannot be trusted, or
+    cannot be put on record, is reported and not taken up; it is looked at again half a minute later.
+    ``loaded`` is told of each bundle taken up and of the one before it.
     """
 
     def __init__(self, shelf: Shelf, *, loaded: Callable[[Champion, Champion | None], None]) -> None:
@@ -55,7 +57,7 @@ class Champions:
         self._loaded = loaded
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
-        self._refused: dict[str, Signature] = {}
+        self._looked: dict[str, tuple[Signature, float]] = {}
         self._only: tuple[float, str] = (0.0, "")
 
     def names(self) -> tuple[str, ...]:
@@ -99,12 +101,17 @@ class Champions:
         if held is None:
             return None
         pointer = self._pointer(name)
-        if pointer not in (None, held.pointer, self._refused.get(name)) and self._lock.acquire(
-            blocking=False
-        ):
-            self._lock.release()
+        if pointer is not None and pointer != held.pointer and self._due(name, pointer):
             threading.Thread(target=self._renew, args=(name,), daemon=True).start()
         return held.champion
+
+    def _due(self, name: str, pointer: Signature) -> bool:
+        """Tell that a promotion was not looked at in the last half minute; it is looked at now."""
+        looked, now = self._looked.get(name), time.monotonic()
+        if looked is not None and looked[0] == pointer and now - looked[1] < AGAIN_SECONDS:
+            return False
+        self._looked[name] = pointer, now
+        return True
 
     def _renew(self, name: str) -> None:
         try:
@@ -118,17 +125,12 @@ class Champions:
             if held is not None and held.pointer == pointer:
                 return held.champion
             before = None if held is None else held.champion
-            try:
-                shelved = self._shelf.champion(name)
-                if before is not None and _same(before, shelved):
-                    champion = before
-                else:
-                    champion = self._load(shelved)
-                    self._loaded(champion, before)
-            except SalvageError:
-                if pointer is not None and held is not None:
-                    self._refused[name] = pointer
-                raise
+            shelved = self._shelf.champion(name)
+            if before is not None and _same(before, shelved):
+                champion = before
+            else:
+                champion = self._load(shelved)
+                self._loaded(champion, before)
             if pointer is not None:
                 self._held[name] = _Held(pointer, champion)
             return champion

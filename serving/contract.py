@@ -11,7 +11,7 @@ from features.errors import InvalidRequest, Problem
 from models.comparison import MOST_PLANS, Comparison
 from models.plans import GROUP
 from models.prediction import Prediction
-from models.timeline import Timeline
+from models.timeline import Explanations
 
 DISEASE = "disease"
 REQUEST_FIELDS = ("model", "patient", "horizon", "subject")
@@ -108,7 +108,7 @@ class ExplanationsAnswer:
     """One patient's explanations at several horizons."""
 
     model: ModelStamp
-    explanations: tuple[Timeline, ...]
+    explanations: Explanations
     audit: AuditReceipt
     mode: str
 
@@ -132,7 +132,7 @@ class RecordedAnswer:
     audit: AuditReceipt
     mode: str
     prediction: Prediction | None = None
-    explanations: tuple[Timeline, ...] | None = None
+    explanations: Explanations | None = None
     comparison: Comparison | None = None
 
 

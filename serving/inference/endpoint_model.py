@@ -12,8 +12,8 @@ from serving.champions import Champion
 from serving.inference.tensors import BOOL, BYTES, FP64, NUMERIC, Output, Tensor
 
 PLATFORM = "salvage_bundle"
-PROBABILITY, LOW, HIGH, RECORD = "probability", "low", "high", "record"
-OUTPUTS = (PROBABILITY, LOW, HIGH, RECORD)
+PROBABILITY, LOW, HIGH, WARNINGS, RECORD = "probability", "low", "high", "warnings", "record"
+OUTPUTS = (PROBABILITY, LOW, HIGH, WARNINGS, RECORD)
 FLAGS: Mapping[object, bool] = {1: True, 0: False, "true": True, "false": False}  # true is 1, false 0
 MOST_NAMED = 50
 
@@ -78,7 +78,10 @@ class EndpointModel:
                 {"name": field.name, "datatype": _datatype(field), "shape": [-1]}
                 for field in bundle.dictionary.fields
             ],
-            "outputs": [*answers, {"name": RECORD, "datatype": BYTES, "shape": [-1]}],
+            "outputs": [
+                *answers,
+                *({"name": n, "datatype": BYTES, "shape": [-1]} for n in (WARNINGS, RECORD)),
+            ],
             "properties": {
                 "title": self.endpoint.endpoint.title,
                 "outcomes": ",".join(self.endpoint.model.outcomes),
@@ -119,7 +122,11 @@ class EndpointModel:
             Output(name, FP64, shape, [_number(one.get(name)) for row in rows for one in row])
             for name in (PROBABILITY, LOW, HIGH)
         ]
-        return [*found, Output(RECORD, BYTES, (len(rows),), [answer["audit"]["id"] for answer in answers])]
+        texts = {
+            WARNINGS: [_warnings(answer["prediction"]) for answer in answers],
+            RECORD: [answer["audit"]["id"] for answer in answers],
+        }
+        return [*found, *(Output(name, BYTES, (len(rows),), said) for name, said in texts.items())]
 
     def _row(self, prediction: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return a row's probabilities, outcome by outcome; empty ones in a disease that is not answered."""
@@ -128,6 +135,13 @@ class EndpointModel:
         if not said:
             return [{}] * math.prod(self.shape)
         return [one for outcome in said[0]["outcomes"] for one in outcome["probabilities"]]
+
+
+def _warnings(prediction: Mapping[str, Any]) -> str:
+    """Return why to trust an answer less: how untypical the patient is, and every warning."""
+    return "; ".join(
+        [prediction["typical"]["words"], *(warning["message"] for warning in prediction["warnings"])]
+    )
 
 
 def _number(value: float | None) -> float:

@@ -110,6 +110,25 @@ def test_benefits_and_harms_stand_side_by_side(found):
     assert by_outcome["grade_3_toxicity"].difference < 0, "and with less toxicity"
 
 
+def test_a_horizon_beyond_the_follow_up_has_a_reason_and_no_number(bundle):
+    survival, toxicity = bundle.endpoints
+    short = replace(
+        bundle, endpoints=(replace(survival, supported=dict.fromkeys(survival.supported, 30.0)), toxicity)
+    )
+    for plan in compare(short, BREAST, [CHEMOTHERAPY, RADIATION]).plans:
+        beyond = [said for said in plan.outcomes if said.horizon is not None and said.horizon > 30.0]
+        assert [said.horizon for said in beyond] == [36.0, 60.0]
+        assert {said.reason for said in beyond} == {"follow-up in this disease supports 30 months"}
+        assert {(said.probability, said.low, said.difference) for said in beyond} == {(None, None, None)}
+
+
+def test_each_plan_says_how_typical_the_patient_is_with_it_and_why_to_trust_it_less(bundle, found):
+    for plan, answered in zip((CHEMOTHERAPY, RADIATION), found.plans, strict=False):
+        prediction = bundle.predict(bundle.validate(BREAST | plan))
+        assert (answered.typical, answered.warnings) == (prediction.typical, prediction.warnings)
+    assert (found.plans[2].typical, found.plans[2].warnings) == (None, ())
+
+
 def test_the_same_plan_twice_differs_by_nothing(bundle):
     twice = compare(bundle, BREAST, [CHEMOTHERAPY, CHEMOTHERAPY]).plans[1]
     for said in twice.outcomes:

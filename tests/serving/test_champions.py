@@ -1,6 +1,7 @@
 """Which model answers: the champion that the shelf names now, with the files that were promoted."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.serving.client import (
     ask,
     assert_problem,
     client_of,
+    facts_of,
+    in_store,
     named,
     other_bundle,
     publish_next,
@@ -168,6 +171,38 @@ def test_a_champion_whose_folder_is_gone_answers_nothing(home):
     with client_of(home) as client:
         assert_problem(ask(client), 503, "bundle-refused")
         assert_problem(client.get("/health/ready"), 503, "bundle-refused")
+
+
+def test_a_promoted_bundle_that_was_refused_is_taken_up_once_it_is_restored(
+    client, home, bundle, monkeypatch
+):
+    monkeypatch.setattr("serving.champions.AGAIN_SECONDS", 0.1)
+    before = answer(client)
+    publish_next(home, other_bundle(bundle))
+    file = home / "shelf" / MODEL / "2" / HAZARD
+    content = file.read_bytes()
+    file.write_bytes(b"{}")
+    Shelf(home / "shelf").promote(MODEL, "2")
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        assert answer(client)["model"] == before["model"], "the former one goes on answering"
+    file.write_bytes(content)
+    settled(lambda: answer(client), "2")
+
+
+def test_a_promotion_that_could_not_be_recorded_is_taken_up_once_it_can(client, home, bundle, monkeypatch):
+    monkeypatch.setattr("serving.champions.AGAIN_SECONDS", 0.1)
+    answer(client)
+    publish_next(home, other_bundle(bundle))
+    refuse = "SELECT RAISE(FAIL, 'refused')"
+    in_store(home, f"CREATE TRIGGER refuse BEFORE INSERT ON entries BEGIN {refuse}; END")
+    Shelf(home / "shelf").promote(MODEL, "2")
+    for _ in range(3):
+        assert_problem(ask(client), 503, "record-not-written")
+    time.sleep(0.5)
+    in_store(home, "DROP TRIGGER refuse")
+    settled(lambda: answer(client), "2")
+    assert [kind for kind, _ in facts_of(home)].count("model_promoted") == 1
 
 
 def test_an_unknown_model_is_404(client):

@@ -28,7 +28,7 @@ def explained(client: TestClient, patient: Any = None, **more: Any) -> Any:
 @pytest.mark.parametrize("patient", [BREAST, COLORECTAL, {"disease": "breast_cancer"}])
 def test_each_explanation_is_the_one_that_a_prediction_gives_at_that_horizon(shared, patient):
     answered = explained(shared, patient, horizons=[12, 36]).json()
-    (timeline,) = answered["explanations"]
+    (timeline,) = answered["explanations"]["timelines"]
     assert (timeline["endpoint"], timeline["outcome"]) == ("overall_survival", "overall_survival")
     assert [one["horizon"] for one in timeline["explanations"]] == [12, 36]
     for one in timeline["explanations"]:
@@ -37,19 +37,27 @@ def test_each_explanation_is_the_one_that_a_prediction_gives_at_that_horizon(sha
         assert alone["model"] == answered["model"]
 
 
+def test_it_says_how_typical_the_patient_is_and_why_to_trust_it_less_as_a_prediction_does(shared):
+    odd = {"disease": "breast_cancer", "age": 17.0}
+    given, alone = explained(shared, odd).json()["explanations"], answer(shared, odd)["prediction"]
+    assert given["warnings"]
+    for part in ("typical", "warnings", "notice"):
+        assert given[part] == alone[part]
+
+
 @pytest.mark.parametrize("asked", [{}, {"horizons": None}, {"horizons": []}])
 def test_without_horizons_all_of_the_protocols_are_explained(shared, asked):
-    (timeline,) = explained(shared, **asked).json()["explanations"]
+    (timeline,) = explained(shared, **asked).json()["explanations"]["timelines"]
     assert [one["horizon"] for one in timeline["explanations"]] == HORIZONS
 
 
 def test_a_horizon_asked_twice_is_explained_once(shared):
-    (timeline,) = explained(shared, horizons=[24, 24.0]).json()["explanations"]
+    (timeline,) = explained(shared, horizons=[24, 24.0]).json()["explanations"]["timelines"]
     assert [one["horizon"] for one in timeline["explanations"]] == [24]
 
 
 def test_contributions_sum_to_what_they_explain(shared):
-    (timeline,) = explained(shared).json()["explanations"]
+    (timeline,) = explained(shared).json()["explanations"]["timelines"]
     for one in timeline["explanations"]:
         for scale in one["scales"]:
             total = scale["reference"] + sum(part["contribution"] for part in scale["contributions"])

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 
 from models.bundle import ModelBundle
@@ -30,7 +31,7 @@ from tests.serving.client import (
     rows,
 )
 from tests.serving.processes import Server, alive, answers, serving, settled
-from tests.serving.raw import head
+from tests.serving.raw import HOST, head
 from tests.serving.test_metrics import samples
 
 pytestmark = [
@@ -263,3 +264,20 @@ def test_the_log_holds_no_value_of_a_patient_no_key_and_no_token(home):
     assert '"status":401' in text
     assert '"client":"key:ward 7"' in text
     assert [one for one in secrets if one in text] == []
+
+
+def test_a_line_of_a_batch_is_answered_before_the_next_one_is_sent(pair):
+    line = orjson.dumps({"patient": BREAST}) + b"\n"
+    piece = b"%x\r\n%b\r\n" % (len(line), line)
+    lines = "Content-Type: application/jsonl", "Transfer-Encoding: chunked"
+    with socket.create_connection((HOST, pair.port), timeout=30) as asking:
+        asking.sendall(head("/v1/batches", *lines))
+        came = b""
+        for number in (1, 2, 3):
+            asking.sendall(piece)
+            while b'{"line":%d,"answer":' % number not in came:
+                came += asking.recv(65536)
+            assert b'{"line":%d' % (number + 1) not in came
+        asking.sendall(b"0\r\n\r\n")
+        while not came.endswith(b"0\r\n\r\n"):
+            came += asking.recv(65536)
