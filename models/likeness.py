@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from features.dictionary import FloatArray
+from models.gauss import unusualness
 from models.information import InDisease, Information
-from models.kernels import unusualness
 
 POINTS = 201
 RARE = 0.05

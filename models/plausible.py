@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from features.dictionary import FloatArray
-from models.kernels import expect
+from models.gauss import expect
 
 POINTS = 9
 PENALTIES = (*(float(p) for p in np.geomspace(0.3, 3000.0, 9)), np.inf)

@@ -10,8 +10,9 @@ from hypothesis.extra import numpy as arrays
 
 from models.background import Background
 from models.explanation import EndpointExplainer
+from models.gauss import unusualness
 from models.hazard import exposure
-from models.kernels import exponential, fallen_to, unusualness
+from models.kernels import exponential, fallen_to
 from models.response import ResponseModel
 from tests.models.endpoint_doubles import EDGES, hazard_double, patients
 

@@ -10,7 +10,8 @@ from features.endpoints import BinaryOutcome
 from features.errors import InvalidInput, NotFittable
 from models.endpoint import probabilities
 from models.hazard import BoostedHazard
-from models.response import CrossFittedResponse, ResponseModel, _recalibration, _Rows, _weigh
+from models.nested import Rows
+from models.response import CrossFittedResponse, ResponseModel, _recalibration, _weigh
 
 NOW = np.zeros(1)
 NESTED = ("complete_response", "overall_response", "disease_control")
@@ -261,7 +262,7 @@ def compared(patients):
     rng = np.random.default_rng(17)
     true = rng.normal(size=(patients, 1)) * 1.5
     event = (rng.random((patients, 1)) < 1.0 / (1.0 + np.exp(-true)))[:, 0]
-    rows = _Rows(np.arange(patients), np.zeros(patients, dtype=np.int64), event.astype(np.float64))
+    rows = Rows(np.arange(patients), np.zeros(patients, dtype=np.int64), event.astype(np.float64))
     return true, rows
 
 
