@@ -101,7 +101,7 @@ def test_it_explains_at_several_horizons(client):
     given = operation("predictions", "explain").sync(
         client=client, body=asked("ExplanationRequest", horizons=[12, 24])
     )
-    (timeline,) = given.explanations
+    (timeline,) = given.explanations.timelines
     assert [one.horizon for one in timeline.explanations] == [12, 24]
 
 
