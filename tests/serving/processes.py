@@ -23,6 +23,7 @@ HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[2]
 PATIENCE = 180.0  # the first server ever started compiles
 CANCELLED = "CancelledError"  # what a server says of a request that it did not wait for any longer
+BEGUN = "Application startup complete."
 DEMO = {"SALVAGE_ACCESS": "off", "SALVAGE_DEMO": "1"}
 
 
@@ -45,6 +46,10 @@ class Server:
     def workers(self) -> list[int]:
         """Return the ids of the processes that answer, the newest last."""
         return [pid for pid in children(self.process.pid) if b"spawn_main" in command_of(pid)]
+
+    def started(self) -> int:
+        """Return how many workers have ever held their models and begun to answer."""
+        return [line["event"] for line in self.logged()].count(BEGUN)
 
     def kill_all(self) -> None:
         """Kill the supervisor and all its workers at once, as the kernel or a power cut does."""
@@ -92,7 +97,7 @@ def start(home: Path, log: Path, *, port: int, workers: int, **environment: Any)
 def serving(
     home: Path, *, workers: int = 1, demo: bool = True, judged: bool = True, **environment: Any
 ) -> Iterator[Server]:
-    """Run `salvage serve` until it answers, and to the end of the block.
+    """Run `salvage serve` until all its workers answer, and to the end of the block.
 
     Its log must hold no exception then; not ``judged``, whoever runs it looks for them.
     """
@@ -103,6 +108,7 @@ def serving(
         with httpx.Client(base_url=f"http://{HOST}:{port}", timeout=30, trust_env=False) as client:
             server = Server(process, client, port, log)
             settled(lambda: answers(server), "the server does not answer")
+            settled(lambda: server.started() >= workers, "not every worker has started")
             yield server
     finally:
         end(process)

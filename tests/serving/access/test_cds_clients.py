@@ -101,7 +101,7 @@ CLAIMS = {
     "expired": {"exp": NOW - 3600, "iat": NOW - 3700},
     "from the future": {"iat": NOW + 86_400, "exp": NOW + 86_700, "nbf": NOW},
     "lives for ever": {"exp": NOW + 10**9},
-    "lives for longer than an hour": {"exp": NOW + 3600 + 120},
+    "lives for longer than an hour": {"iat": NOW, "exp": NOW + 3600 + 120},
     "exp infinite": {"exp": float("inf")},
 }
 HEADERS = {
