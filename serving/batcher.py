@@ -1,5 +1,6 @@
 """Batches: lines of requests in, lines of answers out, a few at a time and each chunk in one commit."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -10,10 +11,13 @@ from features.errors import RecordNotWritten, SalvageError, TooBusy
 from serving.audit.record import Repeatable
 from serving.contract import PredictionRequest, parse_request
 from serving.errors import BodyTooLarge, document_of, problem_of
-from serving.predictor import Predictor
+from serving.predictor import Answered, Predictor
 from serving.recorder import Caller
 
 LINES_AT_ONCE = 64
+AT_WORK = 3
+
+Computing = asyncio.Task[list[Answered | SalvageError]]
 
 
 @dataclass(frozen=True)
@@ -40,43 +44,60 @@ class Batcher:
     async def answers(
         self, stream: AsyncIterator[bytes], model: str | None, caller: Caller
     ) -> AsyncIterator[bytes]:
-        """Yield chunks of answered lines, in the order of the lines."""
-        async for chunk in self._chunks(stream):
-            yield await self._answered(chunk, model, caller)
+        """Yield chunks of answered lines, in the order of the lines; it is also that of their records.
 
-    async def _answered(self, chunk: list[Line], model: str | None, caller: Caller) -> bytes:
-        said = await self._said(chunk, model, caller)
-        return b"".join(
-            b'{"line":%d,"answer":%b}\n' % (line.number, one)
-            if isinstance(one, bytes)
-            else b'{"line":%d,"problem":%b}\n' % (line.number, orjson.dumps(document_of(problem_of(one))))
-            for line, one in zip(chunk, said, strict=True)
-        )
+        The next chunk is computed while one is written and sent.
+        """
+        begun: asyncio.Queue[tuple[list[Line], Computing] | None] = asyncio.Queue()
+        room = asyncio.Semaphore(AT_WORK)
 
-    async def _said(self, chunk: list[Line], model: str | None, caller: Caller) -> list[bytes | SalvageError]:
-        read = [_read(line, model) for line in chunk]
-        callers = [_caller_of(caller, line) for line in chunk]
-        wanted = [at for at, one in enumerate(read) if isinstance(one, PredictionRequest)]
-        found = await self._predicted(
-            [read[at] for at in wanted],  # type: ignore[misc]
-            [callers[at] for at in wanted],
-        )
-        said: list[bytes | SalvageError] = list(read)  # type: ignore[arg-type]
-        for at, one in zip(wanted, found, strict=True):
-            said[at] = one
-        return said
+        async def begin() -> None:
+            try:
+                async for chunk in self._chunks(stream):
+                    await room.acquire()
+                    begun.put_nowait((chunk, asyncio.create_task(self._computed(chunk, model))))
+            finally:
+                begun.put_nowait(None)
 
-    async def _predicted(
-        self, requests: list[PredictionRequest], callers: list[Caller]
-    ) -> list[bytes | SalvageError]:
-        """Answer lines in one commit; where one of them cannot be recorded or repeated, each in its own."""
+        reading = asyncio.create_task(begin())
         try:
-            return await self.predictor.predict_many(requests, callers)
+            while (found := await begun.get()) is not None:
+                chunk, computing = found
+                yield await self._given(chunk, await computing, caller)
+                room.release()
+            await reading
+        finally:
+            reading.cancel()  # whoever asked is gone, and no answer is on record that was not given
+
+    async def _computed(self, chunk: list[Line], model: str | None) -> list[Answered | SalvageError]:
+        """Return each line's answer before it is on record, or what is wrong with the line."""
+        read = [_read(line, model) for line in chunk]
+        answers = iter(
+            await self.predictor.answer_many([one for one in read if isinstance(one, PredictionRequest)])
+        )
+        return [next(answers) if isinstance(one, PredictionRequest) else one for one in read]
+
+    async def _given(
+        self, chunk: list[Line], computed: list[Answered | SalvageError], caller: Caller
+    ) -> bytes:
+        """Return the lines of a chunk, its answers on record."""
+        answered = [
+            (one, _caller_of(caller, line))
+            for line, one in zip(chunk, computed, strict=True)
+            if isinstance(one, Answered)
+        ]
+        recorded = iter(await self._recorded(answered))
+        said = [next(recorded) if isinstance(one, Answered) else one for one in computed]
+        return b"".join(_as_json(line, one) for line, one in zip(chunk, said, strict=True))
+
+    async def _recorded(self, answered: list[tuple[Answered, Caller]]) -> list[bytes | SalvageError]:
+        """Record answers in one commit; where one of them cannot be recorded or repeated, each in its own."""
+        try:
+            return list(await self.predictor.give_many(*zip(*answered, strict=True))) if answered else []
         except SalvageError as error:
-            if len(requests) == 1 or isinstance(error, RecordNotWritten | TooBusy):
-                return [error] * len(requests)
-        alone = [await self._predicted([one], [by]) for one, by in zip(requests, callers, strict=True)]
-        return [one for (one,) in alone]
+            if len(answered) == 1 or isinstance(error, RecordNotWritten | TooBusy):
+                return [error] * len(answered)
+        return [given for one in answered for given in await self._recorded([one])]
 
     async def _chunks(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
         """Yield the lines that have arrived together, at most 64 at once; a slow sender is answered too."""
@@ -123,6 +144,12 @@ def _read(line: Line, model: str | None) -> PredictionRequest | SalvageError:
     except SalvageError as error:
         return error
     return request if request.model is not None else replace(request, model=model)
+
+
+def _as_json(line: Line, said: bytes | SalvageError) -> bytes:
+    if isinstance(said, bytes):
+        return b'{"line":%d,"answer":%b}\n' % (line.number, said)
+    return b'{"line":%d,"problem":%b}\n' % (line.number, orjson.dumps(document_of(problem_of(said))))
 
 
 def _caller_of(caller: Caller, line: Line) -> Caller:

@@ -108,23 +108,21 @@ class Predictor:
         answered = Answered(champion, asked, orjson.dumps(found), subject, COMPARISON)
         return await self._give(answered, caller)
 
-    async def predict_many(
-        self, requests: Sequence[PredictionRequest], callers: Sequence[Caller]
-    ) -> list[bytes | SalvageError]:
-        """Return each request's answer, or what is wrong with it; the answers share one commit.
+    async def answer_many(self, requests: Sequence[PredictionRequest]) -> list[Answered | SalvageError]:
+        """Return each request's answer before it is on record, or what is wrong with the request."""
+        return await asyncio.to_thread(self._answer_all, requests)
+
+    async def give_many(self, answered: Sequence[Answered], callers: Sequence[Caller]) -> list[bytes]:
+        """Put answers on record in one commit, then give them.
 
         Raises:
             RecordNotWritten, TooBusy: when the records could not be made durable; nothing was answered.
+            KeyReused: when an Idempotency-Key came with another request before.
 
         """
-        found = await asyncio.to_thread(self._answer_all, requests)
-        drafts = [
-            self._draft(one, caller)
-            for one, caller in zip(found, callers, strict=True)
-            if isinstance(one, Answered)
-        ]
-        receipts = iter(await self._recorder.record_all(drafts))
-        return [one if isinstance(one, SalvageError) else self._given(one, next(receipts)) for one in found]
+        drafts = [self._draft(one, caller) for one, caller in zip(answered, callers, strict=True)]
+        receipts = await self._recorder.record_all(drafts)
+        return [self._given(one, receipt) for one, receipt in zip(answered, receipts, strict=True)]
 
     async def predict_patient(
         self,

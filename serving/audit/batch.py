@@ -15,7 +15,7 @@ import orjson
 
 from features.errors import KeyReused, RecordNotWritten, SalvageError
 from serving.audit.merkle import Frontier, leaf_hash
-from serving.audit.record import Draft, Receipt, Repeatable, body_of
+from serving.audit.record import Draft, Receipt, Repeatable, body_of, packed
 
 ERASED = "erased"
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -133,7 +133,7 @@ def _place(salted: Salted, seq: int, rows: Rows, mine: Rows) -> tuple[Standing, 
     mine.leaves.append(leaf)
     mine.entries.append((seq, draft.id, draft.at, draft.kind, body, leaf.hex(), draft.subject))
     if draft.content is not None:
-        mine.contents.append((seq, salted.salt, draft.content))
+        mine.contents.append((seq, salted.salt, packed(draft.content)))
     if draft.repeatable is not None:
         _remember(draft.repeatable, standing, mine)
     if draft.kind == ERASED:

@@ -2,10 +2,11 @@
 
 An entry's body is what the Merkle tree's leaf is made of. It holds facts that name no patient, and for
 the patient's values and the answer only a commitment: SHA-256 over a byte 2, a random salt and their bytes.
-Salt and bytes lie beside the log and can be erased; what remains then says nothing of them.
+Salt and bytes lie beside the log, packed, and can be erased; what remains then says nothing of them.
 """
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import orjson
 
 SALT_BYTES = 16
+CHECK_BYTES = 4
+FAST = 1
 
 
 @dataclass(frozen=True)
@@ -111,3 +114,28 @@ def body_of(draft: Draft, *, seq: int, salt: bytes | None) -> bytes:
 def commit(salt: bytes, content: bytes) -> str:
     """Return the salted commitment to some content, in hex."""
     return hashlib.sha256(b"\x02" + salt + content).hexdigest()
+
+
+def packed(content: bytes) -> bytes:
+    """Return some content as it is stored: deflated, as zlib does, and behind it the CRC-32 of that.
+
+    An answer is mostly text that many answers share, and takes a fifth of its size.
+    """
+    deflated = zlib.compress(content, FAST)
+    return deflated + zlib.crc32(deflated).to_bytes(CHECK_BYTES, "big")
+
+
+def unpacked(stored: bytes) -> bytes:
+    """Return what was packed.
+
+    Raises:
+        ValueError: when a byte of it is not the one that was stored.
+
+    """
+    deflated, check = stored[:-CHECK_BYTES], stored[-CHECK_BYTES:]
+    if zlib.crc32(deflated).to_bytes(CHECK_BYTES, "big") != check:
+        raise ValueError("the content is not the one that was stored")
+    try:
+        return zlib.decompress(deflated)
+    except zlib.error as error:
+        raise ValueError("the content cannot be unpacked") from error

@@ -13,7 +13,7 @@ from features.errors import RecordNotWritten
 from serving.audit.batch import Row
 from serving.audit.tables import Statements, Tables
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE entries (
   seq       INTEGER PRIMARY KEY,

@@ -17,7 +17,7 @@ from serving.audit.batch import ERASED, Row, repeat_hash
 from serving.audit.checkpoint import Checkpoint, CheckpointFile
 from serving.audit.merkle import Frontier, leaf_hash
 from serving.audit.note import PublicKey
-from serving.audit.record import commit
+from serving.audit.record import commit, unpacked
 from serving.audit.sqlite import digest_file
 from serving.audit.store import Store, make_store
 from serving.audit.tables import Statements
@@ -161,7 +161,7 @@ class _Reading:
             yield from self._entry(row)
 
     def _entry(self, row: Row) -> Iterator[Finding]:
-        seq, entry_id, _, _, body, leaf, _, salt, content = row
+        seq, entry_id, _, _, body, leaf, _, salt, stored = row
         expected = self.tree.size + 1
         if seq != expected:
             yield Finding(f"entry {expected} is missing; {seq} comes in its place", expected)
@@ -169,9 +169,9 @@ class _Reading:
             said = _said(body)
             if problem := _disagreement(row, said, expected):
                 yield Finding(problem, expected)
-            if said["commitment"] is not None and content is None:
+            if said["commitment"] is not None and stored is None:
                 self._gone[entry_id] = expected
-            elif problem := _broken_commitment(said["commitment"], salt, content):
+            elif problem := _broken_commitment(said["commitment"], salt, stored):
                 yield Finding(problem, expected)
             if said["kind"] == ERASED:
                 self._erased |= dict.fromkeys(said["facts"]["ids"], expected)
@@ -252,10 +252,14 @@ def _disagreement(row: Row, said: dict[str, Any], expected: int) -> str | None:
     return f"in entry {expected}, {', '.join(wrong)} is not what the body says" if wrong else None
 
 
-def _broken_commitment(commitment: object, salt: object, content: object) -> str | None:
+def _broken_commitment(commitment: object, salt: object, stored: object) -> str | None:
     """Say what is wrong with a content that is there, or was never to be."""
     if commitment is None:
-        return None if content is None and salt is None else "there is a content, and the entry has none"
-    if not isinstance(salt, bytes) or not isinstance(content, bytes):
+        return None if stored is None and salt is None else "there is a content, and the entry has none"
+    if not isinstance(salt, bytes) or not isinstance(stored, bytes):
         return "the content is no bytes"
-    return None if commit(salt, content) == commitment else "the content is not the one committed to"
+    try:
+        kept = commit(salt, unpacked(stored)) == commitment
+    except ValueError:
+        kept = False
+    return None if kept else "the content is not the one committed to"

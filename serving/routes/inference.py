@@ -182,18 +182,18 @@ async def _find(predictor: Predictor, name: str, version: str | None) -> Endpoin
 async def _answers(
     predictor: Predictor, model: EndpointModel, asked: Asked, caller: Caller
 ) -> list[dict[str, Any]]:
-    """Return the recorded answer of each row; none of them leaves unless every one stands."""
+    """Return the recorded answer of each row; none is recorded or leaves unless every one stands."""
     rows = await asyncio.to_thread(model.patients, asked.tensors)
     served = model.champion.stamp
     requests = [PredictionRequest(row, model=served.name) for row in rows]
-    said = await predictor.predict_many(requests, [caller] * len(rows))
-    for one in said:
+    answered = []
+    for one in await predictor.answer_many(requests):
         if isinstance(one, SalvageError):
             raise one
-    answers: list[dict[str, Any]] = [orjson.loads(one) for one in said if isinstance(one, bytes)]
-    if any(answer["model"]["bundle"] != served.bundle for answer in answers):
-        raise TooBusy("the model was replaced while it was asked; ask again")
-    return answers
+        if one.champion.stamp.bundle != served.bundle:
+            raise TooBusy("the model was replaced while it was asked; ask again")
+        answered.append(one)
+    return [orjson.loads(one) for one in await predictor.give_many(answered, [caller] * len(rows))]
 
 
 def _ready(predictor: Predictor, log: AuditLog) -> bool:

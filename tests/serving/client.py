@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -107,9 +108,10 @@ def rows(home: Path) -> list[tuple[int, str, str, str, bytes, str]]:
     if not (home / "audit.db").is_file():
         return []
     with closing(sqlite3.connect(home / "audit.db")) as reader:
-        return reader.execute(
+        found = reader.execute(
             "SELECT seq, id, at, kind, content, leaf_hash FROM entries JOIN contents USING (seq) ORDER BY seq"
         ).fetchall()
+    return [(*head, zlib.decompress(stored[:-4]), leaf) for *head, stored, leaf in found]
 
 
 def facts_of(home: Path) -> list[tuple[str, dict[str, Any]]]:

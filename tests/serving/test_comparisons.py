@@ -68,6 +68,7 @@ def test_it_is_on_record_with_what_was_asked_and_read_again_as_it_was_given(tmp_
     assert again["comparison"] == given["comparison"]
     assert again["request"] == {"patient": BREAST, "plans": PLANS}
     assert b"mrn-1937" not in (home / "audit.db").read_bytes()
+    assert not any(b"mrn-1937" in content for *_, content, _ in rows(home))
     assert len(rows(home)) == 1
 
 

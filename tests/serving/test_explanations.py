@@ -73,6 +73,7 @@ def test_it_is_on_record_as_an_explanation_and_read_again_as_it_was_given(client
     assert again["request"] == {"patient": BREAST, "horizons": [24]}
     assert facts_of(home)[-1][0] == "read"
     assert b"mrn-1937" not in (home / "audit.db").read_bytes()
+    assert not any(b"mrn-1937" in content for *_, content, _ in rows(home))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from serving.audit.checkpointer import Checkpointer
 from serving.audit.cli import audit
 from serving.audit.merkle import consistent, included, leaf_hash
 from serving.audit.note import PublicKey, load_key
-from serving.audit.record import commit
+from serving.audit.record import commit, packed
 from serving.audit.sequencer import Sequencer
 from serving.audit.sqlite import SqliteStore
 from serving.audit.verify import verify
@@ -60,7 +60,8 @@ def test_verify_says_that_all_is_well(home):
 
 def test_verify_names_the_first_bad_record_and_fails(home):
     whole = (home / "audit.db").read_bytes()
-    (home / "audit.db").write_bytes(whole.replace(b"content 1", b"content X"))
+    assert packed(b"content 1") in whole
+    (home / "audit.db").write_bytes(whole.replace(packed(b"content 1"), packed(b"content X")))
     done = run("verify")
     assert done.exit_code == 1
     assert "the first bad record is 2" in done.output
@@ -209,7 +210,8 @@ def test_one_patients_records_are_exported_and_erased_by_their_identifier(home):
     lines = [json.loads(line) for line in run("export", "--subject", "MRN-7").output.splitlines()]
     assert [json.loads(line["body"])["id"] for line in lines] == ["mine-0", "mine-1"]
     assert run("export", "--subject", "MRN-8").output == ""
+    assert packed(b"of MRN-7") in (home / "audit.db").read_bytes()
     done = run("erase", "--subject", "MRN-7", "--reason", "request of the patient")
     assert done.output == "the contents of 2 records were erased\n"
-    assert b"of MRN-7" not in (home / "audit.db").read_bytes()
+    assert packed(b"of MRN-7") not in (home / "audit.db").read_bytes()
     assert run("verify").exit_code == 0

@@ -135,7 +135,7 @@ TAMPERINGS = [
     ("the head's size", "UPDATE head SET size = 13", None, "the head is not"),
     ("the head's peaks", "UPDATE head SET peaks = zeroblob(64)", None, "the head is not"),
     ("no head", "DELETE FROM head", None, "the head is not"),
-    ("the version", "PRAGMA user_version = 2", None, "not of version 1"),
+    ("the version", "PRAGMA user_version = 1", None, "not of version 2"),
     ("an index gone", "DROP INDEX entries_kind", None, "not those that were made"),
     ("a table more", "CREATE TABLE more (x)", None, "not those that were made"),
 ]
