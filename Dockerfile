@@ -16,7 +16,7 @@ FROM python:3.11-slim
 # Of the wheels only what the product needs: no development tools, and not the GPL extras.
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     python -m venv /opt/salvage \
-    && /opt/salvage/bin/python -m pip install --no-cache-dir --no-index --find-links /wheels "salvage-outcomes[sql]"
+    && /opt/salvage/bin/python -m pip install --no-cache-dir --no-index --find-links /wheels "salvage-outcomes[sql,tracing]"
 RUN useradd --system --uid 10001 --home-dir /tmp --shell /usr/sbin/nologin salvage \
     && install --directory --owner salvage --mode 0700 \
     /var/lib/salvage /var/lib/salvage-checkpoints /var/lib/salvage-training /var/lib/mlflow \

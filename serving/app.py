@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
@@ -35,11 +36,14 @@ from serving.routes.metrics import metrics_router
 from serving.routes.models import models_router
 from serving.routes.predictions import predictions_router
 from serving.settings import ServingSettings
+from serving.tracing import Traces
 
 DESCRIPTION = (
     "Outcomes of salvage therapy, explained and on record. Answers describe patients of the training "
     "cohorts; they are associations, and inform a clinician's decision without making it."
 )
+SILENT: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""The framework's own telemetry would send paths and query strings, which may name a patient."""
 DEMO, SECURED = "demo: no access control, not for patients", "secured"
 ASKED_BY_PAGES = ("authorization", "content-type", "accept", "idempotency-key", "x-request-id")
 
@@ -66,6 +70,7 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # a redirect would send a patient's values again, behind a proxy in clear
         lifespan=_life(champions, access.store.close),
+        telemetry=SILENT,
     )
     app.include_router(predictions_router(predictor, access.gate, largest_body=settings.largest_body))
     app.include_router(explanations_router(predictor, access.gate, largest_body=settings.largest_body))
@@ -108,6 +113,8 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
         most=settings.most_requests,
         headers={"Salvage-Mode": mode.partition(":")[0]},
     )
+    if settings.traces is not None:
+        app.add_middleware(Traces, collector=settings.traces)
     return app
 
 

@@ -22,6 +22,7 @@ from serving.contract import (
 )
 from serving.errors import Erased
 from serving.recorder import Caller, Recorder
+from serving.tracing import step
 
 PREDICTION, EXPLANATIONS, COMPARISON, READ = "prediction", "explanations", "comparison", "read"
 ANSWERS = (PREDICTION, EXPLANATIONS, COMPARISON)
@@ -88,12 +89,17 @@ class Predictor:
 
         """
         champion = await self._champion(request.model, request.problems)
-        return await self._give(self.answer(champion, request), caller)
+        with step("answer"):
+            answered = self.answer(champion, request)
+        return await self._give(answered, caller)
 
     async def explain(self, request: ExplanationRequest, caller: Caller) -> bytes:
         """Return explanations at several horizons as JSON, on record; raises as :meth:`predict` does."""
         champion = await self._champion(request.model, request.problems)
-        found = await asyncio.to_thread(explain_over_time, champion.bundle, request.patient, request.horizons)
+        with step("answer"):
+            found = await asyncio.to_thread(
+                explain_over_time, champion.bundle, request.patient, request.horizons
+            )
         asked = orjson.dumps({"patient": request.patient, "horizons": request.horizons})
         subject = self._hashed(request.subject)
         answered = Answered(champion, asked, orjson.dumps(found), subject, EXPLANATIONS)
@@ -102,7 +108,8 @@ class Predictor:
     async def compare(self, request: ComparisonRequest, caller: Caller) -> bytes:
         """Return several plans for one patient as JSON, on record; raises as :meth:`predict` does."""
         champion = await self._champion(request.model, request.problems)
-        found = await asyncio.to_thread(compare, champion.bundle, request.patient, request.plans)
+        with step("answer"):
+            found = await asyncio.to_thread(compare, champion.bundle, request.patient, request.plans)
         asked = orjson.dumps({"patient": request.patient, "plans": request.plans})
         subject = self._hashed(request.subject)
         answered = Answered(champion, asked, orjson.dumps(found), subject, COMPARISON)
@@ -110,7 +117,8 @@ class Predictor:
 
     async def answer_many(self, requests: Sequence[PredictionRequest]) -> list[Answered | SalvageError]:
         """Return each request's answer before it is on record, or what is wrong with the request."""
-        return await asyncio.to_thread(self._answer_all, requests)
+        with step("answer"):
+            return await asyncio.to_thread(self._answer_all, requests)
 
     async def give_many(self, answered: Sequence[Answered], callers: Sequence[Caller]) -> list[bytes]:
         """Put answers on record in one commit, then give them.
@@ -135,9 +143,9 @@ class Predictor:
         subject: str | None = None,
     ) -> Recorded:
         """Return a prediction for other protocols than our own, on record; raises as :meth:`predict` does."""
-        prediction = champion.bundle.predict(
-            champion.bundle.validate(patient, horizon=horizon), horizon=horizon
-        )
+        with step("answer"):
+            cohort = champion.bundle.validate(patient, horizon=horizon)
+            prediction = champion.bundle.predict(cohort, horizon=horizon)
         asked = orjson.dumps({"patient": dict(patient), "horizon": horizon})
         answered = Answered(champion, asked, orjson.dumps(prediction), self._hashed(subject))
         receipt = await self._recorder.record(self._draft(answered, caller, facts))

@@ -8,6 +8,7 @@ from typing import Any
 
 from serving.audit.record import Draft, Receipt, Repeatable
 from serving.audit.sequencer import AuditLog
+from serving.tracing import step
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,13 @@ class Recorder:
 
     async def record(self, draft: Draft) -> Receipt:
         """Put a draft on record; it is durable when this returns, or RecordNotWritten is raised."""
-        return await self.log.append(draft)
+        with step("record"):
+            return await self.log.append(draft)
 
     async def record_all(self, drafts: Sequence[Draft]) -> list[Receipt]:
         """Put drafts on record in one commit, all or none."""
-        return await self.log.append_all(drafts) if drafts else []
+        with step("record"):
+            return await self.log.append_all(drafts) if drafts else []
 
     def event(self, kind: str, facts: Mapping[str, Any]) -> Receipt:
         """Put something that happened on record, blocking."""

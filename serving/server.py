@@ -33,6 +33,7 @@ from serving.audit.sequencer import AuditLog, Sequencer
 from serving.audit.store import make_store
 from serving.recorder import recorder_of
 from serving.settings import ServingSettings
+from serving.tracing import require_exporter
 
 CONFIGURATION = "configuration"
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -48,6 +49,7 @@ def serve(settings: ServingSettings) -> None:
     """Serve until told to stop."""
     logs.install()
     checked(settings.retention_days)
+    require_exporter(settings.traces)
     with listening(settings) as shared:
         if settings.workers > 1:
             Supervisor(settings, shared).run()

@@ -33,7 +33,7 @@ class ServingSettings:
     the record: None is the file ``audit.db`` in ``home``. ``checkpoints`` is the second place, to which
     signed checkpoints are written; ``origins`` are the web origins whose pages may call. Without ``access``
     keys are needed and ``access.db`` in ``home`` holds them. ``keys`` are those that bundles are signed with
-    and trusted by: without them, the ones in ``home``.
+    and trusted by: without them, the ones in ``home``. ``traces`` is the collector that spans are sent to.
     """
 
     home: Path
@@ -51,6 +51,7 @@ class ServingSettings:
     origins: tuple[str, ...] = ()
     access: AccessSettings | None = None
     keys: Keys | None = None
+    traces: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "ServingSettings":
@@ -78,6 +79,7 @@ class ServingSettings:
             origins=tuple(filter(None, (origin.strip() for origin in origins.split(",")))),
             keys=Keys.from_environment(environ, home=home),
             access=AccessSettings.from_environment(environ, home=home, host=host),
+            traces=environ.get("SALVAGE_TRACES"),
             **{name: int(value) for name, value in given.items()},
         )
 
@@ -86,7 +88,8 @@ class ServingSettings:
         """Return what the record says of a server's configuration: no secret, no address of a database."""
         plain = {name: getattr(self, name) for name in ("host", *NUMBERS)}
         kind = "postgresql" if "://" in self.audit else "sqlite"
-        return plain | {"store": kind, "access": self.who.mode, "version": metadata.version(DISTRIBUTION)}
+        own = {"store": kind, "access": self.who.mode, "traced": self.traces is not None}
+        return plain | own | {"version": metadata.version(DISTRIBUTION)}
 
     @property
     def shelf(self) -> Path:

