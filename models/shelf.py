@@ -1,7 +1,7 @@
 """The shelf: bundles published for serving, one folder a version, and which of them is the champion.
 
     <root>/<model>/<version>/          the bundle's files
-    <root>/<model>/<version>.sig       the publisher's signature of its manifest
+    <root>/<model>/<version>.sig       the publisher's signature of name, version and manifest
     <root>/<model>/champion.json       {"version": ..., "bundle": hash}
 
 Whatever serves reads this folder and nothing else; the registry publishes to it. A version is complete
@@ -85,7 +85,7 @@ class Shelf:
         return shelved
 
     def require_signed(self, shelved: Shelved) -> None:
-        """Check that a trusted key signed a version's manifest, and that it is the one that was published.
+        """Check that a trusted key signed a version's manifest for it, and that it is the one published.
 
         Raises:
             BundleRefused: when it is not.
@@ -98,7 +98,7 @@ class Shelf:
         except OSError as error:
             remedy = f"run on the training host: salvage models promote {name}"
             raise BundleRefused(f"{name}: it is not signed; {remedy}") from error
-        verify(manifest, signature, trusted=self._keys.trusted_keys(), name=name)
+        verify(_stated(shelved, manifest), signature, trusted=self._keys.trusted_keys(), name=name)
 
     def names(self) -> tuple[str, ...]:
         """Return the models that have a champion."""
@@ -151,7 +151,8 @@ class Shelf:
         return self.keys or Keys.from_environment({}, home=self.root.parent)
 
     def _signed(self, shelved: Shelved) -> Shelved:
-        _write(_signature(shelved), self._keys.sign(read_manifest(shelved.folder)))
+        stated = _stated(shelved, read_manifest(shelved.folder))
+        _write(_signature(shelved), self._keys.sign(stated))
         return shelved
 
     def _require_names(self, name: str, version: str) -> None:
@@ -166,6 +167,11 @@ def _same(shelved: Shelved) -> Shelved:
             f"{shelved.name} {shelved.version} is already published with another bundle; register a new one"
         )
     return shelved
+
+
+def _stated(shelved: Shelved, manifest: bytes) -> bytes:
+    """Return what is signed: a manifest, and which model's which version it is of."""
+    return f"{shelved.name} {shelved.version}\n".encode() + manifest
 
 
 def _signature(shelved: Shelved) -> Path:

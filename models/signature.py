@@ -1,8 +1,8 @@
 """Signatures of bundles: who published this model, and is that somebody this server trusts?
 
-The training host signs a bundle's manifest, which holds every file's SHA-256, with its own Ed25519 key; a
-server loads only what is signed with one of its trusted keys. The signature lies beside the bundle, whose
-hash stays the same. Source: RFC 8032.
+The training host signs a bundle's name, version and manifest, which holds every file's SHA-256, with its own
+Ed25519 key; a server loads only what is signed with one of its trusted keys. The signature lies beside the
+bundle, whose hash stays the same. Source: RFC 8032.
 """
 
 import base64
@@ -45,9 +45,9 @@ class Keys:
         """Return this host's public key."""
         return public_text(self._private().public_key())
 
-    def sign(self, manifest: bytes) -> bytes:
-        """Return a manifest's signature, a small JSON document."""
-        return sign(manifest, self._private())
+    def sign(self, stated: bytes) -> bytes:
+        """Return a signature of what is stated, a small JSON document."""
+        return sign(stated, self._private())
 
     def trust(self, key: str, remark: str = "") -> None:
         """Add a public key to the trusted ones; adding it again changes nothing.
@@ -89,28 +89,28 @@ class Keys:
         return key
 
 
-def sign(manifest: bytes, key: Ed25519PrivateKey) -> bytes:
-    """Return a manifest's signature, a small JSON document."""
-    signature = base64.b64encode(key.sign(manifest)).decode()
+def sign(stated: bytes, key: Ed25519PrivateKey) -> bytes:
+    """Return a signature of what is stated, a small JSON document."""
+    signature = base64.b64encode(key.sign(stated)).decode()
     return canonical_json({"key": public_text(key.public_key()), "signature": signature})
 
 
-def verify(manifest: bytes, signature: bytes, *, trusted: frozenset[str], name: str) -> None:
-    """Check that a trusted key signed a manifest.
+def verify(stated: bytes, signature: bytes, *, trusted: frozenset[str], name: str) -> None:
+    """Check that a trusted key signed what is stated.
 
     Raises:
         BundleRefused: when it was signed with another key, or not like this.
 
     """
     try:
-        stated = json.loads(signature)
-        key, made = str(stated["key"]), base64.b64decode(stated["signature"], validate=True)
+        given = json.loads(signature)
+        key, made = str(given["key"]), base64.b64decode(given["signature"], validate=True)
     except (ValueError, KeyError, TypeError, RecursionError):
         raise BundleRefused(f"{name}: its signature cannot be read; publish it again") from None
     if key not in trusted:
         raise BundleRefused(f"{name}: signed with a key that is not trusted here, {key[:80]!r}; {REMEDY}")
     try:
-        _public(key).verify(made, manifest)
+        _public(key).verify(made, stated)
     except InvalidSignature:
         raise BundleRefused(f"{name}: its signature is not of these files; restore the bundle") from None
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import stat
 import subprocess
 import threading
@@ -43,6 +44,11 @@ def shelf(tmp_path, written):
 
 def signature_of(shelf):
     return shelf.root / NAME / "1.sig"
+
+
+def stated(shelf):
+    """Return what a publisher signs."""
+    return f"{NAME} 1\n".encode() + (shelf.root / NAME / "1" / MANIFEST).read_bytes()
 
 
 def test_the_private_key_is_made_once_for_its_owner_alone_and_trusted_where_it_was_made(keys):
@@ -96,8 +102,7 @@ def test_a_signature_is_one_that_openssl_verifies(keys, tmp_path):
 
 def test_a_published_version_is_signed_beside_its_folder(shelf, keys):
     shelf.require_signed(shelf.find(NAME, "1"))
-    manifest = (shelf.root / NAME / "1" / MANIFEST).read_bytes()
-    verify(manifest, signature_of(shelf).read_bytes(), trusted=frozenset({keys.public()}), name=NAME)
+    verify(stated(shelf), signature_of(shelf).read_bytes(), trusted=frozenset({keys.public()}), name=NAME)
 
 
 def test_an_unsigned_version_is_neither_promoted_nor_loaded_and_is_mended_by_publishing(shelf, written):
@@ -113,8 +118,7 @@ def test_an_unsigned_version_is_neither_promoted_nor_loaded_and_is_mended_by_pub
 
 
 def test_a_version_signed_by_a_stranger_is_refused_until_the_stranger_is_trusted(shelf, keys, stranger):
-    manifest = (shelf.root / NAME / "1" / MANIFEST).read_bytes()
-    signature_of(shelf).write_bytes(stranger.sign(manifest))
+    signature_of(shelf).write_bytes(stranger.sign(stated(shelf)))
     with pytest.raises(BundleRefused, match=r"not trusted here.*run: salvage models trust KEY"):
         shelf.promote(NAME, "1")
     keys.trust(stranger.public(), "the other host")
@@ -122,11 +126,18 @@ def test_a_version_signed_by_a_stranger_is_refused_until_the_stranger_is_trusted
 
 
 def test_a_stranger_cannot_sign_in_the_name_of_a_trusted_key(shelf, keys, stranger):
-    manifest = (shelf.root / NAME / "1" / MANIFEST).read_bytes()
-    forged = json.loads(stranger.sign(manifest)) | {"key": keys.public()}
+    forged = json.loads(stranger.sign(stated(shelf))) | {"key": keys.public()}
     signature_of(shelf).write_text(json.dumps(forged))
     with pytest.raises(BundleRefused, match="signature is not of these files"):
         shelf.promote(NAME, "1")
+
+
+@pytest.mark.parametrize(("name", "version"), [(NAME, "2"), ("salvage-other", "1")])
+def test_signed_files_cannot_take_the_place_of_another_version_or_model(shelf, written, name, version):
+    shutil.copytree(written, shelf.root / name / version)
+    shutil.copy(signature_of(shelf), shelf.root / name / f"{version}.sig")
+    with pytest.raises(BundleRefused, match="signature is not of these files"):
+        shelf.promote(name, version)
 
 
 def test_a_manifest_changed_after_signing_is_refused(shelf):
