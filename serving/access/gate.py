@@ -11,6 +11,7 @@ from fastapi.security.base import SecurityBase
 from serving.access.bearer import hold_back, presented
 from serving.access.errors import Forbidden, Unauthenticated
 from serving.access.keys import PREFIX, KeyRing
+from serving.access.loopback import names_loopback
 from serving.access.principal import DEMO, Principal, Scope
 from serving.access.rate import Rate
 
@@ -70,13 +71,21 @@ class Gate:
 
 
 class OpenGate(Gate):
-    """The gate of the demo on loopback: everyone is let in as the same principal, and may do everything."""
+    """The gate of the demo on loopback: everyone is let in as the same principal, and may do everything.
+
+    Everyone who calls this machine by its own name: a web page whose domain was made to lead here is not.
+    """
 
     def __init__(self) -> None:
         super().__init__(keys=None, tokens=None, rate=Rate(0))
 
     async def principal(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         """Return the demo's principal."""
+        began = time.monotonic()
+        named = [value for name, value in headers if name == b"host"]
+        if len(named) != 1 or not names_loopback(f"//{named[0].decode('latin-1')}"):
+            await hold_back(began)
+            raise Unauthenticated
         return DEMO
 
 

@@ -1,6 +1,5 @@
 """Who may ask, and where the server may call: read once from the environment at the entry point."""
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from features.errors import InvalidInput, Problem
 from serving.access.addresses import Allowed, is_address
 from serving.access.cds_clients import CdsClient
 from serving.access.client_file import read_clients
+from serving.access.loopback import is_loopback
 from serving.access.tokens import Issuer
 
 KEYS, OFF = "keys", "off"
@@ -90,18 +90,6 @@ class AccessSettings:
             remedy = "listen on 127.0.0.1, or set SALVAGE_ACCESS to keys"
             found.append(Problem("SALVAGE_HOST", "others can reach this server, and access is off", remedy))
         return found
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach a host's address.
-
-    >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "ward.example.org")]
-    [True, True, True, False, False]
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _store(environ: Mapping[str, str], problems: list[Problem]) -> str | None:

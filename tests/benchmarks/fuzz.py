@@ -82,7 +82,7 @@ class Asked:
     body: bytes
 
     def sent(self) -> bytes:
-        head = [f"{self.method} {self.path} HTTP/1.1", "Host: salvage", f"Content-Length: {len(self.body)}"]
+        head = [f"{self.method} {self.path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(self.body)}"]
         head += [f"{name}: {value}" for name, value in self.headers]
         return "\r\n".join([*head, "", ""]).encode("utf-8", "surrogatepass") + self.body
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from models.shelf import Shelf
+from serving.audit.record import packed, unpacked
 from tests.lib.patients import BREAST
 from tests.serving.client import (
     COLORECTAL,
@@ -151,14 +152,20 @@ def recorded(home: Path) -> str:
         return str(answer(client)["audit"]["id"])
 
 
+def in_database(home: Path, sql: str, *values: object) -> tuple[object, ...] | None:
+    with closing(sqlite3.connect(home / "audit.db")) as other, other:
+        return other.execute(sql, values).fetchone()
+
+
 def change_record(home: Path, before: bytes, after: bytes) -> None:
     with closing(sqlite3.connect(home / "audit.db")) as other:
         triggers = other.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
         for (name,) in triggers:
             other.execute(f"DROP TRIGGER {name}")
-        (content,) = other.execute("SELECT content FROM contents").fetchone()
+        (stored,) = other.execute("SELECT content FROM contents").fetchone()
+        content = unpacked(stored)
         assert before in content
-        other.execute("UPDATE contents SET content = ?", (content.replace(before, after, 1),))
+        other.execute("UPDATE contents SET content = ?", (packed(content.replace(before, after, 1)),))
         other.commit()
 
 
@@ -177,6 +184,17 @@ def test_the_record_is_shown_replayed_and_its_tampering_reported_by_command(home
     tampered = salvage("audit", "replay", recorded, home=home)
     assert tampered.returncode == 1
     assert tampered.stdout == b"record 2 was changed after it was written\n"
+
+
+@pytest.mark.parametrize("command", [("show", "--content"), ("replay",)])
+def test_a_content_of_which_a_byte_was_changed_is_not_read(home, recorded, command):
+    (stored,) = in_database(home, "SELECT content FROM contents")
+    in_database(home, "DROP TRIGGER contents_stay")
+    in_database(home, "UPDATE contents SET content = ?", stored[:100] + bytes([stored[100] ^ 1]) + stored[101:])
+    done = salvage("audit", command[0], recorded, *command[1:], home=home)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"entry 2 cannot be read: the content is not the one that was stored" in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["show", "replay"])

@@ -58,7 +58,9 @@ def client_of(home: Path, **settings: Any) -> Iterator[TestClient]:
     asked = ServingSettings(home=home, **{"access": everyone_let_in(home), **settings})
     with (
         closing(open_log(asked)) as log,
-        TestClient(create_app(asked, log), raise_server_exceptions=False) as client,
+        TestClient(
+            create_app(asked, log), base_url="http://localhost", raise_server_exceptions=False
+        ) as client,
     ):
         yield client
 

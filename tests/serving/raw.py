@@ -8,7 +8,7 @@ HOST = "127.0.0.1"
 
 
 def head(target: str, *lines: str, method: str = "POST") -> bytes:
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: salvage", *lines, "", ""]).encode()
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
 
 
 def post(target: str, body: bytes, *lines: str) -> bytes:

@@ -236,6 +236,8 @@ def test_without_clients_everyone_is_refused_and_in_the_demo_everyone_is_let_in(
     with pytest.raises(Unauthenticated):
         verify(clients_of(store), ec_signer.token(call(iss="")))
     assert verify(OpenCdsClients(), None) == DEMO
+    with pytest.raises(Unauthenticated):
+        verify(OpenCdsClients(), None, f"http://rebound.example:8000{SERVICE}")
 
 
 def test_an_identity_providers_token_opens_no_cds_service(clients, ec_signer):

@@ -66,10 +66,12 @@ def app_of(gate: Gate) -> FastAPI:
     return app
 
 
-def ask(app: FastAPI, headers: Header, path: str = "/predictions") -> httpx.Response:
+def ask(
+    app: FastAPI, headers: Header, path: str = "/predictions", *, called: str = "http://salvage"
+) -> httpx.Response:
     async def asked() -> httpx.Response:
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://salvage") as client:
+        async with httpx.AsyncClient(transport=transport, base_url=called) as client:
             return await client.get(path, headers=headers)
 
     return asyncio.run(asked())
@@ -307,10 +309,20 @@ def test_without_keys_and_tokens_everyone_is_refused(store, rsa_signer):
         assert ask(app, sent).status_code == 401
 
 
-def test_the_demo_lets_everyone_in_as_itself():
+@pytest.mark.parametrize("called", ["http://localhost:8000", "http://127.0.0.1", "http://[::1]:8000"])
+def test_the_demo_lets_everyone_in_as_itself(called):
     app = app_of(OpenGate())
     for sent in ([], bearer("x")):
-        assert {ask(app, sent, path).json()["client"] for path in ROUTES} == {DEMO.client}
+        assert {ask(app, sent, path, called=called).json()["client"] for path in ROUTES} == {DEMO.client}
+
+
+@pytest.mark.parametrize(
+    "host", [b"rebound.example", b"localhost.example:8000", b"10.0.0.1", b"[", b"", b"\xff"]
+)
+def test_the_demo_lets_no_page_in_whose_domain_was_made_to_lead_here(host):
+    app = app_of(OpenGate())
+    assert {ask(app, [(b"Host", host)], path).status_code for path in ROUTES} == {401}
+    assert ask(app, [(b"Host", b"localhost"), (b"Host", host)]).status_code == 401
 
 
 def test_the_document_says_which_routes_need_credentials(house):

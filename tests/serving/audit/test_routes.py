@@ -59,7 +59,9 @@ def application(log: Sequencer, folder: Path, gate: Gate) -> FastAPI:
 
 @pytest.fixture
 def client(log: Sequencer, tmp_path: Path) -> Iterator[TestClient]:
-    with TestClient(application(log, tmp_path, OpenGate()), raise_server_exceptions=False) as running:
+    with TestClient(
+        application(log, tmp_path, OpenGate()), base_url="http://localhost", raise_server_exceptions=False
+    ) as running:
         yield running
 
 

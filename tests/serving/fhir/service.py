@@ -62,7 +62,7 @@ def service(folder: Path, bundle: ModelBundle) -> Iterator[Service]:
 @contextmanager
 def client(*routers: APIRouter) -> Iterator[TestClient]:
     """Run an application of these routers."""
-    with TestClient(app_of(*routers), raise_server_exceptions=False) as running:
+    with TestClient(app_of(*routers), base_url="http://localhost", raise_server_exceptions=False) as running:
         yield running
 
 
