@@ -190,7 +190,9 @@ def test_the_record_is_shown_replayed_and_its_tampering_reported_by_command(home
 def test_a_content_of_which_a_byte_was_changed_is_not_read(home, recorded, command):
     (stored,) = in_database(home, "SELECT content FROM contents")
     in_database(home, "DROP TRIGGER contents_stay")
-    in_database(home, "UPDATE contents SET content = ?", stored[:100] + bytes([stored[100] ^ 1]) + stored[101:])
+    in_database(
+        home, "UPDATE contents SET content = ?", stored[:100] + bytes([stored[100] ^ 1]) + stored[101:]
+    )
     done = salvage("audit", command[0], recorded, *command[1:], home=home)
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"entry 2 cannot be read: the content is not the one that was stored" in done.stderr
