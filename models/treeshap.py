@@ -37,7 +37,7 @@ PlaceArray = npt.NDArray[np.uint64]
 Float32Array = npt.NDArray[np.float32]
 
 BLOCK = 64
-FEW = 6
+FEW = 10
 AHEAD = 32
 BITS_OF_TABLE = 8
 FOUR, EIGHT = 4, 8
