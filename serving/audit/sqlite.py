@@ -1,5 +1,6 @@
 """The store on SQLite: one file, a write-ahead log, every commit synced to disk before it returns."""
 
+import logging
 import sqlite3
 import threading
 import time
@@ -73,6 +74,8 @@ FULL = 2
 ON = 1
 PATIENCE_SECONDS = 5.0
 PROBE_BYTES = 65536
+
+logger = logging.getLogger(__name__)
 
 
 class _Statements:
@@ -155,9 +158,13 @@ class SqliteStore(Tables):
 
     def _scrub(self) -> None:
         """Empty the write-ahead log, where erased pages would lie until it is overwritten."""
-        with self._lock, suppress(sqlite3.Error):
-            if self._connection is not None:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._lock:
+            try:
+                ((busy, *_),) = self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except (sqlite3.Error, OSError):
+                busy = True
+        if busy:
+            logger.warning("what was erased lies in the write-ahead log until that is next emptied")
 
     @contextmanager
     def _reading(self) -> Iterator[Statements]:

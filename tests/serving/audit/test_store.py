@@ -14,8 +14,11 @@ import psycopg
 import pytest
 
 from features.errors import KeyReused, NotFound, RecordNotWritten
+from serving.audit import sqlite
 from serving.audit.batch import DAY_SECONDS, salted
 from serving.audit.merkle import leaf_hash, root_of
+from serving.audit.record import packed
+from serving.audit.sqlite import SqliteStore
 from serving.audit.store import Store, make_store
 from serving.audit.verify import verify
 from tests.serving.audit.drafts import AT_SECONDS, draft, repeatable
@@ -183,6 +186,28 @@ def test_an_erasure_takes_contents_and_keys_and_nothing_else(store, address):
     assert store.find("c", "a") is None
     assert store.find("c", "b").id == "b"
     assert store.held_before("2026-01-01") == ["b"]
+
+
+def test_what_was_erased_is_in_no_file_and_where_a_reader_prevents_that_it_is_said(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 0.1)
+    store, secret = SqliteStore(tmp_path / "audit.db"), packed(b"kept private")
+    write(store, draft("a", content=b"kept private"), draft("b", content=b"kept private"))
+
+    def lies() -> bool:
+        return any(secret in path.read_bytes() for path in tmp_path.iterdir())
+
+    with closing(sqlite3.connect(tmp_path / "audit.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM contents").fetchall()
+        write(store, draft("e", kind="erased", facts={"ids": ["a", "b"]}, content=None))
+        assert "lies in the write-ahead log" in caplog.text
+        assert lies()
+    caplog.clear()
+    write(store, draft("f", kind="erased", facts={"ids": ["a"]}, content=None))
+    assert caplog.text == ""
+    assert not lies()
 
 
 @pytest.mark.parametrize(
