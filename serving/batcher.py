@@ -46,7 +46,8 @@ class Batcher:
     ) -> AsyncIterator[bytes]:
         """Yield chunks of answered lines, in the order of the lines; it is also that of their records.
 
-        The next chunk is computed while one is written and sent.
+        The next chunks are computed while one is written and sent; when whoever asked is gone, they are not
+        put on record.
         """
         begun: asyncio.Queue[tuple[list[Line], Computing] | None] = asyncio.Queue()
         room = asyncio.Semaphore(AT_WORK)
@@ -67,7 +68,7 @@ class Batcher:
                 room.release()
             await reading
         finally:
-            reading.cancel()  # whoever asked is gone, and no answer is on record that was not given
+            reading.cancel()
 
     async def _computed(self, chunk: list[Line], model: str | None) -> list[Answered | SalvageError]:
         """Return each line's answer before it is on record, or what is wrong with the line."""

@@ -3,7 +3,6 @@
 Without a collector nothing is traced and nothing is sent.
 """
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from importlib import metadata
@@ -16,9 +15,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.errors import InvalidInput, Problem
+from serving.settings import DISTRIBUTION
 
 EXTRA = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
-SERVICE = "salvage-outcomes"
 PATIENCE_SECONDS = 2.0
 FAILURE = 500
 UNTOLD: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
@@ -57,7 +56,7 @@ def step(name: str) -> AbstractContextManager[Any]:
 class Traces:
     """Wraps the application: a span for each request, continuing the caller's trace.
 
-    A span names method, route, status and the request's id, and nothing else of the request.
+    A span names method, route, status, the request's id and the type of an error, and nothing else.
     """
 
     def __init__(self, app: ASGIApp, *, collector: str) -> None:
@@ -105,8 +104,9 @@ def _describe(span: Span, start: Message) -> None:
 
 
 def _parent(headers: list[tuple[bytes, bytes]]) -> Context:
-    """Return the caller's trace, of W3C Trace Context."""
-    carrier: Mapping[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    """Return the caller's trace, of W3C Trace Context, without its ``tracestate``: that may say anything."""
+    given = [value.decode("latin-1") for name, value in headers if name == b"traceparent"]
+    carrier = {"traceparent": given[0]} if len(given) == 1 else {}
     return TraceContextTextMapPropagator().extract(carrier, context=Context())
 
 
@@ -116,12 +116,12 @@ def _tracing_to(collector: str) -> tuple[Any, Tracer]:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    version = metadata.version(SERVICE)
-    own = Resource.create({"service.name": SERVICE, "service.version": version})
+    version = metadata.version(DISTRIBUTION)
+    own = Resource.create({"service.name": DISTRIBUTION, "service.version": version})
     provider = TracerProvider(resource=own, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=collector, timeout=PATIENCE_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider, provider.get_tracer(SERVICE, version)
+    return provider, provider.get_tracer(DISTRIBUTION, version)
 
 
 def _installed(name: str) -> bool:

@@ -235,7 +235,7 @@ def erase(
     named = [*map(place.store.get, record_ids or ())]
     if subject is not None:
         named += place.store.entries(subject=place.hashed(subject))
-    ids = [entry.id for entry in named if entry.content is not None]
+    ids = [entry.id for entry in named if entry.held]
     if expired:
         ids += over(place.store, now=now, days=place.settings.retention_days)
     ids = list(dict.fromkeys(ids))

@@ -21,10 +21,11 @@ def json_lines(entries: Iterable[Entry], *, contents: bool) -> Iterator[bytes]:
 def described(entry: Entry, *, contents: bool) -> dict[str, Any]:
     """Return an entry's parts; a content that is not text comes in base64, under another name."""
     said: dict[str, Any] = {"seq": entry.seq, "leaf_hash": entry.leaf_hash, "body": entry.body.decode()}
-    if contents and entry.content is not None and entry.salt is not None:
+    content = entry.content if contents else None
+    if content is not None and entry.salt is not None:
         said["salt"] = entry.salt.hex()
         try:
-            said["content"] = entry.content.decode()
+            said["content"] = content.decode()
         except UnicodeDecodeError:
-            said["content_base64"] = base64.b64encode(entry.content).decode()
+            said["content_base64"] = base64.b64encode(content).decode()
     return said

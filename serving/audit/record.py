@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from features.errors import RecordNotWritten
+
 SALT_BYTES = 16
 CHECK_BYTES = 4
 FAST = 1
@@ -51,7 +53,7 @@ class Draft:
 class Entry:
     """One record: ``body`` is the exact bytes that were hashed.
 
-    ``salt`` and ``content`` are None where there never was content, or it has been erased.
+    ``salt`` and ``stored``, the packed content, are None where there never was any, or it has been erased.
     """
 
     seq: int
@@ -61,7 +63,25 @@ class Entry:
     body: bytes
     leaf_hash: str
     salt: bytes | None = None
-    content: bytes | None = None
+    stored: bytes | None = None
+
+    @property
+    def held(self) -> bool:
+        """Tell whether the content is there, whole or not."""
+        return self.stored is not None
+
+    @property
+    def content(self) -> bytes | None:
+        """Return the content; only whoever reads it is held up by one that is spoiled.
+
+        Raises:
+            RecordNotWritten: when it is not the one that was stored.
+
+        """
+        try:
+            return None if self.stored is None else unpacked(self.stored)
+        except ValueError as error:
+            raise RecordNotWritten(f"entry {self.seq} cannot be read: {error}; restore a backup") from error
 
     @property
     def facts(self) -> Mapping[str, Any]:

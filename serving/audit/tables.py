@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from features.errors import NotFound, RecordNotWritten
+from features.errors import NotFound
 from serving.audit.batch import Batch, Group, Key, Outcome, Repeat, Row, Standing, plan, storable
 from serving.audit.merkle import Frontier
-from serving.audit.record import Entry, Head, unpacked
+from serving.audit.record import Entry, Head
 
 PAGE = 500
 ENTRY = (
@@ -116,7 +116,7 @@ class Tables(ABC):
             rows = run(ENTRY + "WHERE e.id = ?", (entry_id.replace("\x00", NO_TEXT),))
         if not rows:
             raise NotFound("nothing is on record with this id")
-        return _entry(rows[0])
+        return Entry(*rows[0])
 
     def find(self, client: str, key: str) -> Entry | None:
         """Return the entry that a client's idempotency key left, unless the key has lapsed.
@@ -128,7 +128,7 @@ class Tables(ABC):
         standing = "WHERE e.seq IN (SELECT seq FROM repeats WHERE client = ? AND key = ? AND lapses > ?)"
         with self._reading() as run:
             rows = run(ENTRY + standing, (client, key, int(self._now())))
-        return _entry(rows[0]) if rows else None
+        return Entry(*rows[0]) if rows else None
 
     def page(
         self, *, after: int = 0, limit: int = PAGE, kind: str | None = None, subject: str | None = None
@@ -148,7 +148,7 @@ class Tables(ABC):
             rows = run(
                 ENTRY + f"WHERE e.seq > ?{where} ORDER BY e.seq LIMIT ?", (after, *given.values(), limit)
             )
-        return [_entry(row) for row in rows]
+        return [Entry(*row) for row in rows]
 
     def entries(
         self, after: int = 0, limit: int | None = None, kind: str | None = None, subject: str | None = None
@@ -191,21 +191,6 @@ class Tables(ABC):
         with self._reading() as run:
             frontier = _frontier(run)
         return Head(frontier.size, frontier.root.hex())
-
-
-def _entry(row: Row) -> Entry:
-    """Return an entry of a row of :data:`ENTRY`, its content unpacked.
-
-    Raises:
-        RecordNotWritten: when the content is not the one that was stored.
-
-    """
-    seq, entry_id, at, kind, body, leaf, salt, stored = row
-    try:
-        content = None if stored is None else unpacked(stored)
-    except ValueError as error:
-        raise RecordNotWritten(f"entry {seq} cannot be read: {error}; restore a backup") from error
-    return Entry(seq, entry_id, at, kind, body, leaf, salt, content)
 
 
 def _frontier(run: Statements, locking: str = "") -> Frontier:

@@ -162,7 +162,7 @@ def _entry(entry: Entry) -> AuditEntry:
         said["facts"],
         entry.body.decode(),
         entry.leaf_hash,
-        entry.content is not None,
+        entry.held,
     )
 
 

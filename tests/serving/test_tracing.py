@@ -1,7 +1,9 @@
 """Traces: spans of a real server at a real collector; without one, nothing is sent whatever else is set."""
 
 import http.server
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +14,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from features.errors import InvalidInput
 from serving import tracing
-from serving.tracing import require_exporter
+from serving.tracing import PATIENCE_SECONDS, require_exporter
 from tests.lib.patients import BREAST
 from tests.serving.client import PREDICTIONS, deploy
 from tests.serving.processes import serving, settled
 
 CALLERS = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{CALLERS}-00f067aa0ba902b7-01"
-SECRETS = (b"57.1937", b"mrn-1937", b"name-1937")
+SECRETS = (b"57.1937", b"mrn-1937", b"name-1937", b"state-1937")
 OTHERS = {  # what libraries read by themselves
     "FASTAPI_OTEL_AUTO_CONFIGURE": "true",
     "OTEL_TRACES_EXPORTER": "otlp",
@@ -67,7 +69,7 @@ def test_a_request_is_one_span_with_its_answer_and_its_record_and_names_no_patie
     with collecting() as (address, sent):
         with serving(home, SALVAGE_TRACES=f"{address}/v1/traces") as server:
             body = {"patient": BREAST | {"age": 57.1937}, "subject": "mrn-1937"}
-            headers = {"traceparent": PARENT, "x-request-id": "r-1"}
+            headers = {"traceparent": PARENT, "x-request-id": "r-1", "tracestate": "of=state-1937"}
             assert server.client.post(f"{PREDICTIONS}?of=mrn-1937", json=body, headers=headers).is_success
             assert server.client.get("/v1/models/name-1937").status_code == 404
         settled(lambda: len(spans_of(sent)) >= 4, "the spans were not sent before the end")
@@ -97,9 +99,26 @@ def test_without_the_setting_nothing_is_sent_whatever_libraries_are_told(tmp_pat
 
 
 @pytest.mark.slow
+def test_a_collector_that_never_answers_holds_up_no_answer(tmp_path: Path, bundle):
+    home = deploy(tmp_path, bundle)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
+        with serving(home, SALVAGE_TRACES=address, OTEL_BSP_SCHEDULE_DELAY=50) as server:
+            assert server.ask().is_success
+            silent.settimeout(30)
+            called, _ = silent.accept()
+            with called:
+                started = time.monotonic()
+                assert all(server.ask().is_success for _ in range(20))
+                assert time.monotonic() - started < 20 * PATIENCE_SECONDS / 2, (
+                    "answers wait for the collector"
+                )
+
+
+@pytest.mark.slow
 def test_a_collector_that_is_away_holds_up_no_answer(tmp_path: Path, bundle):
     home = deploy(tmp_path, bundle)
-    with serving(home, SALVAGE_TRACES="http://127.0.0.1:9/v1/traces") as server:
+    with serving(home, SALVAGE_TRACES="http://127.0.0.1:9/v1/traces", OTEL_BSP_SCHEDULE_DELAY=50) as server:
         assert all(server.ask().is_success for _ in range(20))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from features.errors import InvalidInput, NotFound
+from features.errors import InvalidInput, NotFound, RecordNotWritten
 from serving.access.subjects import subject_hash, subject_key
 from serving.audit.checkpoint import CheckpointFile
 from serving.audit.checkpointer import Checkpointer
@@ -69,6 +69,18 @@ def test_verify_names_the_first_bad_record_and_fails(home):
     found = json.loads(done.output)
     assert (done.exit_code, found["sound"], found["first_bad"]) == (1, False, 2)
     assert found["findings"] == [{"problem": "the content is not the one committed to", "seq": 2}]
+
+
+def test_a_spoiled_content_stops_its_own_reader_and_nobody_else(home):
+    whole = (home / "audit.db").read_bytes()
+    (home / "audit.db").write_bytes(whole.replace(packed(b"content 1"), packed(b"content 1")[:-1] + b"?"))
+    assert run("show", "id-0", "--content").output == "content 0\n"
+    assert len(run("export").output.splitlines()) >= 5
+    with pytest.raises(RecordNotWritten, match=r"entry 2 cannot be read: .* restore a backup"):
+        run("show", "id-1", "--content")
+    done = run("erase", "id-1", "--reason", "request of the patient")
+    assert done.output == "the contents of 1 records were erased\n"
+    assert run("verify").exit_code == 0
 
 
 def test_verify_holds_another_store_against_given_checkpoints(home, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from features.errors import BundleRefused, NotFound
 from models.shelf import Shelf
 from serving.audit.merkle import leaf_hash
-from serving.audit.record import Entry, commit
+from serving.audit.record import Entry, commit, packed
 from serving.audit.replay import RECOMPUTE, Replay, replay
 from serving.audit.sqlite import SqliteStore
 from serving.predictor import ANSWERS
@@ -100,7 +100,7 @@ def test_explanations_replay_too(home):
     assert answered.status_code == 200, answered.text
     entry = entry_of(home, answered.json()["audit"]["id"])
     assert replay(entry, shelf=Shelf(home / "shelf")).same
-    changed = replace(entry, content=entry.content.replace(b'"contribution":', b'"contribution":1', 1))
+    changed = replace(entry, stored=packed(entry.content.replace(b'"contribution":', b'"contribution":1', 1)))
     assert not replay(changed, shelf=Shelf(home / "shelf")).untouched
 
 
@@ -133,7 +133,7 @@ CHANGES = [
 @pytest.mark.parametrize(("before", "after"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES])
 def test_a_content_that_was_changed_is_reported_and_not_recomputed(home, recorded, before, after):
     entry = entry_of(home, recorded)
-    changed = replace(entry, content=entry.content.replace(before, after, 1))
+    changed = replace(entry, stored=packed(entry.content.replace(before, after, 1)))
     assert changed != entry
     found = replay(changed, shelf=Shelf(home / "shelf"))
     assert found == Replay(entry.id, entry.seq, untouched=False, differences=())
@@ -157,7 +157,7 @@ def test_a_record_forged_with_its_hashes_still_does_not_reproduce(home, recorded
     body = entry.body.replace(
         commit(entry.salt, entry.content).encode(), commit(entry.salt, content).encode()
     )
-    forged = replace(entry, content=content, body=body, leaf_hash=leaf_hash(body).hex())
+    forged = replace(entry, stored=packed(content), body=body, leaf_hash=leaf_hash(body).hex())
     found = replay(forged, shelf=Shelf(home / "shelf"))
     assert found.untouched
     assert found.differences == ("endpoints",)
@@ -165,7 +165,7 @@ def test_a_record_forged_with_its_hashes_still_does_not_reproduce(home, recorded
 
 
 def test_what_was_erased_cannot_be_replayed(home, recorded):
-    entry = replace(entry_of(home, recorded), content=None, salt=None)
+    entry = replace(entry_of(home, recorded), stored=None, salt=None)
     with pytest.raises(NotFound, match="has been erased"):
         replay(entry, shelf=Shelf(home / "shelf"))
 
