@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from urllib.parse import quote
 
@@ -254,6 +255,33 @@ def test_several_writers_make_one_tree(address):
     assert verify(address).findings == ()
     for one in stores:
         one.close()
+
+
+def test_several_that_open_a_new_store_at_once_all_write(address):
+    stores, start = [make_store(address) for _ in range(6)], Barrier(6)
+
+    def first(one: Store) -> Any:
+        start.wait()
+        return write(one, draft())[0]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(receipt.seq for receipt in pool.map(first, stores)) == [1, 2, 3, 4, 5, 6]
+    for one in stores:
+        one.close()
+
+
+def test_a_new_file_is_opened_by_all_who_meet_at_it(tmp_path):
+    start = Barrier(4)
+
+    def check(path: Path) -> None:
+        store = SqliteStore(path)
+        start.wait()
+        store.check()
+        store.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(100):
+            list(pool.map(check, [tmp_path / f"{number}.db"] * 4))
 
 
 def test_a_check_leaves_nothing_behind(store, address):
