@@ -32,6 +32,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from serving.access.errors import AccessUnavailable
 from serving.access.principal import Scope
+from serving.write_ahead import write_ahead
 
 BUSY_SECONDS = 5
 CONNECT_SECONDS = 3
@@ -178,7 +179,7 @@ def _engine(address: str) -> Engine:
 
 
 def _ask_for_wal(connection: Any, record: object) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
+    write_ahead(connection, BUSY_SECONDS)
     connection.execute("PRAGMA synchronous=FULL")
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from features.errors import RecordNotWritten
 from serving.audit.batch import Row
 from serving.audit.tables import Statements, Tables
+from serving.write_ahead import write_ahead
 
 VERSION = 2
 SCHEMA = """
@@ -73,7 +74,6 @@ TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, nam
 FULL = 2
 ON = 1
 PATIENCE_SECONDS = 5.0
-PAUSE_SECONDS = 0.005
 PROBE_BYTES = 65536
 
 logger = logging.getLogger(__name__)
@@ -255,7 +255,7 @@ def _open(path: Path) -> sqlite3.Connection:
         path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
-        _patiently(lambda: _set(connection, "journal_mode", "wal"))
+        write_ahead(connection, PATIENCE_SECONDS)
         _set(connection, "synchronous", FULL)
         _set(connection, "secure_delete", ON)
         _make_tables(connection)
@@ -265,19 +265,7 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _patiently(act: Callable[[], None]) -> None:
-    """Try until nobody else is at it: SQLite waits for a lock, but not when a new file's mode is changed."""
-    late = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return act()
-        except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > late:
-                raise
-        time.sleep(PAUSE_SECONDS)
-
-
-def _set(connection: sqlite3.Connection, pragma: str, value: str | int) -> None:
+def _set(connection: sqlite3.Connection, pragma: str, value: int) -> None:
     """Set what durability and erasure rest on, and make sure of it."""
     connection.execute(f"PRAGMA {pragma} = {value}")
     found = connection.execute(f"PRAGMA {pragma}").fetchone()[0]

@@ -270,20 +270,6 @@ def test_several_that_open_a_new_store_at_once_all_write(address):
         one.close()
 
 
-def test_a_new_file_is_opened_by_all_who_meet_at_it(tmp_path):
-    start = Barrier(4)
-
-    def check(path: Path) -> None:
-        store = SqliteStore(path)
-        start.wait()
-        store.check()
-        store.close()
-
-    with ThreadPoolExecutor(4) as pool:
-        for number in range(100):
-            list(pool.map(check, [tmp_path / f"{number}.db"] * 4))
-
-
 def test_a_check_leaves_nothing_behind(store, address):
     write(store, draft("a"))
     for _ in range(3):

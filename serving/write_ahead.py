@@ -1,0 +1,29 @@
+"""SQLite's write-ahead log, as both of the service's stores keep it."""
+
+import sqlite3
+import time
+
+PAUSE_SECONDS = 0.005
+
+
+def write_ahead(connection: sqlite3.Connection, patience_seconds: float) -> None:
+    """Put a file into write-ahead mode, where several processes may read and write it.
+
+    SQLite waits for a lock, but not for that of another who is changing a new file's mode in the same moment:
+    it is asked again for as long as anything else would be waited for.
+
+    Raises:
+        sqlite3.OperationalError: when the file is busy for longer, or its file system has no such mode.
+
+    """
+    late = time.monotonic() + patience_seconds
+    while True:
+        try:
+            (found,) = connection.execute("PRAGMA journal_mode = wal").fetchone()
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > late:
+                raise
+        time.sleep(PAUSE_SECONDS)
+    if found != "wal":
+        raise sqlite3.OperationalError(f"journal_mode is {found} here, and has to be wal")
