@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from features.base64 import decoded
 from features.errors import BundleRefused, InvalidInput, Problem
 from features.fingerprint import canonical_json
 from models.keyfile import read_or_make
@@ -104,7 +105,7 @@ def verify(stated: bytes, signature: bytes, *, trusted: frozenset[str], name: st
     """
     try:
         given = json.loads(signature)
-        key, made = str(given["key"]), base64.b64decode(given["signature"], validate=True)
+        key, made = str(given["key"]), decoded(given["signature"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise BundleRefused(f"{name}: its signature cannot be read; publish it again") from None
     if key not in trusted:
@@ -124,7 +125,7 @@ def _public(text: str) -> Ed25519PublicKey:
     try:
         if not text.startswith(KIND):
             raise ValueError(text)
-        return Ed25519PublicKey.from_public_bytes(base64.b64decode(text.removeprefix(KIND), validate=True))
+        return Ed25519PublicKey.from_public_bytes(decoded(text.removeprefix(KIND)))
     except ValueError:
         remedy = f"expected {KIND}, then {KEY_BYTES} bytes in base64"
         raise InvalidInput("trusted keys", [Problem(text[:80], "is no public key", remedy)]) from None

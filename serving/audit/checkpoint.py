@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.base64 import decoded
 from features.errors import RecordNotWritten
 from serving.audit.merkle import Frontier
 from serving.audit.note import PrivateKey, PublicKey
@@ -41,7 +42,7 @@ class Checkpoint:
         if found is None or not found["name"] == self.origin == key.name:
             return False
         try:
-            signature = b64decode(found["signature"], validate=True)
+            signature = decoded(found["signature"])
         except ValueError:
             return False
         return signature[:KEY_ID_BYTES] == key.id and key.verifies(found["text"], signature[KEY_ID_BYTES:])
@@ -129,8 +130,7 @@ class CheckpointFile:
 
 
 def _checkpoint(found: re.Match[str]) -> Checkpoint:
-    root = b64decode(found["root"])
-    return Checkpoint(found["origin"], int(found["size"]), root, found[0][:-1])
+    return Checkpoint(found["origin"], int(found["size"]), b64decode(found["root"]), found[0][:-1])
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,13 +8,14 @@ import hashlib
 import os
 import re
 import secrets
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from features.base64 import decoded
 from features.errors import RecordNotWritten, SalvageError
 
 ED25519 = b"\x01"
@@ -136,6 +137,6 @@ def _parts(text: str, number: int) -> list[str]:
 
 def _decoded(encoded: str) -> bytes:
     try:
-        return b64decode(encoded, validate=True)
+        return decoded(encoded)
     except ValueError as error:
         raise KeyRefused("this is no key of a checkpoint") from error

@@ -1,12 +1,14 @@
 """Checkpoints: signed in a second place, each continuing the last; a record that does not is not added to."""
 
 import logging
+import re
 import shutil
 import sqlite3
 import time
 from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
+from string import ascii_letters, digits
 
 import pytest
 
@@ -101,6 +103,15 @@ def test_one_changed_character_of_a_note_is_found(key, file, tmp_path):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         found = list(file.all())
         assert len(found) != 1 or found[0] is None or not found[0].signed_by(key.public), at
+
+
+def test_a_signature_is_written_in_one_way_only(key, file, tmp_path):
+    file.append(sign(Frontier().grown(LEAVES), key))
+    path = tmp_path / "second" / "checkpoints"
+    start, last, end = re.fullmatch("(.*)(.)(=\n\n)", path.read_text(), re.DOTALL).groups()
+    for other in set(ascii_letters + digits + "+/") - {last}:
+        path.write_text(start + other + end)
+        assert not file.last().signed_by(key.public), other
 
 
 def test_a_note_cut_short_is_overwritten_and_nothing_else_is(key, file, tmp_path):
