@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import httpx
@@ -32,7 +32,7 @@ from tests.serving.client import (
     rows,
 )
 from tests.serving.processes import Server, alive, answers, serving, settled
-from tests.serving.raw import HOST, head
+from tests.serving.raw import HOST, head, status_of
 from tests.serving.test_metrics import samples
 
 pytestmark = [
@@ -200,15 +200,21 @@ def test_a_request_that_does_not_finish_is_not_waited_for_longer_than_the_drain_
     assert not any(map(alive, workers))
 
 
+def changes(home: Path) -> int:
+    """Return how often a worker put on record that it took up another version."""
+    return sum(kind in {"model_promoted", "model_rolled_back"} for kind, _ in facts_of(home))
+
+
 def test_a_new_champion_is_taken_up_under_load_without_one_failure(home, bundle):
     publish_next(home, other_bundle(bundle))
     shelf = Shelf(home / "shelf")
     with serving(home, workers=WORKERS) as server, Asking(server) as asking:
-        for version in ("2", "1", "2"):
+        for number, version in enumerate(("2", "1", "2"), start=1):
             shelf.promote(MODEL, version)
+            settled(lambda: changes(home) == number * WORKERS, "not every worker took it up")  # noqa: B023
             settled(
                 lambda: {given["model"]["version"] for _, given in asking.told[-12:]} == {version},  # noqa: B023
-                f"version {version} was not taken up",
+                f"version {version} does not answer",
             )
     assert {status for status, _ in asking.told} == {200}
     assert asking.broken == 0
@@ -219,18 +225,44 @@ def test_a_new_champion_is_taken_up_under_load_without_one_failure(home, bundle)
     assert kinds.count("model_rolled_back") == WORKERS
 
 
+def ending(asking: socket.socket, rest: bytes) -> int | None:
+    """Send the rest of a request, and return the status of its answer."""
+    came = b""
+    with suppress(ConnectionError):  # refused before, and hung up on
+        asking.sendall(rest)
+        came = asking.recv(65536)
+    return status_of(came)
+
+
 def test_too_many_at_once_are_told_to_come_again_and_the_others_answered(home):
-    with serving(home, SALVAGE_MOST_REQUESTS=2) as server:
-        with ThreadPoolExecutor(16) as pool:
-            given = list(pool.map(lambda _: ask_anew(server), range(64)))
-        statuses = [one.status_code for one in given]
-        assert set(statuses) == {200, 503}
-        for one in given:
-            if one.status_code == 503:
-                assert_problem(one, 503, "too-busy")
-                assert int(one.headers["retry-after"]) > 0
-        assert len(rows(home)) == statuses.count(200)
+    body = orjson.dumps({"patient": BREAST})
+    with serving(home, SALVAGE_MOST_REQUESTS=2) as server, ExitStack() as stack:
+        before = len(rows(home))
+        held, given = list[socket.socket](), list[httpx.Response]()
+
+        def full() -> bool:
+            """Begin one request more that does not end, and ask beside it."""
+            held.append(stack.enter_context(socket.create_connection((HOST, server.port), timeout=30)))
+            held[-1].sendall(
+                head(PREDICTIONS, f"Content-Length: {len(body)}", "Connection: close") + body[:1]
+            )
+            given.append(server.ask())
+            return given[-1].status_code == 503
+
+        settled(full, "nobody is refused")
+        assert_problem(given[-1], 503, "too-busy")
+        assert int(given[-1].headers["retry-after"]) > 0
+        assert {one.status_code for one in given[:-1]} <= {200}
         assert answers(server, "/health/ready")
+        ended = [ending(one, body[1:]) for one in held]
+        assert ended.count(200) == 2
+        settled(lambda: server.ask().status_code == 200, "nobody is let in again")
+        with ThreadPoolExecutor(16) as pool:
+            statuses = [one.status_code for one in pool.map(lambda _: ask_anew(server), range(64))]
+        assert 200 in statuses
+        assert set(statuses) <= {200, 503}
+        recorded = len(given) - 1 + 2 + 1 + statuses.count(200)
+        assert len(rows(home)) == before + recorded
 
 
 def test_the_log_holds_no_value_of_a_patient_no_key_and_no_token(home):
