@@ -15,6 +15,7 @@ from serving.audit.record import commit
 from serving.audit.sequencer import Sequencer
 from serving.audit.sqlite import SqliteStore
 from tests.serving.audit.drafts import AT_SECONDS, draft, repeatable
+from tests.serving.processes import settled
 
 
 class Gated(SqliteStore):
@@ -238,8 +239,10 @@ def test_closing_writes_what_waits_and_refuses_more(store):
     log = Sequencer(store)
     store.shut()
     with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(log.append_now, draft()) for _ in range(3)]
+        waiting = [pool.submit(log.append_now, draft())]
         assert store.entered.wait(10)
+        waiting += [pool.submit(log.append_now, draft()) for _ in range(2)]
+        settled(lambda: len(log._waiting) == 2, "not all wait")
         closing = threading.Thread(target=log.close)
         closing.start()
         store.gate.set()
