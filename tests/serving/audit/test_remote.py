@@ -131,7 +131,7 @@ def test_a_full_queue_is_said_remotely(log, sequencer):
 
     async def many() -> list:
         asked = [asyncio.create_task(log.append(draft())) for _ in range(30)]
-        await asyncio.sleep(0.3)
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
         held.release()
         return await asyncio.gather(*asked, return_exceptions=True)
 
@@ -188,6 +188,8 @@ def test_a_lost_connection_fails_what_was_under_way(log, server, sequencer):
     async def story() -> list:
         with sequencer._store._lock:
             asked = [asyncio.create_task(log.append(draft())) for _ in range(3)]
+            while not server._sessions:
+                await asyncio.sleep(0.01)
             await asyncio.sleep(0.2)
             for session in list(server._sessions):
                 server._loop.call_soon_threadsafe(session.hang_up)
