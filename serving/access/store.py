@@ -174,11 +174,11 @@ def _engine(address: str) -> Engine:
     engine = create_engine(
         address, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
     )
-    event.listen(engine, "connect", _ask_for_wal)
+    event.listen(engine, "connect", _keep_durably)
     return engine
 
 
-def _ask_for_wal(connection: Any, record: object) -> None:
+def _keep_durably(connection: Any, record: object) -> None:
     write_ahead(connection, BUSY_SECONDS)
     connection.execute("PRAGMA synchronous=FULL")
 

@@ -188,8 +188,9 @@ def test_a_lost_connection_fails_what_was_under_way(log, server, sequencer):
     async def story() -> list:
         with sequencer._store._lock:
             asked = [asyncio.create_task(log.append(draft())) for _ in range(3)]
-            while not server._sessions:
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(20):
+                while not server._sessions:
+                    await asyncio.sleep(0.01)
             await asyncio.sleep(0.2)
             for session in list(server._sessions):
                 server._loop.call_soon_threadsafe(session.hang_up)
