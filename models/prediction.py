@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from models.information import NextTest
-from models.likeness import Typical
-
 
 @dataclass(frozen=True)
 class Probability:
@@ -120,6 +117,32 @@ class Caution:
     kind: str
     predictor: str | None
     message: str
+
+
+@dataclass(frozen=True)
+class NextTest:
+    """One missing predictor and what knowing it would do to the answer, a probability.
+
+    ``expected_change`` is the mean absolute change over plausible values; ``low`` and ``high`` bound the
+    answers in nine cases of ten; ``crosses`` tells whether they reach the other side of a threshold, None
+    where none was given.
+    """
+
+    predictor: str
+    label: str
+    expected_change: float
+    low: float
+    high: float
+    crosses: bool | None
+    words: str
+
+
+@dataclass(frozen=True)
+class Typical:
+    """The share of training patients with the disease at least as unusual as this one, and in words."""
+
+    share: float
+    words: str
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from models.shelf import Shelf
+from models.bundle.shelf import Shelf
 from serving import errors, openapi
 from serving.access.addresses import fetch_json
 from serving.access.subjects import subject_hash, subject_key

@@ -12,8 +12,8 @@ from functools import cached_property
 import orjson
 
 from features.errors import InvalidRequest, NoChampion, Problem, SalvageError
-from models.bundle import ModelBundle, read_bundle
-from models.shelf import Shelf, Shelved
+from models.bundle.bundle import ModelBundle, read_bundle
+from models.bundle.shelf import Shelf, Shelved
 from serving.contract import ModelStamp
 
 ADVICE = "no model is promoted; run: salvage fit --protocol relapse-survival"

@@ -8,10 +8,10 @@ from typing import Any
 
 from features.dictionary import Dictionary, Field, load_dictionary
 from features.errors import InvalidRequest, Problem
-from models.comparison import MOST_PLANS, Comparison
-from models.plans import GROUP
+from models.patient.plans import GROUP
 from models.prediction import Prediction
-from models.timeline import Explanations
+from models.questions.comparison import MOST_PLANS, Comparison
+from models.questions.timeline import Explanations
 
 DISEASE = "disease"
 REQUEST_FIELDS = ("model", "patient", "horizon", "subject")

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 
 from features.errors import InvalidRequest, NotFound, Problem, SalvageError
-from models.comparison import compare
 from models.prediction import Prediction
-from models.timeline import explain_over_time
+from models.questions.comparison import compare
+from models.questions.timeline import explain_over_time
 from serving.audit.record import Draft, Entry, Receipt
 from serving.champions import Champion, Champions
 from serving.contract import (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import InvalidInput, Problem
-from models.signature import Keys
+from models.bundle.signature import Keys
 from serving.access.settings import AccessSettings
 
 DISTRIBUTION = "salvage-outcomes"

@@ -8,8 +8,8 @@ import pytest
 from features.cohort import Cohort, concatenate
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
-from models.bundle import ModelBundle
-from models.shelf import Shelf
+from models.bundle.bundle import ModelBundle
+from models.bundle.shelf import Shelf
 from tests.lib.fitting import small_bundle
 from tests.lib.patients import protocol, simulated_cohort
 

@@ -26,7 +26,7 @@ from features.errors import InvalidInput
 from features.protocol import load_protocol, protocol_names
 from features.sources import grammar, recipe
 from features.sources.build import build_cohort
-from models.plans import GROUP
+from models.patient.plans import GROUP
 from models.registry.settings import RegistrySettings
 from serving import contract, errors
 from serving.access.principal import Scope

@@ -3,7 +3,7 @@
 Every kind has one that knows the disease alone (Kaplan-Meier, the share of responders, Aalen-Johansen) and a
 regression. In the regressions disease is a covariate, as the encoder shows it, and the mean stands for a
 missing value. Everything fitted here answers ``probabilities(X, strata, times)`` of shape (patients,
-outcomes, times), as :mod:`models.endpoint` has it.
+outcomes, times), as :mod:`models.estimators.interface` has it.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,11 +17,11 @@ from threadpoolctl import threadpool_limits
 from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
 from features.endpoints import COMPETING_RISKS, RESPONSE, SURVIVAL, CompetingOutcome, ResponseOutcome
-from models.competing import CAUSES, cause_specific
-from models.cox import PENALTIES, CoxModel, RidgeCox
-from models.curves import IntArray, SurvivalModel, kaplan_meier, step, stratified_folds
-from models.endpoint import logit
-from models.hazard import chance
+from models.estimators.competing import CAUSES, cause_specific
+from models.estimators.cox import PENALTIES, CoxModel, RidgeCox
+from models.estimators.curves import IntArray, SurvivalModel, kaplan_meier, step, stratified_folds
+from models.estimators.hazard import chance
+from models.estimators.interface import logit
 
 KAPLAN_MEIER, COX, RIDGE_COX = "kaplan_meier", "cox", "ridge_cox"
 PREVALENCE, LOGISTIC = "prevalence", "logistic"

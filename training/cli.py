@@ -15,8 +15,8 @@ from features.protocol import StudyProtocol, load_protocol
 from features.sources.anywhere import build_from
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe, recipe_names
+from models.bundle.signature import Keys
 from models.registry.settings import RegistrySettings
-from models.signature import Keys
 from training import display
 from training.scope import select
 

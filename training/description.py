@@ -11,7 +11,7 @@ from features.cohort import Cohort
 from features.dictionary import GROUPS, Field, FloatArray
 from features.endpoints import ENDPOINTS, SURVIVAL
 from features.errors import InvalidInput, NotFound
-from models.curves import kaplan_meier
+from models.estimators.curves import kaplan_meier
 
 EVERYONE = "everyone"
 

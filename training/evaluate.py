@@ -11,10 +11,10 @@ from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.endpoints import ENDPOINTS, Endpoint
 from features.protocol import StudyProtocol
-from models.bundle import strata
-from models.curves import IntArray
-from models.endpoint import probabilities
-from models.fitted import NO_TIME
+from models.answer.fitted_endpoint import NO_TIME
+from models.bundle.bundle import strata
+from models.estimators.curves import IntArray
+from models.estimators.interface import probabilities
 from training import metrics
 from training.baselines import baselines
 from training.fit import Outcomes, fit_models

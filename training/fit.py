@@ -12,22 +12,22 @@ from features.dictionary import FloatArray
 from features.encoder import Encoder
 from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, SURVIVAL, Endpoint, ResponseOutcome
 from features.protocol import StudyProtocol
-from models.applicability import Applicability
-from models.background import fit_background
-from models.bundle import ModelBundle, strata
-from models.card import ModelCard
-from models.competing import CrossFittedCompeting
-from models.conformal import SurvivalBounds
-from models.cox import RidgeCox
-from models.curves import IntArray, supported_until
-from models.endpoint import CrossFit
-from models.ensemble import CrossFitted
-from models.fitted import NO_TIME, FittedEndpoint
-from models.information import Information
-from models.likeness import Likeness
-from models.plans import Plans
-from models.response import CrossFittedResponse
-from models.uncertainty import Intervals
+from models.answer.fitted_endpoint import NO_TIME, FittedEndpoint
+from models.bundle.bundle import ModelBundle, strata
+from models.bundle.card import ModelCard
+from models.estimators.competing import CrossFittedCompeting
+from models.estimators.cox import RidgeCox
+from models.estimators.cross_fitted import CrossFitted
+from models.estimators.curves import IntArray, supported_until
+from models.estimators.interface import CrossFit
+from models.estimators.response import CrossFittedResponse
+from models.explanation.background import fit_background
+from models.patient.applicability import Applicability
+from models.patient.next_tests import Information
+from models.patient.plans import Plans
+from models.patient.typicality import Likeness
+from models.uncertainty.conformal import SurvivalBounds
+from models.uncertainty.intervals import Intervals
 from training.plan import TrainingPlan
 from training.split import as_times
 from training.tuning import Tuned, tune

@@ -11,8 +11,8 @@ import numpy as np
 from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
 from features.endpoints import CompetingOutcome
-from models.curves import IntArray, kaplan_meier, step
-from models.ipcw import censoring_survival
+from models.estimators.curves import IntArray, kaplan_meier, step
+from models.estimators.ipcw import censoring_survival
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import tempfile
 from pathlib import Path
 
+from models.bundle.shelf import Shelf
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
-from models.shelf import Shelf
 
 
 def promote_version(name: str, version: str, *, settings: RegistrySettings) -> None:

@@ -18,8 +18,8 @@ from features.dictionary import FloatArray
 from features.endpoints import SURVIVAL, Endpoint
 from features.protocol import StudyProtocol
 from features.scores import Scored, compute, load_score, score_names
-from models.cox import CoxModel, RidgeCox
-from models.curves import IntArray
+from models.estimators.cox import CoxModel, RidgeCox
+from models.estimators.curves import IntArray
 from training.baselines import ALMOST_NO_PENALTY, SurvivalBaseline, fit_kaplan_meier
 from training.metrics import harrell_c
 

@@ -10,10 +10,10 @@ from features.cohort import Cohort
 from features.encoder import Encoder
 from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, SURVIVAL, outcome_events
 from features.protocol import StudyProtocol
-from models.bundle import ModelBundle
-from models.card import ModelCard
-from models.curves import kaplan_meier
-from models.explanation import METHOD, PROBABILITY
+from models.bundle.bundle import ModelBundle
+from models.bundle.card import ModelCard
+from models.estimators.curves import kaplan_meier
+from models.explanation.attribution import METHOD, PROBABILITY
 from training.evaluate import EVERYONE, MODEL, EndpointEvaluation, Evaluation
 from training.fit import Outcomes
 from training.metrics import restricted_mean_risk

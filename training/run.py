@@ -10,11 +10,11 @@ from typing import Any
 from features.cohort import Cohort
 from features.endpoints import SURVIVAL
 from features.protocol import StudyProtocol
-from models.bundle import ModelBundle, strata
+from models.bundle.bundle import ModelBundle, strata
+from models.bundle.shelf import Shelf
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
 from models.registry.tracking import TrackedRun, environment, tracked_run
-from models.shelf import Shelf
 from training import report
 from training.evaluate import Evaluation, evaluate, predict_held_out
 from training.fit import bundle_from, fit_models, read_outcomes

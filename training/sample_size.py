@@ -16,7 +16,7 @@ from typing import Any
 
 from features.censoring import Outcome, restrict
 from features.endpoints import COMPETING_RISKS, RESPONSE, BinaryOutcome, CompetingOutcome, Endpoint
-from models.competing import CAUSES, cause_specific
+from models.estimators.competing import CAUSES, cause_specific
 
 SHRINKAGE = 0.9
 OPTIMISM = 0.05

@@ -8,7 +8,7 @@ import numpy as np
 from features.censoring import Outcome
 from features.dictionary import FloatArray
 from features.endpoints import COMPETING_RISKS, RESPONSE, CompetingOutcome, Endpoint, ResponseOutcome
-from models.ipcw import integrated_brier
+from models.estimators.ipcw import integrated_brier
 from training import metrics
 from training.bootstrap import Resampled
 

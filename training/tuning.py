@@ -22,10 +22,10 @@ from threadpoolctl import threadpool_limits
 from features.censoring import Outcome
 from features.dictionary import FloatArray
 from features.errors import InvalidInput, Problem
-from models.cox import RidgeCox
-from models.curves import IntArray
-from models.ensemble import CrossFitted
-from models.hazard import BoostedHazard, person_intervals
+from models.estimators.cox import RidgeCox
+from models.estimators.cross_fitted import CrossFitted
+from models.estimators.curves import IntArray
+from models.estimators.hazard import BoostedHazard, person_intervals
 
 KINDS = ("started", "free")
 OWN_FOLDS = 0x7475_6E65
@@ -110,7 +110,7 @@ def tune(
 
     Raises:
         InvalidInput: for fewer than one trial.
-        NotFittable: as :meth:`~models.ensemble.CrossFitted.fit`.
+        NotFittable: as :meth:`~models.estimators.cross_fitted.CrossFitted.fit`.
 
     """
     if trials < 1:

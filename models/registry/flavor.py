@@ -9,7 +9,7 @@ from mlflow.types.schema import AnyType
 
 from features.cohort import PATIENT, Cohort
 from features.dictionary import Field
-from models.bundle import ModelBundle, read_bundle
+from models.bundle.bundle import ModelBundle, read_bundle
 
 TYPES = {"flag": DataType.boolean, "category": DataType.string}
 

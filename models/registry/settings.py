@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.signature import Keys
+from models.bundle.signature import Keys
 
 DEFAULT_HOME = "var"
 

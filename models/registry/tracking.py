@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from models.registry.flavor import signature
 from models.registry.settings import RegistrySettings
 

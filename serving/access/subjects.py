@@ -9,7 +9,7 @@ import hmac
 import secrets
 from pathlib import Path
 
-from models.keyfile import read_or_make
+from models.bundle.keyfile import read_or_make
 
 KEY_BYTES = 32
 

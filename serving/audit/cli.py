@@ -16,7 +16,7 @@ import orjson
 import typer
 
 from features.errors import InvalidInput, NotFound, Problem
-from models.shelf import Shelf
+from models.bundle.shelf import Shelf
 from serving.access.subjects import subject_hash, subject_key
 from serving.audit.backup import back_up
 from serving.audit.checkpoint import CheckpointFile

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 
 from features.errors import NotFound
-from models.bundle import ModelBundle, read_bundle
-from models.comparison import compare
-from models.shelf import Shelf
-from models.timeline import explain_over_time
+from models.bundle.bundle import ModelBundle, read_bundle
+from models.bundle.shelf import Shelf
+from models.questions.comparison import compare
+from models.questions.timeline import explain_over_time
 from serving.audit.merkle import leaf_hash
 from serving.audit.record import Entry, commit
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from serving.champions import Champion
 from serving.fhir.chart import Chart, basis_for, patient_of, remarks, require_readable
 from serving.fhir.datatypes import Json

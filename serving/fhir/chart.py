@@ -8,7 +8,7 @@ from features.errors import InvalidRequest, Problem
 from features.sources.fhir import Extracted, extract_bundle
 from features.sources.fhir.extract import NO_DISEASE, NO_RELAPSE
 from features.sources.fhir.index_event import FIRST, LATEST
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 
 PROOF = "add a cancer disease status (LOINC 97509-4) of worsened, or a Condition in recurrence or relapse"
 KNOWN = "add the primary cancer Condition, with body site or histology where its code leaves the disease open"

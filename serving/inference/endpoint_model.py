@@ -7,7 +7,7 @@ from typing import Any
 
 from features.dictionary import Field
 from features.errors import InvalidRequest, NotFound, Problem
-from models.fitted import FittedEndpoint
+from models.answer.fitted_endpoint import FittedEndpoint
 from serving.champions import Champion
 from serving.inference.tensors import BOOL, BYTES, FP64, NUMERIC, Output, Tensor
 

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from features.errors import InvalidRequest, NotFound, Problem
 from features.sources.fhir import Extracted
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from serving.access.principal import Principal
 from serving.audit.record import Entry
 from serving.audit.sequencer import AuditLog

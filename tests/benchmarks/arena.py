@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.survival import SurvivalEstimator, default_model
+from models.estimators.table import SurvivalEstimator, default_model
 
 ROOT = Path(__file__).parents[2]
 ARENA = ROOT.parent / "shared" / "arena"

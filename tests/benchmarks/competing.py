@@ -31,11 +31,11 @@ from features.encoder import Encoder
 from features.endpoints import CompetingOutcome, relapse_and_non_relapse_mortality
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
-from models.competing import CAUSES, CrossFittedCompeting, cause_specific
-from models.cox import RidgeCox
-from models.curves import IntArray, step, stratified_folds
-from models.endpoint import probabilities
-from models.ipcw import censoring_survival
+from models.estimators.competing import CAUSES, CrossFittedCompeting, cause_specific
+from models.estimators.cox import RidgeCox
+from models.estimators.curves import IntArray, step, stratified_folds
+from models.estimators.interface import probabilities
+from models.estimators.ipcw import censoring_survival
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "cibmtr"
 DISEASES = ("aml", "all_leukaemia")

@@ -10,7 +10,7 @@ calibrated a plan's arm); there it is a regression of the true risks of 30,000 p
 ``n.truth.everything`` the coverage of each patient's own. ``lived_n`` is the share of patients who outlive
 their conformal lower bound of nine in ten. ``coverage_error_n`` is the standard error of the coverage over
 cohorts of these truths. ``--truths chosen`` runs the truths by which the share that remains unlearned
-(models/uncertainty.py) was set; the default are others.
+(models/uncertainty/intervals.py) was set; the default are others.
 """
 
 import argparse
@@ -28,13 +28,13 @@ from features.encoder import Encoder
 from features.endpoints import overall_survival
 from features.protocol import load_protocol
 from features.simulation.simulate import Simulated, simulate
-from models.bundle import strata
-from models.conformal import SurvivalBounds
-from models.curves import IntArray, supported_until
-from models.endpoint import CrossFit
-from models.ensemble import CrossFitted
-from models.hazard import HazardModel
-from models.uncertainty import Intervals
+from models.bundle.bundle import strata
+from models.estimators.cross_fitted import CrossFitted
+from models.estimators.curves import IntArray, supported_until
+from models.estimators.hazard import HazardModel
+from models.estimators.interface import CrossFit
+from models.uncertainty.conformal import SurvivalBounds
+from models.uncertainty.intervals import Intervals
 
 SIZES = (300, 1000, 5000)
 NEW_PATIENTS = 500

@@ -21,7 +21,7 @@ import numpy as np
 import xgboost
 
 from features.dictionary import FloatArray
-from models.trees import Trees, average, base_margin, read_trees
+from models.trees.ensemble import Trees, average, base_margin, read_trees
 
 COLUMNS = 25
 TREES = 300
@@ -35,7 +35,7 @@ import sys, time
 start = time.perf_counter()
 import numpy as np
 from pathlib import Path
-from models.trees import Trees
+from models.trees.ensemble import Trees
 imported = time.perf_counter()
 trees = Trees.from_bytes(Path(sys.argv[1]).read_bytes())
 trees.contributions(np.zeros((1, trees.columns)))

@@ -18,12 +18,12 @@ from features.dictionary import FloatArray
 from features.protocol import load_protocol
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
-from models.background import Background, fit_background
-from models.bundle import strata
-from models.curves import IntArray
-from models.endpoint import probabilities
-from models.explanation import EndpointExplainer
-from models.hazard import HazardModel
+from models.bundle.bundle import strata
+from models.estimators.curves import IntArray
+from models.estimators.hazard import HazardModel
+from models.estimators.interface import probabilities
+from models.explanation.attribution import EndpointExplainer
+from models.explanation.background import Background, fit_background
 from training.fit import fit_models, read_outcomes
 from training.plan import TrainingPlan
 from training.split import split_by_patient

@@ -29,12 +29,18 @@ import xgboost
 
 from features.censoring import Outcome
 from features.dictionary import FloatArray
-from models.bins import Binned
-from models.course import life_table
-from models.curves import IntArray
-from models.hazard import BoostedHazard, exposure, interval_edges, person_intervals, survival_from_margins
-from models.stream import boost_hazard
-from models.trees import Trees, read_trees
+from models.estimators.bins import Binned
+from models.estimators.course import life_table
+from models.estimators.curves import IntArray
+from models.estimators.hazard import (
+    BoostedHazard,
+    exposure,
+    interval_edges,
+    person_intervals,
+    survival_from_margins,
+)
+from models.estimators.stream import boost_hazard
+from models.trees.ensemble import Trees, read_trees
 
 COLUMNS, INTERVALS = 60, 20
 BLOCK = 20_000

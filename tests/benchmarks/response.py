@@ -35,9 +35,9 @@ from features.encoder import Encoder
 from features.endpoints import BINARY_ENDPOINTS, BinaryOutcome
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
-from models.curves import IntArray
-from models.endpoint import probabilities
-from models.response import CrossFittedResponse, ResponseModel
+from models.estimators.curves import IntArray
+from models.estimators.interface import probabilities
+from models.estimators.response import CrossFittedResponse, ResponseModel
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 COHORTS: Mapping[str, tuple[str, ...]] = {

@@ -12,7 +12,7 @@ from features.cohort import concatenate
 from features.protocol import load_protocol
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
-from models.bundle import strata
+from models.bundle.bundle import strata
 from training.baselines import COX
 from training.evaluate import MODEL, evaluate, predict_held_out
 from training.fit import read_outcomes

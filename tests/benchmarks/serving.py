@@ -30,8 +30,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.bundle import ModelBundle
-from models.shelf import Shelf
+from models.bundle.bundle import ModelBundle
+from models.bundle.shelf import Shelf
 from tests.serving.several import EXAMINED, several_cohort, study
 from training.evaluate import Evaluation
 from training.fit import bundle_from, fit_models, read_outcomes
@@ -177,7 +177,7 @@ def _patient() -> dict[str, Any]:
 def _row(home: Path) -> dict[str, Any]:
     import numpy as np  # noqa: PLC0415
 
-    from models.bundle import read_bundle  # noqa: PLC0415
+    from models.bundle.bundle import read_bundle  # noqa: PLC0415
 
     bundle = read_bundle(home / "written")
     X = bundle.encoder.encode(bundle.validate(EXAMINED))[0]
@@ -223,7 +223,7 @@ def batch(port: int, home: Path) -> float:
     """Return the rows a second of the batch route over those of the bundle in this process."""
     import httpx  # noqa: PLC0415
 
-    from models.bundle import read_bundle  # noqa: PLC0415
+    from models.bundle.bundle import read_bundle  # noqa: PLC0415
 
     bundle = read_bundle(home / "written")
     bundle.prepare()

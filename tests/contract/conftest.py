@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from tests.serving.client import TestClient, client_of, deploy
 from tests.serving.several import SEVERAL, TIMED, several_bundle, supporting
 

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from serving.access.cds_clients import CdsClient
 from serving.access.keys import new_key
 from serving.access.principal import EVERY_SCOPE, Scope

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.shelf import Shelf
+from models.bundle.shelf import Shelf
 from serving.audit.record import packed, unpacked
 from tests.lib.patients import BREAST
 from tests.serving.client import (

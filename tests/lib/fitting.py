@@ -2,7 +2,7 @@
 
 from features.cohort import Cohort
 from features.protocol import StudyProtocol
-from models.bundle import ModelBundle, strata
+from models.bundle.bundle import ModelBundle, strata
 from tests.lib.patients import protocol
 from training.evaluate import Evaluation, evaluate, predict_held_out
 from training.fit import Outcomes, bundle_from, fit_models, read_outcomes

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.bundle import ModelBundle
-from models.shelf import Shelf
+from models.bundle.bundle import ModelBundle
+from models.bundle.shelf import Shelf
 from serving.access.settings import OFF, AccessSettings
 from serving.app import create_app
 from serving.server import open_log

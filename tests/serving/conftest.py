@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from tests.serving.client import TestClient, client_of, deploy
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from tests.lib.fitting import PLAN
 from tests.lib.patients import protocol, provenance, simulated_frame
 from training.evaluate import Evaluation

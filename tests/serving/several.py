@@ -10,7 +10,7 @@ import pandas as pd
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.protocol import StudyProtocol
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from tests.lib.fitting import PLAN
 from tests.lib.patients import BREAST, protocol, provenance, simulated_frame
 from training.evaluate import Evaluation

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from serving.access.keys import new_key
 from serving.access.principal import EVERY_SCOPE
 from serving.access.store import AccessStore

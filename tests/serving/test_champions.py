@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.shelf import Shelf
+from models.bundle.shelf import Shelf
 from tests.serving.client import (
     HAZARD,
     MODEL,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.comparison import MOST_PLANS
+from models.questions.comparison import MOST_PLANS
 from tests.lib.patients import BREAST
 from tests.serving.client import MODEL, TestClient, assert_problem, client_of, deploy, facts_of, named, rows
 from tests.serving.planned import BOTH, CHEMOTHERAPY, PLANNED, RADIATION, planned_bundle

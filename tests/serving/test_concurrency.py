@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from models.shelf import Shelf
+from models.bundle.shelf import Shelf
 from tests.lib.patients import BREAST
 from tests.serving.client import (
     COLORECTAL,

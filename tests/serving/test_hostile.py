@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from tests.lib.patients import BREAST
 from tests.serving.client import MODEL, PREDICTIONS, deploy
 from tests.serving.processes import Server, memory_of, serving

@@ -3,7 +3,7 @@
 import pytest
 
 from features.dictionary import load_dictionary
-from models.shelf import Shelf
+from models.bundle.shelf import Shelf
 from tests.lib.patients import protocol
 from tests.serving.client import MODEL, answer, client_of, other_bundle, publish_next, settled
 

@@ -15,8 +15,8 @@ import httpx
 import orjson
 import pytest
 
-from models.bundle import ModelBundle
-from models.shelf import Shelf
+from models.bundle.bundle import ModelBundle
+from models.bundle.shelf import Shelf
 from serving.access.keys import new_key
 from serving.access.principal import EVERY_SCOPE
 from serving.access.store import AccessStore

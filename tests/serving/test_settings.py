@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import InvalidInput
-from models.signature import Keys
+from models.bundle.signature import Keys
 from serving.settings import ServingSettings
 
 

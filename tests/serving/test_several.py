@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from models.bundle import ModelBundle
-from models.link import COMPLEMENTARY_LOG_LOG, LOG_CUMULATIVE_HAZARD, LOG_ODDS
-from models.shelf import Shelf
+from models.bundle.bundle import ModelBundle
+from models.bundle.shelf import Shelf
+from models.estimators.links import COMPLEMENTARY_LOG_LOG, LOG_CUMULATIVE_HAZARD, LOG_ODDS
 from serving.audit.replay import replay
 from serving.audit.store import make_store
 from tests.lib.patients import BREAST

@@ -14,8 +14,8 @@ from features.endpoints import (
     CompetingOutcome,
     ResponseOutcome,
 )
-from models.cox import RidgeCox
-from models.curves import kaplan_meier
+from models.estimators.cox import RidgeCox
+from models.estimators.curves import kaplan_meier
 from tests.models.outcomes import sample_outcome, structured
 from training.baselines import (
     aalen_johansen,

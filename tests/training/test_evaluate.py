@@ -7,8 +7,8 @@ import pytest
 
 from features.censoring import Outcome
 from features.endpoints import ENDPOINTS, CompetingOutcome, overall_survival
-from models.bundle import strata
-from models.ipcw import integrated_brier
+from models.bundle.bundle import strata
+from models.estimators.ipcw import integrated_brier
 from tests.lib.fitting import PLAN
 from tests.lib.patients import protocol
 from training import metrics

@@ -9,8 +9,8 @@ import pytest
 
 from features.endpoints import ENDPOINTS, overall_survival
 from features.errors import InvalidCohort, NotFound
-from models.bundle import read_bundle
-from models.shelf import Shelf
+from models.bundle.bundle import read_bundle
+from models.bundle.shelf import Shelf
 from tests.lib.patients import protocol, simulated_cohort
 from tests.models.registry.noise import NOISE
 from training.evaluate import scored_times

@@ -5,7 +5,7 @@ import pytest
 
 from features.eligibility import Attrition
 from features.endpoints import overall_survival
-from models.curves import supported_until
+from models.estimators.curves import supported_until
 from tests.lib.fitting import PLAN
 from tests.lib.patients import protocol
 from training.fit import fit_models, read_outcomes

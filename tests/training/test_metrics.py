@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sksurv.metrics import concordance_index_censored, concordance_index_ipcw
 
 from features.censoring import Outcome
-from models.curves import kaplan_meier
+from models.estimators.curves import kaplan_meier
 from tests.models.outcomes import sample_outcome, structured, tied_outcomes
 from training.metrics import calibration, harrell_c, observed_risk, outlives, restricted_mean_risk, uno_c
 

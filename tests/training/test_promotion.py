@@ -5,10 +5,10 @@ import shutil
 import pytest
 
 from features.errors import BundleRefused, NotFound
-from models.bundle import bundle_hash
+from models.bundle.bundle import bundle_hash
+from models.bundle.shelf import Shelf
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
-from models.shelf import Shelf
 from tests.models.registry.noise import NOISE
 from training.promotion import promote_version
 

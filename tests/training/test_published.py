@@ -12,7 +12,7 @@ from features.dictionary import load_dictionary
 from features.endpoints import ENDPOINTS
 from features.protocol import load_protocol
 from features.scores import compute, load_score
-from models.curves import kaplan_meier
+from models.estimators.curves import kaplan_meier
 from tests.models.outcomes import sample_outcome
 from training.baselines import fit_kaplan_meier
 from training.metrics import harrell_c

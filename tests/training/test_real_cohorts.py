@@ -3,7 +3,7 @@
 import pytest
 from threadpoolctl import threadpool_limits
 
-from models.bundle import strata
+from models.bundle.bundle import strata
 from tests.lib.patients import protocol
 from training.evaluate import evaluate, predict_held_out
 from training.fit import read_outcomes

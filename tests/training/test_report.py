@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from features.endpoints import overall_survival
-from models.curves import kaplan_meier
+from models.estimators.curves import kaplan_meier
 from tests.lib.fitting import PLAN
 from tests.lib.patients import protocol
 from tests.models.registry.noise import NOISE

@@ -13,10 +13,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from features.errors import InvalidCohort, NoChampion
-from models.bundle import bundle_hash, read_bundle
+from models.bundle.bundle import bundle_hash, read_bundle
+from models.bundle.shelf import Shelf
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
-from models.shelf import Shelf
 from tests.lib.fitting import PLAN, small_bundle
 from tests.lib.patients import protocol
 from tests.models.registry.noise import NOISE

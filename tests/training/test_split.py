@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from features.endpoints import overall_survival
-from models.bundle import strata
+from models.bundle.bundle import strata
 from tests.lib.patients import protocol
 from training.split import split_by_patient
 

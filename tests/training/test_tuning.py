@@ -9,9 +9,9 @@ import pytest
 
 from features.censoring import Outcome
 from features.errors import InvalidInput
-from models.cox import RidgeCox
-from models.ensemble import CrossFitted
-from models.hazard import BoostedHazard
+from models.estimators.cox import RidgeCox
+from models.estimators.cross_fitted import CrossFitted
+from models.estimators.hazard import BoostedHazard
 from tests.models.outcomes import sample_outcome
 from training.tuning import (
     Advantage,

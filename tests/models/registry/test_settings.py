@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from models.bundle.signature import Keys
 from models.registry.settings import RegistrySettings
-from models.signature import Keys
 
 
 def test_an_empty_environment_keeps_everything_under_var():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import BundleRefused, NotFound
-from models.shelf import Shelf
+from models.bundle.shelf import Shelf
 from serving.audit.merkle import leaf_hash
 from serving.audit.record import Entry, commit, packed
 from serving.audit.replay import RECOMPUTE, Replay, replay

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from serving.access.principal import DEMO, Principal
 from serving.routes.cds_hooks import CdsHooks, cds_hooks_router
 from tests.serving.cds.calls import FakeServer

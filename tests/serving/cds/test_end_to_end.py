@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jwt.algorithms import ECAlgorithm
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from serving.access.addresses import Allowed, fetch_json
 from serving.access.cds_clients import CdsClient, CdsClients
 from serving.access.principal import DEMO, Principal

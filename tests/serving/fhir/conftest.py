@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from serving.routes.fhir import fhir_router
 from tests.serving.client import TestClient
 from tests.serving.fhir.service import PUBLIC, TODAY, Service, client, service

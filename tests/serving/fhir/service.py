@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
 
-from models.bundle import ModelBundle
-from models.shelf import Shelf
+from models.bundle.bundle import ModelBundle
+from models.bundle.shelf import Shelf
 from serving import errors
 from serving.access.gate import Gate, OpenGate
 from serving.access.subjects import subject_hash

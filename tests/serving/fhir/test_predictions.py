@@ -6,7 +6,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from serving.fhir.export import fhir_bundle_of
 from serving.fhir.provenance import provenance
 from tests.node import medplum

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from serving.routes.inference import inference_router
 from tests.serving.client import TestClient
 from tests.serving.fhir.running import running

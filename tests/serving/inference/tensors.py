@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from tests.lib.patients import BREAST
 from tests.serving.client import COLORECTAL, MODEL
 

@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 import pytest
 
-from models.bundle import ModelBundle
+from models.bundle.bundle import ModelBundle
 from tests.serving.client import MODEL, TestClient
 from tests.serving.fhir.service import Service
 from tests.serving.inference.conftest import MOST_ROWS

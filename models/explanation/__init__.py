@@ -1,0 +1,1 @@
+"""Explanations: contributions of predictors that sum to the predicted probability."""

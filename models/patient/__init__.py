@@ -1,0 +1,1 @@
+"""One patient beside the training cohort: applicability, typicality, imputation, next tests, plans."""

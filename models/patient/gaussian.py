@@ -1,0 +1,63 @@
+"""Compiled sums over columns that are jointly normal: how unusual a row is, what known values say of others.
+
+The plain words are in models/patient/typicality.py and models/patient/imputation.py.
+"""
+
+import numpy as np
+
+from features.dictionary import FloatArray
+from models.compiled import compiled
+from models.estimators.curves import IntArray
+
+
+@compiled
+def factor(correlation: FloatArray, known: IntArray) -> FloatArray:
+    """Return Cholesky's factor of the correlation among some columns."""
+    count = len(known)
+    lower = np.zeros((count, count))
+    for i in range(count):
+        for j in range(i + 1):
+            rest = correlation[known[i], known[j]]
+            for k in range(j):
+                rest -= lower[i, k] * lower[j, k]
+            lower[i, j] = np.sqrt(rest) if i == j else rest / lower[j, j]
+    return lower
+
+
+@compiled
+def forward(lower: FloatArray, y: FloatArray) -> None:
+    """Solve a lower triangular system in place."""
+    for i in range(len(y)):
+        for k in range(i):
+            y[i] -= lower[i, k] * y[k]
+        y[i] /= lower[i, i]
+
+
+@compiled
+def unusualness(x: FloatArray, means: FloatArray, scales: FloatArray, correlation: FloatArray) -> float:
+    """Return Mahalanobis's squared distance a known column, 0 where nothing is known; models/patient/typicality.py."""
+    known = np.flatnonzero(~np.isnan(x) & (scales > 0.0))
+    y = (x[known] - means[known]) / scales[known]
+    forward(factor(correlation, known), y)
+    total = 0.0
+    for i in range(len(y)):
+        total += y[i] * y[i]
+    return total / max(len(y), 1)
+
+
+@compiled
+def expect(z: FloatArray, correlation: FloatArray, mean: FloatArray, covariance: FloatArray) -> None:
+    """Write what known columns, standardised, NaN where missing, lead to expect; models/patient/imputation.py."""
+    known, blank = np.flatnonzero(~np.isnan(z)), np.flatnonzero(np.isnan(z))
+    lower, own = factor(correlation, known), z[known].copy()
+    forward(lower, own)
+    across = np.empty((len(blank), len(known)))
+    mean[:], covariance[:] = z, 0.0
+    for i in range(len(blank)):
+        across[i] = correlation[blank[i]][known]
+        forward(lower, across[i])
+        mean[blank[i]] = (across[i] * own).sum()
+        for j in range(i + 1):
+            left = correlation[blank[i], blank[j]] - (across[i] * across[j]).sum()
+            covariance[blank[i], blank[j]] = left
+            covariance[blank[j], blank[i]] = left

@@ -1,0 +1,1 @@
+"""Questions beyond one prediction: plans compared, explanations over several horizons."""

@@ -1,0 +1,216 @@
+"""Comparison: one patient under several plans, outcomes and harms side by side.
+
+What differs between two answers is an association: such patients who had the one plan did so much better or
+worse than such patients who had the other, for whatever reason they had it. Where no training patient of the
+disease had a plan there is nothing to say, and nothing is said.
+
+The interval of a difference allows for what the two answers have in common: on the link's scale its standard
+error is the model's own at the mean distance, times the distance between the two plans' columns alone (the
+leverage of their difference), as models/uncertainty/intervals.py has it for one answer. Assumption: as there; the
+coverage of these intervals was not measured.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from statistics import NormalDist
+
+import numpy as np
+
+from features.cohort import Cohort
+from features.dictionary import FloatArray
+from features.endpoints import COMPETING_RISKS, SURVIVAL
+from features.errors import InvalidRequest, Problem
+from models.answer.fitted_endpoint import NO_TIME, FittedEndpoint
+from models.bundle.bundle import ModelBundle
+from models.prediction import Caution, EndpointPrediction, Typical
+
+MOST_PLANS = 10
+FEW = 10
+LEVEL = 0.9
+HARMS = ("grade_3_toxicity", "treatment_related_death")
+NOTICE = (
+    "Differences are associations in the training cohorts, where patients were chosen for their treatment. "
+    "They are not the effect of choosing one plan over another."
+)
+
+
+@dataclass(frozen=True)
+class PlanOutcome:
+    """One probability under one plan, and how it differs from that under the first plan that is answered.
+
+    Without a probability there is the ``reason``. ``difference`` is in probability; None for the plan that
+    the others are compared with. ``direction`` is benefit where more of it is better, harm where less is.
+    """
+
+    endpoint: str
+    outcome: str
+    label: str
+    direction: str
+    horizon: float | None
+    probability: float | None
+    low: float | None
+    high: float | None
+    reason: str | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+
+
+@dataclass(frozen=True)
+class PlanAnswer:
+    """One plan: how many training patients of the disease had it, and what is said; or why nothing is.
+
+    ``typical`` and ``warnings`` are those of a prediction for the patient with this plan.
+    """
+
+    plan: Mapping[str, object]
+    support: int
+    refused: str | None
+    caution: str | None
+    outcomes: tuple[PlanOutcome, ...]
+    typical: Typical | None
+    warnings: tuple[Caution, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every plan in the order asked; ``compared_with`` is the place of the plan that differences are from."""
+
+    plans: tuple[PlanAnswer, ...]
+    compared_with: int | None
+    notice: str
+
+
+def compare(
+    bundle: ModelBundle, patient: Mapping[str, object], plans: Sequence[Mapping[str, object]]
+) -> Comparison:
+    """Answer for one patient under each plan.
+
+    Raises:
+        InvalidRequest: naming everything wrong with the patient and the plans.
+
+    """
+    cohorts = _validated(bundle, patient, plans)
+    support = [bundle.plans.support(str(patient["disease"]), plan) for plan in plans]
+    first = next((at for at, count in enumerate(support) if count), None)
+    asked = zip(plans, support, cohorts, strict=True)
+    return Comparison(
+        tuple(
+            _answer(bundle, plan, count, cohort, None if first in (None, at) else cohorts[first])
+            for at, (plan, count, cohort) in enumerate(asked)
+        ),
+        first,
+        NOTICE,
+    )
+
+
+def _answer(
+    bundle: ModelBundle, plan: Mapping[str, object], support: int, cohort: Cohort, first: Cohort | None
+) -> PlanAnswer:
+    """Answer for the patient with one plan; ``first`` is the patient with the plan it is compared with."""
+    if not support:
+        refused = "no training patient of this disease had this plan"
+        return PlanAnswer(plan, support, refused, None, (), None, ())
+    few = f"only {support} training patients of this disease had this plan" if support < FEW else None
+    said = bundle.predict(cohort)
+    outcomes = chain.from_iterable(_outcomes(bundle, one, cohort, first) for one in said.endpoints)
+    return PlanAnswer(plan, support, None, few, tuple(outcomes), said.typical, said.warnings)
+
+
+def _validated(
+    bundle: ModelBundle, patient: Mapping[str, object], plans: Sequence[Mapping[str, object]]
+) -> list[Cohort]:
+    """Return the patient with each plan, judging all of them together."""
+    names, problems, found = bundle.plans.names, list[Problem](), list[Cohort]()
+    if not 1 <= len(plans) <= MOST_PLANS:
+        problems.append(Problem("plans", f"are {len(plans)}", f"give 1 to {MOST_PLANS} plans"))
+    if not names:
+        remedy = "choose a model with a plan among its predictors"
+        problems.append(Problem("model", "knows no plans", remedy))
+    problems += _faults(bundle, patient)
+    bare = {name: value for name, value in patient.items() if name not in names}
+    for at, plan in enumerate(plans, start=1):
+        problems += [
+            Problem(f"plans[{at}].{name}", "is no element of a plan here", "use " + ", ".join(names))
+            for name in plan
+            if names and name not in names
+        ]
+        try:
+            found.append(bundle.validate({**bare, **{n: v for n, v in plan.items() if n in names}}))
+        except InvalidRequest as error:
+            problems += [_placed(problem, plan, at) for problem in error.problems]
+    if problems:
+        raise InvalidRequest("request", list(dict.fromkeys(problems)))
+    return found
+
+
+def _faults(bundle: ModelBundle, patient: Mapping[str, object]) -> tuple[Problem, ...]:
+    """Return what is wrong with the patient as given, with a plan that the plans take the place of."""
+    try:
+        bundle.validate(patient)
+    except InvalidRequest as error:
+        return tuple(error.problems)
+    return ()
+
+
+def _placed(problem: Problem, plan: Mapping[str, object], at: int) -> Problem:
+    """Say of which plan a problem is."""
+    if problem.field not in plan:
+        return problem
+    return Problem(f"plans[{at}].{problem.field}", problem.problem, problem.remedy)
+
+
+def _outcomes(
+    bundle: ModelBundle, said: EndpointPrediction, cohort: Cohort, first: Cohort | None
+) -> Iterator[PlanOutcome]:
+    """Yield what was said of an endpoint, each probability with its difference from the first plan."""
+    endpoint = bundle.endpoint(said.endpoint)
+    months = endpoint.explainable(str(cohort.text("disease")[0])) or (None,)
+    apart = None if first is None else _difference(bundle, endpoint, cohort, first, months)
+    for place, outcome in enumerate(said.outcomes):
+        for at in outcome.probabilities:
+            difference: list[float | None] = [None] * 3
+            if apart is not None and at.probability is not None:
+                difference = apart[:, place, months.index(at.horizon)].tolist()
+            yield PlanOutcome(
+                said.endpoint,
+                outcome.outcome,
+                outcome.label,
+                direction(endpoint, outcome.outcome),
+                at.horizon,
+                at.probability,
+                at.low,
+                at.high,
+                at.reason,
+                *difference,
+            )
+
+
+def direction(endpoint: FittedEndpoint, outcome: str) -> str:
+    """Tell whether more of an outcome is a benefit (survival, response) or a harm.
+
+    Harms are toxicity, death from treatment, and the events of competing risks.
+    """
+    if endpoint.endpoint.kind == SURVIVAL:
+        return "benefit"
+    return "harm" if endpoint.endpoint.kind == COMPETING_RISKS or outcome in HARMS else "benefit"
+
+
+def _difference(
+    bundle: ModelBundle,
+    endpoint: FittedEndpoint,
+    cohort: Cohort,
+    first: Cohort,
+    months: Sequence[float | None],
+) -> FloatArray:
+    """Return the difference from the first plan and its ends, shape (3, outcomes, times)."""
+    times = NO_TIME if months[0] is None else np.array(months)
+    X, other = (bundle.encoder.encode(one) for one in (cohort, first))
+    ours, theirs = (
+        endpoint.probabilities(row, bundle.strata(one), times) for row, one in ((X, cohort), (other, first))
+    )
+    reach = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0) * endpoint.intervals.errors_between(X, other)
+    ends = np.stack([ours, *(endpoint.intervals.moved(ours, way * reach) for way in (-1.0, 1.0))]) - theirs
+    found: FloatArray = np.stack([ours - theirs, ends.min(axis=0), ends.max(axis=0)])[:, 0]
+    return found

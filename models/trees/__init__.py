@@ -1,0 +1,1 @@
+"""Boosted trees as plain arrays: read from xgboost's JSON, margins and exact path-dependent TreeSHAP."""

@@ -1,0 +1,1 @@
+"""Uncertainty: intervals around probabilities, conformal lower bounds on survival time."""
