@@ -103,12 +103,9 @@ class Encoder:
             found[name] = (~np.isnan(values) & ~np.isin(values, known)).tolist()
         return found
 
-    def owners(self) -> FloatArray:
-        """Return the 0/1 matrix (columns, predictors) that sums columns into predictors."""
-        owned = np.zeros((len(self.columns), len(self.predictors)))
-        for at, column in enumerate(self.columns):
-            owned[at, self.predictors.index(column.predictor)] = 1.0
-        return owned
+    def owners(self) -> npt.NDArray[np.int64]:
+        """Return the position of the predictor that each column shows, shape (columns,)."""
+        return np.array([self.predictors.index(column.predictor) for column in self.columns], dtype=np.int64)
 
     def _scaled(self, matrix: FloatArray) -> FloatArray:
         """Take the logarithm of the columns on a log scale."""

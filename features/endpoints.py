@@ -1,8 +1,13 @@
-"""Endpoints: what counts as the event, measured from the index date."""
+"""Endpoints: what counts as the event, measured from the index date, and how its probability is read.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
+An endpoint is declared as plain values: its kind, the field that holds its clock, the scale on which it is
+explained and its intervals are drawn, whether its probability falls with time, and which outcomes are harms.
+Nothing is read off its name, so a new endpoint, a hospital's own included, is one declaration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +17,10 @@ from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.errors import InvalidCohort, Problem
 
-RESPONSES = ("complete_response", "partial_response", "stable_disease")
-
-
 SURVIVAL, COMPETING_RISKS, RESPONSE = "survival", "competing_risks", "response"
+LOG_CUMULATIVE_HAZARD, COMPLEMENTARY_LOG_LOG, LOG_ODDS = (
+    "log_cumulative_hazard", "complementary_log_log", "log_odds",
+)  # fmt: skip
 
 Rows = npt.NDArray[np.integer[Any]] | BoolArray
 
@@ -37,7 +42,10 @@ class BinaryOutcome:
 
 @dataclass(frozen=True)
 class ResponseOutcome:
-    """Responses from the best to the widest, each including those before it; ``parts`` is one a response."""
+    """Nested binary outcomes, the strictest first; whoever has one has every broader one.
+
+    ``parts`` holds one outcome for each of ``names``.
+    """
 
     names: tuple[str, ...]
     parts: tuple[BinaryOutcome, ...]
@@ -52,9 +60,9 @@ class ResponseOutcome:
 
 @dataclass(frozen=True)
 class CompetingOutcome:
-    """Right-censored times that end in two ways.
+    """Right-censored times that end in one of several ways.
 
-    ``cause`` is 0 where censored, 1 for relapse or progression, 2 for death before it.
+    ``cause`` is 0 where censored, else the place, from 1, of the cause that came first.
     """
 
     duration: FloatArray
@@ -68,104 +76,180 @@ class CompetingOutcome:
         return CompetingOutcome(self.duration[rows], self.cause[rows])
 
     def any_event(self) -> Outcome:
-        """Return the time to the first event of either kind."""
+        """Return the time to the first event of any cause."""
         return Outcome(self.duration, self.cause > 0)
 
 
-class AnyOutcome(Protocol):
-    """What every kind of outcome can do."""
+EndpointOutcome = Outcome | CompetingOutcome | ResponseOutcome
 
-    def __len__(self) -> int: ...
 
-    def take(self, rows: Rows) -> Self:
-        """Return the outcome of these rows."""
-        ...
+@dataclass(frozen=True)
+class PredictedOutcome:
+    """One probability of an endpoint.
+
+    ``label`` completes "the probability of ..."; ``harm`` tells that less of it is better. ``up_to`` is the
+    position of the last category of a response that counts as the outcome; None for a flag.
+    """
+
+    name: str
+    label: str
+    harm: bool = False
+    up_to: int | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What may be predicted.
+
+    ``fields`` are read from the cohort: with time, the clock (months from the index date) and what ended it
+    (a flag, or the number of the cause that came first); without time, the response or the flag. ``link``
+    names the scale of explanations and intervals. ``falls`` tells that the probability starts at one and
+    falls with time, as survival does; otherwise it starts at zero and rises.
+    """
+
+    name: str
+    title: str
+    kind: str
+    outcomes: tuple[PredictedOutcome, ...]
+    fields: tuple[str, ...]
+    link: str
+    falls: bool = False
+
+    @property
+    def timed(self) -> bool:
+        """Tell whether the probabilities depend on time."""
+        return self.kind != RESPONSE
+
+    @property
+    def clock(self) -> str | None:
+        """Return the field that holds the months of follow-up; None without time."""
+        return self.fields[0] if self.timed else None
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Return each outcome's label."""
+        return {outcome.name: outcome.label for outcome in self.outcomes}
+
+    def harmful(self, outcome: str) -> bool:
+        """Tell whether less of an outcome is better."""
+        return next(declared.harm for declared in self.outcomes if declared.name == outcome)
+
+    def read(self, cohort: Cohort) -> Any:
+        """Return the cohort's outcome: times to the event, times to competing causes, or nested responses.
+
+        Raises:
+            InvalidCohort: when a field is not in the cohort; with time also when a value is missing or
+                someone was not followed at all.
+
+        """
+        if self.kind == RESPONSE:
+            return self._responses(cohort)
+        _require_values(cohort, self.title.lower(), self.fields)
+        duration, ended = (cohort.values[field] for field in self.fields)
+        if self.kind == COMPETING_RISKS:
+            return CompetingOutcome(duration, ended.astype(np.int64))
+        return Outcome(duration, ended == 1.0)
+
+    def _responses(self, cohort: Cohort) -> ResponseOutcome:
+        """Return the outcomes that the cohort tells apart.
+
+        One that nobody has beyond the stricter one before it (no stable disease was recorded, say) is left
+        out. Who could not be evaluated did not respond; who is missing is unknown.
+        """
+        _require_columns(cohort, self.title.lower(), self.fields)
+        values = cohort.values[self.fields[0]]
+        read: dict[str, BinaryOutcome] = {}
+        for outcome in self.outcomes:
+            event = values == 1.0 if outcome.up_to is None else values <= outcome.up_to
+            if not any(np.array_equal(event, other.event) for other in read.values()):
+                read[outcome.name] = BinaryOutcome(event, ~np.isnan(values))
+        return ResponseOutcome(tuple(read), tuple(read.values()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the declaration as plain JSON values, as a bundle stores it."""
+        return asdict(self) | {"outcomes": [asdict(o) for o in self.outcomes], "fields": list(self.fields)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Endpoint":
+        """Read what :meth:`as_dict` wrote."""
+        outcomes = tuple(PredictedOutcome(**outcome) for outcome in stored["outcomes"])
+        return cls(**{**stored, "outcomes": outcomes, "fields": tuple(stored["fields"])})
+
+
+def _survival(name: str, title: str, label: str, *fields: str) -> Endpoint:
+    outcome = PredictedOutcome(name, label)
+    return Endpoint(name, title, SURVIVAL, (outcome,), fields, LOG_CUMULATIVE_HAZARD, falls=True)
+
+
+def _harm(name: str, title: str, label: str) -> Endpoint:
+    return Endpoint(name, title, RESPONSE, (PredictedOutcome(name, label, harm=True),), (name,), LOG_ODDS)
+
+
+ENDPOINTS: Mapping[str, Endpoint] = {
+    endpoint.name: endpoint
+    for endpoint in (
+        _survival("overall_survival", "Overall survival", "being alive", "months_followed", "died"),
+        _survival(
+            "progression_free_survival", "Progression-free survival", "being alive without progression",
+            "months_progression_free", "progressed_or_died",
+        ),
+        _survival(
+            "event_free_survival", "Event-free survival", "being free of the trial's events",
+            "months_event_free", "event_free_ended",
+        ),
+        Endpoint(
+            "relapse_and_non_relapse_mortality", "Relapse and non-relapse mortality", COMPETING_RISKS,
+            (
+                PredictedOutcome("relapse", "relapse or progression", harm=True),
+                PredictedOutcome("non_relapse_mortality", "death without relapse", harm=True),
+            ),
+            ("months_progression_free", "first_event"), COMPLEMENTARY_LOG_LOG,
+        ),
+        Endpoint(
+            "response", "Response", RESPONSE,
+            (
+                PredictedOutcome("complete_response", "a complete response", up_to=0),
+                PredictedOutcome("overall_response", "a complete or partial response", up_to=1),
+                PredictedOutcome("disease_control", "a response or stable disease", up_to=2),
+            ),
+            ("response",), LOG_ODDS,
+        ),
+        _harm("grade_3_toxicity", "Severe toxicity", "toxicity of grade 3 or higher"),
+        _harm("treatment_related_death", "Treatment-related death", "death caused by the treatment"),
+    )
+}  # fmt: skip
 
 
 def overall_survival(cohort: Cohort) -> Outcome:
-    """Return months from the index date to death of any cause, censored at last contact.
+    """Return months from the index date to death of any cause, censored at last contact."""
+    outcome: Outcome = ENDPOINTS["overall_survival"].read(cohort)
+    return outcome
 
-    Raises:
-        InvalidCohort: when follow-up or vital status is missing, or someone was not followed at all.
 
+def event_counts(cohort: Cohort) -> dict[str, int]:
+    """Return the number of events of every outcome that the cohort records, missing values left aside."""
+    counts: dict[str, int] = {}
+    for endpoint in ENDPOINTS.values():
+        ended = cohort.values.get(endpoint.fields[-1])
+        if ended is None:
+            continue
+        for place, outcome in enumerate(endpoint.outcomes, start=1):
+            happened = ended == float(place) if outcome.up_to is None else ended <= outcome.up_to
+            counts[outcome.name] = int(happened.sum())
+    return counts
+
+
+def outcome_events(outcome: EndpointOutcome, names: tuple[str, ...]) -> dict[str, int]:
+    """Return the number of events of each of an outcome's probabilities.
+
+    >>> outcome_events(Outcome(np.array([1.0, 2.0]), np.array([True, False])), ("overall_survival",))
+    {'overall_survival': 1}
     """
-    return _survival(cohort, "overall survival", duration="months_followed", event="died")
-
-
-def progression_free_survival(cohort: Cohort) -> Outcome:
-    """Return months from the index date to progression or death, censored at the last assessment.
-
-    Raises:
-        InvalidCohort: when a time or status is missing, or someone was not followed at all.
-
-    """
-    return _survival(
-        cohort, "progression-free survival", duration="months_progression_free", event="progressed_or_died"
-    )
-
-
-def event_free_survival(cohort: Cohort) -> Outcome:
-    """Return months to the trial's own event: progression, death, no response or a new therapy.
-
-    Raises:
-        InvalidCohort: when a time or status is missing, or someone was not followed at all.
-
-    """
-    return _survival(cohort, "event-free survival", duration="months_event_free", event="event_free_ended")
-
-
-def relapse_and_non_relapse_mortality(cohort: Cohort) -> CompetingOutcome:
-    """Return months to relapse (cause 1) or to death without it (cause 2), whichever came first.
-
-    Raises:
-        InvalidCohort: when a time or its ending is missing, or someone was not followed at all.
-
-    """
-    fields = ("months_progression_free", "first_event")
-    _require_values(cohort, "relapse and non-relapse mortality", fields, duration=fields[0])
-    return CompetingOutcome(cohort.values[fields[0]], cohort.values[fields[1]].astype(np.int64))
-
-
-def complete_response(cohort: Cohort) -> BinaryOutcome:
-    """Return complete response; who could not be evaluated did not respond, who is missing is unknown."""
-    return _response(cohort, worst=0)
-
-
-def overall_response(cohort: Cohort) -> BinaryOutcome:
-    """Return complete or partial response."""
-    return _response(cohort, worst=1)
-
-
-def disease_control(cohort: Cohort) -> BinaryOutcome:
-    """Return complete or partial response or stable disease."""
-    return _response(cohort, worst=2)
-
-
-def grade_3_toxicity(cohort: Cohort) -> BinaryOutcome:
-    """Return toxicity of CTCAE grade 3 or higher at any time."""
-    return _flag(cohort, "grade_3_toxicity")
-
-
-def treatment_related_death(cohort: Cohort) -> BinaryOutcome:
-    """Return death caused by the treatment."""
-    return _flag(cohort, "treatment_related_death")
-
-
-def _survival(cohort: Cohort, name: str, *, duration: str, event: str) -> Outcome:
-    _require_values(cohort, name, (duration, event), duration=duration)
-    return Outcome(cohort.values[duration], cohort.values[event] == 1.0)
-
-
-def _response(cohort: Cohort, *, worst: int) -> BinaryOutcome:
-    _require_columns(cohort, "response", ("response",))
-    values = cohort.values["response"]
-    return BinaryOutcome(values <= worst, ~np.isnan(values))
-
-
-def _flag(cohort: Cohort, name: str) -> BinaryOutcome:
-    _require_columns(cohort, name, (name,))
-    values = cohort.values[name]
-    return BinaryOutcome(values == 1.0, ~np.isnan(values))
+    if isinstance(outcome, ResponseOutcome):
+        return {n: int((p.event & p.known).sum()) for n, p in zip(outcome.names, outcome.parts, strict=True)}
+    if isinstance(outcome, CompetingOutcome):
+        return {name: int((outcome.cause == at).sum()) for at, name in enumerate(names, start=1)}
+    return {name: int(outcome.event.sum()) for name in names}
 
 
 def _require_columns(cohort: Cohort, name: str, fields: tuple[str, ...]) -> None:
@@ -178,7 +262,7 @@ def _require_columns(cohort: Cohort, name: str, fields: tuple[str, ...]) -> None
         raise InvalidCohort(name, problems)
 
 
-def _require_values(cohort: Cohort, name: str, fields: tuple[str, ...], *, duration: str) -> None:
+def _require_values(cohort: Cohort, name: str, fields: tuple[str, ...]) -> None:
     _require_columns(cohort, name, fields)
     problems = []
     for field in fields:
@@ -186,140 +270,12 @@ def _require_values(cohort: Cohort, name: str, fields: tuple[str, ...], *, durat
             problems.append(
                 _rows(field, "has no value", "complete it, or exclude those patients in the recipe", blank)
             )
-    if (unfollowed := np.flatnonzero(cohort.values[duration] <= 0)).size:
+    if (unfollowed := np.flatnonzero(cohort.values[fields[0]] <= 0)).size:
         remedy = "exclude patients without follow-up after the index date"
-        problems.append(_rows(duration, "is zero", remedy, unfollowed))
+        problems.append(_rows(fields[0], "is zero", remedy, unfollowed))
     if problems:
         raise InvalidCohort(name, problems)
 
 
 def _rows(field: str, problem: str, remedy: str, rows: npt.NDArray[np.int64]) -> Problem:
     return Problem(field, problem, remedy, int(rows.size), tuple((rows[:5] + 1).tolist()))
-
-
-BINARY_ENDPOINTS: Mapping[str, Callable[[Cohort], BinaryOutcome]] = {
-    "complete_response": complete_response,
-    "overall_response": overall_response,
-    "disease_control": disease_control,
-    "grade_3_toxicity": grade_3_toxicity,
-    "treatment_related_death": treatment_related_death,
-}
-
-
-def _alone(name: str) -> Callable[[Cohort], ResponseOutcome]:
-    return lambda cohort: ResponseOutcome((name,), (BINARY_ENDPOINTS[name](cohort),))
-
-
-def response(cohort: Cohort) -> ResponseOutcome:
-    """Return complete response, overall response and disease control, as far as the cohort tells them apart.
-
-    A response that nobody has beyond the one before it (no stable disease was recorded, say) is left out.
-
-    Raises:
-        InvalidCohort: when the cohort does not record responses.
-
-    """
-    found: dict[str, BinaryOutcome] = {}
-    for name in ("complete_response", "overall_response", "disease_control"):
-        part = BINARY_ENDPOINTS[name](cohort)
-        if not any(np.array_equal(part.event, other.event) for other in found.values()):
-            found[name] = part
-    return ResponseOutcome(tuple(found), tuple(found.values()))
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """What may be predicted: its kind, the names and labels of its probabilities, and how it is read.
-
-    ``labels`` complete the sentence "the probability of ..."; with time it goes on "... by 24 months".
-    """
-
-    name: str
-    title: str
-    kind: str
-    labels: Mapping[str, str]
-    fields: tuple[str, ...]
-    read: Callable[[Cohort], Any]
-
-    @property
-    def timed(self) -> bool:
-        """Tell whether the probabilities depend on time."""
-        return self.kind != RESPONSE
-
-    @property
-    def duration(self) -> str:
-        """Return the field of an endpoint with time that holds the follow-up."""
-        return self.fields[0]
-
-
-ENDPOINTS: Mapping[str, Endpoint] = {
-    endpoint.name: endpoint
-    for endpoint in (
-        Endpoint(
-            "overall_survival", "Overall survival", SURVIVAL,
-            {"overall_survival": "being alive"},
-            ("months_followed", "died"), overall_survival,
-        ),
-        Endpoint(
-            "progression_free_survival", "Progression-free survival", SURVIVAL,
-            {"progression_free_survival": "being alive without progression"},
-            ("months_progression_free", "progressed_or_died"), progression_free_survival,
-        ),
-        Endpoint(
-            "event_free_survival", "Event-free survival", SURVIVAL,
-            {"event_free_survival": "being free of the trial's events"},
-            ("months_event_free", "event_free_ended"), event_free_survival,
-        ),
-        Endpoint(
-            "relapse_and_non_relapse_mortality", "Relapse and non-relapse mortality", COMPETING_RISKS,
-            {"relapse": "relapse or progression", "non_relapse_mortality": "death without relapse"},
-            ("months_progression_free", "first_event"), relapse_and_non_relapse_mortality,
-        ),
-        Endpoint(
-            "response", "Response", RESPONSE,
-            {
-                "complete_response": "a complete response",
-                "overall_response": "a complete or partial response",
-                "disease_control": "a response or stable disease",
-            },
-            ("response",), response,
-        ),
-        *(
-            Endpoint(name, title, RESPONSE, {name: label}, (name,), _alone(name))
-            for name, title, label in (
-                ("grade_3_toxicity", "Severe toxicity", "toxicity of grade 3 or higher"),
-                ("treatment_related_death", "Treatment-related death", "death caused by the treatment"),
-            )
-        ),
-    )
-}  # fmt: skip
-
-
-def event_counts(cohort: Cohort) -> dict[str, int]:
-    """Return the number of events of every endpoint that the cohort records."""
-    counts = {
-        endpoint.name: int((cohort.values[endpoint.fields[1]] == 1.0).sum())
-        for endpoint in ENDPOINTS.values()
-        if endpoint.kind == SURVIVAL and endpoint.fields[1] in cohort.values
-    }
-    if "first_event" in cohort.values:
-        for cause, name in ((1.0, "relapse"), (2.0, "non_relapse_mortality")):
-            counts[name] = int((cohort.values["first_event"] == cause).sum())
-    for name, read in BINARY_ENDPOINTS.items():
-        field = name if name in ("grade_3_toxicity", "treatment_related_death") else "response"
-        if field in cohort.values:
-            counts[name] = int(read(cohort).event.sum())
-    return counts
-
-
-def outcome_events(outcome: Any, names: tuple[str, ...]) -> dict[str, int]:
-    """Return the number of events of each of an outcome's probabilities.
-
-    >>> outcome_events(Outcome(np.array([1.0, 2.0]), np.array([True, False])), ("overall_survival",))
-    {'overall_survival': 1}
-    """
-    if isinstance(outcome, ResponseOutcome):
-        return {n: int((p.event & p.known).sum()) for n, p in zip(outcome.names, outcome.parts, strict=True)}
-    if isinstance(outcome, CompetingOutcome):
-        return {name: int((outcome.cause == at).sum()) for at, name in enumerate(names, start=1)}
-    return {name: int(outcome.event.sum()) for name in names}

@@ -56,13 +56,17 @@ class GroupContribution:
 
 @dataclass(frozen=True)
 class ExplainedScale:
-    """Contributions on one scale: ``reference`` plus their sum, by predictor or group, is ``prediction``."""
+    """Contributions on one scale: ``reference`` plus their sum, by predictor or group, is ``prediction``.
+
+    ``standard_error`` is the largest of the contributions', None where they are exact.
+    """
 
     scale: str
     unit: str
     prediction: float
     reference: float
     reference_name: str
+    standard_error: float | None
     contributions: tuple[Contribution, ...]
     groups: tuple[GroupContribution, ...]
 

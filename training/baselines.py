@@ -19,9 +19,9 @@ from features.dictionary import FloatArray
 from features.endpoints import COMPETING_RISKS, RESPONSE, SURVIVAL, CompetingOutcome, ResponseOutcome
 from models.estimators.competing import CAUSES, cause_specific
 from models.estimators.cox import PENALTIES, CoxModel, RidgeCox
-from models.estimators.curves import IntArray, SurvivalModel, kaplan_meier, step, stratified_folds
-from models.estimators.hazard import chance
-from models.estimators.interface import logit
+from models.estimators.curves import IntArray, SurvivalModel, kaplan_meier, step
+from models.estimators.folds import stratified_folds
+from models.estimators.slots import chance
 
 KAPLAN_MEIER, COX, RIDGE_COX = "kaplan_meier", "cox", "ridge_cox"
 PREVALENCE, LOGISTIC = "prevalence", "logistic"
@@ -273,7 +273,8 @@ def _logistic(Z: FloatArray, event: BoolArray) -> tuple[float, FloatArray]:
     """Return intercept and coefficients; where all ended alike, a share drawn to one half and no effect."""
     rarer = min(int(event.sum()), int((~event).sum()))
     if not rarer:
-        return float(logit((event.sum() + 0.5) / (len(event) + 1.0))), np.zeros(Z.shape[1])
+        share = (event.sum() + 0.5) / (len(event) + 1.0)
+        return float(np.log(share / (1.0 - share))), np.zeros(Z.shape[1])
     penalty = _penalty(Z, event) if rarer > 1 else PENALTIES[-1]
     return _ridge_logistic(Z, event, penalty)
 

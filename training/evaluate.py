@@ -11,10 +11,9 @@ from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.endpoints import ENDPOINTS, Endpoint
 from features.protocol import StudyProtocol
-from models.answer.fitted_endpoint import NO_TIME
 from models.bundle.bundle import strata
 from models.estimators.curves import IntArray
-from models.estimators.interface import probabilities
+from models.estimators.interface import NO_TIME
 from training import metrics
 from training.baselines import baselines
 from training.fit import Outcomes, fit_models
@@ -98,7 +97,7 @@ def predict_held_out(
         X, X_test = (fitted.encoder.encode(cohort.take(rows)) for rows in (train, test))
         for name, outcome in known.items():
             times = scored_times(protocol, ENDPOINTS[name])
-            answers = {MODEL: probabilities(fitted.endpoints[name].model, X_test, stratum[test], times)}
+            answers = {MODEL: fitted.endpoints[name].model.predict(X_test, stratum[test], times)}
             for baseline, fit in baselines(ENDPOINTS[name].kind).items():
                 answers[baseline] = fit(X, stratum[train], outcome).probabilities(
                     X_test, stratum[test], times

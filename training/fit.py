@@ -10,16 +10,17 @@ from threadpoolctl import threadpool_limits
 from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.encoder import Encoder
-from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, SURVIVAL, Endpoint, ResponseOutcome
+from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, SURVIVAL, Endpoint
 from features.protocol import StudyProtocol
-from models.answer.fitted_endpoint import NO_TIME, FittedEndpoint
+from models.answer.fitted_endpoint import FittedEndpoint
 from models.bundle.bundle import ModelBundle, strata
 from models.bundle.card import ModelCard
+from models.estimators.additive import AdditiveModel
 from models.estimators.competing import CrossFittedCompeting
-from models.estimators.cox import RidgeCox
 from models.estimators.cross_fitted import CrossFitted
 from models.estimators.curves import IntArray, supported_until
-from models.estimators.interface import CrossFit
+from models.estimators.interface import NO_TIME, CrossFit
+from models.estimators.links import LINKS
 from models.estimators.response import CrossFittedResponse
 from models.explanation.background import fit_background
 from models.patient.applicability import Applicability
@@ -60,28 +61,16 @@ def fit_models(cohort: Cohort, outcomes: Outcomes, *, protocol: StudyProtocol, p
             if plan.trials > 1 and isinstance(how, CrossFitted):
                 tuned[name] = tune(X, stratum, outcome, trials=plan.trials, seed=plan.seed, estimator=how)
                 how = tuned[name].estimator
-            fitted[name] = how.cross_fit(X, stratum, by_name(outcome))
+            fitted[name] = how.cross_fit(X, stratum, outcome)
     return Fitted(encoder, fitted, tuned)
-
-
-def by_name(outcome: Any) -> Any:
-    """Return a response as the mapping that its estimator takes; any other outcome as it is."""
-    if isinstance(outcome, ResponseOutcome):
-        return dict(zip(outcome.names, outcome.parts, strict=True))
-    return outcome
 
 
 def estimator(endpoint: Endpoint, plan: TrainingPlan) -> Any:
     """Return the unfitted estimator of an endpoint; its ``cross_fit(X, strata, outcome)`` fits it."""
     if endpoint.kind == RESPONSE:
-        return CrossFittedResponse(folds=plan.inner_folds, seed=plan.seed)
-    cox = RidgeCox(seed=plan.seed, folds=plan.inner_folds)
-    hazards = CrossFitted(
-        outcome=endpoint.name, cox=cox, folds=plan.inner_folds, repeats=plan.repeats, seed=plan.seed
-    )
-    if endpoint.kind == COMPETING_RISKS:
-        return CrossFittedCompeting(outcomes=tuple(endpoint.labels), survival=hazards)
-    return hazards
+        return CrossFittedResponse(outcomes=tuple(endpoint.labels), folds=plan.inner_folds, seed=plan.seed)
+    made = CrossFittedCompeting if endpoint.kind == COMPETING_RISKS else CrossFitted
+    return made(outcomes=tuple(endpoint.labels), folds=plan.inner_folds, repeats=plan.repeats, seed=plan.seed)
 
 
 def bundle_from(
@@ -126,6 +115,7 @@ def _fitted_endpoint(
     plan: TrainingPlan,
 ) -> FittedEndpoint:
     endpoint, found = ENDPOINTS[name], fitted.endpoints[name]
+    model = found.model.tabulated() if isinstance(found.model, AdditiveModel) else found.model
     times = np.array(protocol.horizons) if endpoint.timed else NO_TIME
     followed = as_times(outcome)
     supported = {
@@ -134,9 +124,12 @@ def _fitted_endpoint(
     }
     return FittedEndpoint(
         endpoint=endpoint,
-        model=found.model,
-        background=fit_background(found.model, X, stratum, times, size=plan.background),
-        intervals=Intervals.fit(found, X, stratum, times),
+        estimator=estimator(endpoint, plan).type,
+        model=model,
+        background=fit_background(model, LINKS[endpoint.link], X, stratum, times, size=plan.background),
+        intervals=Intervals.fit(
+            found, X, stratum, times, endpoint=endpoint, unlearned=estimator(endpoint, plan).unlearned
+        ),
         supported=supported if endpoint.timed else {},
         horizons=protocol.horizons,
         explained_horizon=protocol.explained_horizon,

@@ -15,7 +15,7 @@ class TrainingPlan:
     seed: int = 20240
     evaluation_folds: int = 5
     inner_folds: int = 5
-    repeats: int = 2
+    repeats: int = 1
     bootstrap: int = 200
     background: int = 64
     smallest_at_risk: int = 10

@@ -13,7 +13,7 @@ from features.protocol import StudyProtocol
 from models.bundle.bundle import ModelBundle
 from models.bundle.card import ModelCard
 from models.estimators.curves import kaplan_meier
-from models.explanation.attribution import METHOD, PROBABILITY
+from models.explanation.attribution import EXACT, PROBABILITY
 from training.evaluate import EVERYONE, MODEL, EndpointEvaluation, Evaluation
 from training.fit import Outcomes
 from training.metrics import restricted_mean_risk
@@ -67,7 +67,7 @@ def model_card(
         endpoints=protocol.endpoints,
         horizons=protocol.horizons,
         method=" ".join(METHODS[k] for k in dict.fromkeys(ENDPOINTS[e].kind for e in protocol.endpoints))
-        + f" Explanations: {METHOD}.",
+        + f" Explanations: {EXACT}.",
         cohorts=tuple(source.as_dict() for source in cohort.provenance),
         patients=len(cohort),
         events={

@@ -150,7 +150,7 @@ def _log_trials(run: TrackedRun, tuned: Mapping[str, Tuned]) -> None:
 
 def chosen(model: object) -> Mapping[str, float]:
     """Return what a model's fit chose."""
-    found: Mapping[str, float] = getattr(model, "chosen", {})
+    found: Mapping[str, float] = getattr(model, "hyperparameters", {})
     return found
 
 

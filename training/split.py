@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from features.censoring import Outcome
 from features.endpoints import CompetingOutcome, ResponseOutcome
-from models.estimators.curves import IntArray, stratified_folds
+from models.estimators.curves import IntArray
+from models.estimators.folds import stratified_folds
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ from threadpoolctl import threadpool_limits
 from features.censoring import Outcome
 from features.dictionary import FloatArray
 from features.errors import InvalidInput, Problem
+from models.estimators.boosting import Boosting
 from models.estimators.cox import RidgeCox
 from models.estimators.cross_fitted import CrossFitted
 from models.estimators.curves import IntArray
-from models.estimators.hazard import BoostedHazard, person_intervals
+from models.estimators.slots import interval_edges, person_intervals
 
 KINDS = ("started", "free")
 OWN_FOLDS = 0x7475_6E65
@@ -154,7 +155,7 @@ def settings_of(estimator: CrossFitted) -> Settings:
 
 def with_settings(estimator: CrossFitted, settings: Settings) -> CrossFitted:
     """Return the estimator with these settings in place of its own."""
-    changed: dict[str, BoostedHazard] = {}
+    changed: dict[str, Boosting] = {}
     for kind in KINDS:
         own = {name.removeprefix(f"{kind}_"): v for name, v in settings.items() if name.startswith(kind)}
         changed[kind] = replace(getattr(estimator, kind), **own)
@@ -171,7 +172,7 @@ def search_space(estimator: CrossFitted) -> Mapping[str, BaseDistribution]:
 def held_out_loss(held_out: FloatArray, outcome: Outcome, edges: FloatArray) -> FloatArray:
     """Return each patient's minus log likelihood from held-out log odds of shape (patients, intervals)."""
     rows = person_intervals(outcome, edges)
-    margin = held_out[rows.patient, rows.interval]
+    margin = held_out[rows.patient, rows.slot]
     lost = rows.weight * (np.logaddexp(0.0, margin) - rows.event * margin)
     loss: FloatArray = np.bincount(rows.patient, lost, len(outcome)).astype(np.float64)
     return loss
@@ -183,7 +184,7 @@ def own_seeds(seed: int) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _around(how: BoostedHazard) -> dict[str, BaseDistribution]:
+def _around(how: Boosting) -> dict[str, BaseDistribution]:
     share = how.column_share
     return {
         "depth": IntDistribution(max(1, how.depth - 2), how.depth + 1),
@@ -197,8 +198,8 @@ def _around(how: BoostedHazard) -> dict[str, BaseDistribution]:
 def _judge(how: CrossFitted, X: FloatArray, strata: IntArray, outcome: Outcome) -> tuple[FloatArray, float]:
     """Return each patient's held-out loss, and the Cox regression's penalty."""
     fitted = how.cross_fit(X, strata, outcome)
-    loss = held_out_loss(fitted.held_out, outcome, fitted.model.edges)
-    return loss, fitted.model.chosen["cox_penalty"]
+    loss = held_out_loss(fitted.held_out.scores, outcome, interval_edges(outcome, count=how.intervals))
+    return loss, fitted.model.hyperparameters["cox_penalty"]
 
 
 @contextmanager

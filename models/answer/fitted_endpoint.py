@@ -1,51 +1,50 @@
 """One endpoint of a bundle: its model, what its answers start from, how far they reach, how sure they are."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from features.dictionary import Dictionary, FloatArray
-from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, SURVIVAL, Endpoint
-from models.estimators.competing import CompetingModel
+from features.endpoints import Endpoint
+from models.estimators.additive import AdditiveModel, require_numbers
 from models.estimators.curves import IntArray
-from models.estimators.hazard import HazardModel
-from models.estimators.interface import EndpointModel, probabilities
-from models.estimators.response import ResponseModel
-from models.explanation.attribution import EndpointExplainer
+from models.estimators.interface import NO_TIME, Model
+from models.estimators.links import LINKS
+from models.estimators.registry import estimator_class
+from models.explanation.attribution import ExactExplainer, Explainer
 from models.explanation.background import Background
+from models.explanation.sampled import SampledExplainer
 from models.uncertainty.conformal import SurvivalBounds
 from models.uncertainty.intervals import Intervals
 
-READERS: Mapping[str, Callable[[Mapping[str, bytes]], EndpointModel]] = {
-    SURVIVAL: HazardModel.from_files,
-    COMPETING_RISKS: CompetingModel.from_files,
-    RESPONSE: ResponseModel.from_files,
-}
-NO_TIME = np.zeros(1)
-BOUNDS = "bounds.json"
+DECLARED, BOUNDS, BACKGROUND = "endpoint.json", "bounds.json", "background.npz"
 
 
 @dataclass(frozen=True)
 class FittedEndpoint:
     """Everything needed to answer for one endpoint.
 
+    ``estimator`` is the registered type of the estimator that fitted the model and reads it back.
     ``supported`` says, by disease, until which month its training data support an answer (nothing for an
-    endpoint without time); ``horizons`` and ``explained_horizon`` are the protocol's. ``bounds`` are lower
-    bounds on survival time, None where they cannot be calibrated.
+    endpoint without time); ``horizons`` and ``explained_horizon`` are the protocol's. ``owners`` (columns,)
+    is the predictor that each column shows. ``bounds`` are lower bounds on survival time, None where they
+    cannot be calibrated.
     """
 
     endpoint: Endpoint
-    model: EndpointModel
+    estimator: str
+    model: Model
     background: Background
     intervals: Intervals
     supported: Mapping[str, float]
     horizons: tuple[float, ...]
     explained_horizon: float
-    owners: FloatArray
+    owners: IntArray
     dictionary: Dictionary
     bounds: SurvivalBounds | None = None
 
@@ -60,7 +59,7 @@ class FittedEndpoint:
         return not self.endpoint.timed or bool(self.explainable(disease))
 
     def explained_at(self, disease: str, horizon: float | None) -> float | None:
-        """Return the horizon asked for where it is supported, else the protocol's or the last supported."""
+        """Return the requested horizon where it is supported, else the protocol's or the last supported."""
         reached = self.explainable(disease)
         if not reached:
             return None
@@ -68,47 +67,98 @@ class FittedEndpoint:
 
     def words(self, outcome: str, horizon: float | None) -> str:
         """Return an outcome's probability in words."""
-        said = f"probability of {self.endpoint.labels[outcome]}"
-        return said if horizon is None else f"{said} {self.by} {horizon:g} months"
+        probability = f"probability of {self.endpoint.labels[outcome]}"
+        return probability if horizon is None else f"{probability} {self.by} {horizon:g} months"
 
     @property
     def by(self) -> str:
-        """Return the word that a horizon follows: survival is at a time, anything else by it."""
-        return "at" if self.endpoint.kind == SURVIVAL else "by"
+        """Return the word before a horizon: what falls holds at a time, anything else has happened by it."""
+        return "at" if self.endpoint.falls else "by"
 
     def probabilities(self, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
         """Return probabilities, shape (patients, outcomes, times); one time for an endpoint without."""
-        return np.clip(probabilities(self.model, X, strata, times), 0.0, 1.0)
+        return np.clip(self.model.predict(X, strata, times), 0.0, 1.0)
 
     @cached_property
-    def explainer(self) -> EndpointExplainer:
-        """Return the explainer against the background."""
-        return EndpointExplainer(
-            self.model,
+    def explainer(self) -> Explainer:
+        """Return the exact explainer of an additive model, the sampling one of any other."""
+        rest = (
+            LINKS[self.endpoint.link],
             self.background,
-            owners=self.owners,
-            disease=self.dictionary.names.index("disease"),
-            groups=tuple(field.group for field in self.dictionary.fields),
+            self.owners,
+            len(self.dictionary.fields),
+            self.dictionary.names.index("disease"),
         )
+        if isinstance(self.model, AdditiveModel):
+            return ExactExplainer(self.model, *rest)
+        return SampledExplainer(self.model, *rest)
+
+    @cached_property
+    def group_names(self) -> tuple[str, ...]:
+        """Return the groups of predictors, each once."""
+        return tuple(dict.fromkeys(field.group for field in self.dictionary.fields))
+
+    @cached_property
+    def group(self) -> IntArray:
+        """Return each predictor's group as its position."""
+        return np.array([self.group_names.index(field.group) for field in self.dictionary.fields])
 
     def prepare(self) -> None:
         """Score the background at every horizon, so that the first patient does not wait for it."""
         for horizon in self.horizons if self.endpoint.timed else NO_TIME.tolist():
-            self.explainer.prepared(np.array([horizon]))
+            self.explainer.reference(np.array([horizon]))
+
+    def check(self, *, columns: int, diseases: Sequence[str]) -> None:
+        """Raise ValueError, naming the part, where parts do not fit one encoder and one protocol."""
+        strata, outcomes, own = len(diseases), len(self.model.outcomes), self.background
+        self.model.check(columns=columns, strata=strata)
+        if not set(self.model.outcomes) <= set(self.endpoint.labels) or self.endpoint.link not in LINKS:
+            raise ValueError("outcomes are not as they must be")
+        expected = set(diseases if self.endpoint.timed else ())
+        if set(self.supported) != expected or not all(map(isfinite, self.supported.values())):
+            raise ValueError("supported is not as it must be")
+        require_numbers("background", own.weights, (len(own),))
+        require_numbers("background", own.X, (len(own), columns), finite=False)
+        if own.strata.dtype.kind != "i" or own.strata.shape != (len(own),) or not len(own):
+            raise ValueError("background is not as it must be")
+        if own.strata.min() < 0 or own.strata.max() >= strata or np.isinf(own.X).any():
+            raise ValueError("background is not as it must be")
+        if self.bounds is not None:
+            self.bounds.check(diseases)
+        self.intervals.check(columns=columns, outcomes=outcomes)
 
     def files(self) -> dict[str, bytes]:
         """Return the files, each under the endpoint's name; the same model gives the same bytes."""
-        own = {**self.model.files(), **self.intervals.files(), "background.npz": self.background.to_bytes()}
+        declared = {"endpoint": self.endpoint.as_dict(), "estimator": self.estimator}
+        own = {
+            **self.model.files(),
+            **self.intervals.files(),
+            BACKGROUND: self.background.to_bytes(),
+            DECLARED: json.dumps(declared, indent=1).encode(),
+        }
         if self.bounds is not None:
             own[BOUNDS] = json.dumps(self.bounds.as_dict(), allow_nan=False).encode()
         return {f"{self.endpoint.name}.{name}": content for name, content in own.items()}
 
     @classmethod
     def from_files(cls, name: str, files: Mapping[str, bytes], **rest: Any) -> "FittedEndpoint":
-        """Read what :meth:`files` wrote; ``rest`` are the fields that the bundle keeps."""
-        endpoint, prefix = ENDPOINTS[name], f"{name}."
+        """Read what :meth:`files` wrote; ``rest`` are the fields that the bundle keeps.
+
+        Raises:
+            InvalidInput: when the estimator that reads the model is not installed.
+
+        """
+        prefix = f"{name}."
         own = {n.removeprefix(prefix): content for n, content in files.items() if n.startswith(prefix)}
-        model = READERS[endpoint.kind](own)
-        background = Background.from_bytes(own["background.npz"])
-        bounds = SurvivalBounds.from_dict(json.loads(own[BOUNDS])) if BOUNDS in own else None
-        return cls(endpoint, model, background, Intervals.from_files(own, model), bounds=bounds, **rest)
+        declared = json.loads(own[DECLARED])
+        endpoint = Endpoint.from_dict(declared["endpoint"])
+        model = estimator_class(declared["estimator"], endpoint.kind).read(own)
+        return cls(
+            endpoint=endpoint,
+            estimator=declared["estimator"],
+            model=model,
+            background=Background.from_bytes(own[BACKGROUND]),
+            intervals=Intervals.from_files(own, endpoint),
+            bounds=SurvivalBounds.from_dict(json.loads(own[BOUNDS])) if BOUNDS in own else None,
+            **rest,
+        )

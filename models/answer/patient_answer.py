@@ -1,4 +1,4 @@
-"""What one disease's patients have in common, explained at one horizon, and what is found of each of them."""
+"""A patient's answer: what patients of one disease and one horizon have in common, and each one's numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import orjson
 
 from features.dictionary import Dictionary, FloatArray
 from features.encoder import Encoder
-from models.answer.endpoint_answer import Statement
+from models.answer.endpoint_answer import EndpointAnswer
 from models.answer.json import Template, markers, numbers_as_json
 from models.estimators.curves import IntArray
 from models.patient.applicability import Applicability
@@ -22,10 +22,10 @@ AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Found:
+class Parts:
     """What changes from patient to patient; a marker may stand for anything in it.
 
-    ``numbers`` are in the order of the statements; ``values`` are the predictors', None where missing;
+    ``numbers`` are in the order of the endpoints; ``values`` are the predictors', None where missing;
     ``times`` are a survival outcome's median and lower bound.
     """
 
@@ -38,10 +38,10 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The statements of every endpoint that answers for a disease, the first leading, and their company."""
+class PatientAnswer:
+    """The answers of every endpoint that answers for a disease, the leading one first."""
 
-    statements: tuple[Statement, ...]
+    endpoints: tuple[EndpointAnswer, ...]
     disease: str
     stratum: int
     dictionary: Dictionary
@@ -55,93 +55,98 @@ class Frame:
 
     def predictions(self, patients: Sequence[Mapping[str, float]]) -> list[Prediction]:
         """Return what is said of each patient of the disease, read by the dictionary."""
-        return [self._prediction(found) for found in self._found(patients)]
+        return [self._prediction(parts) for parts in self._parts(patients)]
 
     def answers(self, patients: Sequence[Mapping[str, float]]) -> list[bytes]:
         """Return the same as JSON."""
-        return [self._template.filled(_as_json(found)) for found in self._found(patients)]
+        return [self._template.filled(_as_json(parts)) for parts in self._parts(patients)]
 
-    def _found(self, patients: Sequence[Mapping[str, float]]) -> Iterator[Found]:
+    def _parts(self, patients: Sequence[Mapping[str, float]]) -> Iterator[Parts]:
         for start in range(0, len(patients), AT_ONCE):
             some = patients[start : start + AT_ONCE]
             X = self.encoder.encode_each(some)
-            each = [statement.numbers(X, self._strata(len(X))) for statement in self.statements]
-            fallen = np.hstack([numbers.fallen for numbers in each]).tolist()
-            said = np.hstack([numbers.said for numbers in each]).tolist()
-            rows = zip(some, X, each[0].scores, said, fallen, strict=True)
+            each = [endpoint.numbers(X, self._strata(len(X))) for endpoint in self.endpoints]
+            crossings = np.hstack([numbers.crossings for numbers in each]).tolist()
+            values = np.hstack([numbers.values for numbers in each]).tolist()
+            scores = [None] * len(X) if each[0].scores is None else list(each[0].scores)
+            rows = zip(some, X, scores, values, crossings, strict=True)
             yield from (self._of_one(*row) for row in rows)
 
     def _of_one(
         self,
         patient: Mapping[str, float],
         x: FloatArray,
-        scores: FloatArray,
+        scores: FloatArray | None,
         numbers: Sequence[float],
-        fallen: Sequence[float],
-    ) -> Found:
-        return Found(
+        crossings: Sequence[float],
+    ) -> Parts:
+        return Parts(
             numbers,
             [field.value(patient[field.name]) for field in self.dictionary.fields],
-            [each.time(at, months) for (each, at), months in zip(self._times, fallen, strict=True)],
+            [each.time(at, months) for (each, at), months in zip(self._times, crossings, strict=True)],
             self._next_tests(patient, x, scores),
             self.likeness.typical(self.information, x, self.disease),
             self.unanswered + self.applicability.cautions(patient, self.disease, self.dictionary),
         )
 
     @cached_property
-    def _times(self) -> tuple[tuple[Statement, int], ...]:
+    def _times(self) -> tuple[tuple[EndpointAnswer, int], ...]:
         """Return the statement that each time belongs to, and its place there."""
-        return tuple((each, at) for each in self.statements for at in range(each.times))
+        return tuple((each, at) for each in self.endpoints for at in range(each.times))
 
     def _next_tests(
-        self, patient: Mapping[str, float], x: FloatArray, scores: FloatArray
+        self, patient: Mapping[str, float], x: FloatArray, scores: FloatArray | None
     ) -> tuple[NextTest, ...]:
-        """Rank the missing tests by how much knowing them would move the leading endpoint's first answer."""
+        """Rank the missing tests by how far knowing them would move the leading endpoint's first answer."""
         given = self.information.given(patient, x, self.disease)
         if not given:
             return ()
-        leading = self.statements[0]
-        changes = [self._changes(name, each.values, x) for name, each in given.items()]
-        answers = leading.first_answers(np.vstack([np.zeros_like(scores), *changes]) + scores)
-        ends = np.cumsum([len(change) for change in changes])[:-1]
+        leading = self.endpoints[0]
+        rows, moved = zip(*(self._variants(n, each.values, x) for n, each in given.items()), strict=True)
+        X = np.vstack([x[None], *rows])
+        if scores is not None:
+            scores = np.vstack([np.zeros((1, len(scores))), *moved]) + scores
+        answers = leading.first_answers(X, self._strata(len(X)), scores)
+        ends = np.cumsum([len(variants) for variants in rows])[:-1]
         by_test = dict(zip(given, np.split(answers[1:], ends), strict=True))
         words = leading.endpoint.words(leading.endpoint.model.outcomes[0], leading.horizon)
         return self.information.ranked(given, by_test, Now(float(answers[0]), None, f"the {words}"))
 
-    def _changes(self, name: str, values: FloatArray, x: FloatArray) -> FloatArray:
-        """Return by how much each value of a test would change the leading scores of a patient without it."""
+    def _variants(self, name: str, values: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+        """Return the patient with each value of a test, and how far it moves an additive model's scores."""
         columns, shown = self.encoder.show(name, values)
         X = np.repeat(x[None], len(values) + 1, axis=0)
         X[1:, columns] = shown
-        return self.statements[0].score_changes(X, self._strata(len(X)), columns)[1:]
+        changes = self.endpoints[0].score_changes(X, self._strata(len(X)), columns)
+        return X[1:], None if changes is None else changes[1:]
 
     def _strata(self, count: int) -> IntArray:
         return np.full(count, self.stratum)
 
-    def _prediction(self, found: Found) -> Prediction:
-        numbers, times = iter(found.numbers), iter(found.times)
+    def _prediction(self, parts: Parts) -> Prediction:
+        numbers, times = iter(parts.numbers), iter(parts.times)
         return Prediction(
             index_event=self.index_event,
-            endpoints=tuple(each.said(numbers, found.values, times) for each in self.statements),
-            next_tests=found.next_tests,
-            typical=found.typical,
-            warnings=found.warnings,
+            endpoints=tuple(each.prediction(numbers, parts.values, times) for each in self.endpoints),
+            next_tests=parts.next_tests,
+            typical=parts.typical,
+            warnings=parts.warnings,
             notice=self.notice,
         )
 
     @cached_property
     def _template(self) -> Template:
         """Return the answer's JSON with a marker for each part, numbered as :func:`_as_json` orders them."""
-        said = sum(statement.count for statement in self.statements)
+        said = sum(endpoint.count for endpoint in self.endpoints)
         counts = [said, len(self.dictionary.fields), len(self._times)]
         starts = np.cumsum([0, *counts]).tolist()
         numbers, values, times = (
             markers(count, start=start) for count, start in zip(counts, starts[:-1], strict=True)
         )
-        return Template.of(self._prediction(Found(numbers, values, times, *markers(3, start=starts[-1]))))
+        return Template.of(self._prediction(Parts(numbers, values, times, *markers(3, start=starts[-1]))))
 
 
-def _as_json(found: Found) -> list[bytes]:
+def _as_json(parts: Parts) -> list[bytes]:
     """Return every part as JSON."""
-    rest = (*found.values, *found.times, found.next_tests, found.typical, found.warnings)
-    return numbers_as_json(found.numbers) + [orjson.dumps(part) for part in rest]
+    rest = (*parts.values, *parts.times, parts.next_tests, parts.typical, parts.warnings)
+    return numbers_as_json(parts.numbers) + [orjson.dumps(part) for part in rest]

@@ -11,8 +11,10 @@ likeness.json        how usual combinations of values are
 plans.json           which plans the training patients had
 card.json            the model card
 
-and for each endpoint, under its name, the model (hazard.json, competing.json or response.json, and trees),
-what its intervals need, and background.npz: the patients that explanations start from, with their weights.
+and for each endpoint, under its name: endpoint.json, its declaration and the estimator that reads its model;
+the model's own files (an additive model's are model.json, trees.npz and each booster in xgboost's own JSON);
+intervals.json and, of survival, bounds.json; and background.npz, the patients that explanations start from,
+with their weights.
 """
 
 import json
@@ -31,19 +33,19 @@ from features.encoder import Encoder
 from features.errors import BundleRefused, InvalidInput, InvalidRequest, NotExplained, Problem
 from features.fingerprint import canonical_json, sha256
 from features.protocol import StudyProtocol
-from models.answer.endpoint_answer import Statement
-from models.answer.fitted_endpoint import NO_TIME, FittedEndpoint
-from models.answer.patient_answer import Frame
+from models.answer.endpoint_answer import EndpointAnswer
+from models.answer.fitted_endpoint import FittedEndpoint
+from models.answer.patient_answer import PatientAnswer
 from models.bundle.card import ModelCard
-from models.bundle.checks import require_sound
 from models.estimators.curves import IntArray
+from models.estimators.interface import NO_TIME
 from models.patient.applicability import Applicability
 from models.patient.next_tests import Information
 from models.patient.plans import Plans
 from models.patient.typicality import Likeness
 from models.prediction import Caution, Prediction
 
-FORMAT = 4
+FORMAT = 5
 LARGEST_FILE = 1 << 30
 MALFORMED = (
     KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError, RecursionError,
@@ -105,7 +107,7 @@ class ModelBundle:
         return frozenset((d, horizon) for d in answered for horizon in (None, *self.explainable(d)))
 
     @cached_property
-    def _frames(self) -> dict[tuple[str, float | None], Frame]:
+    def _frames(self) -> dict[tuple[str, float | None], PatientAnswer]:
         """Return the frames made so far."""
         return {}
 
@@ -164,13 +166,13 @@ class ModelBundle:
                 found[at] = answer
         return found
 
-    def _frame(self, disease: str, horizon: float | None) -> Frame:
+    def _frame(self, disease: str, horizon: float | None) -> PatientAnswer:
         """Return what answers of one kind have in common; made once and kept."""
         found = self._frames.get((disease, horizon))
         if found is None:
             answering = [endpoint for endpoint in self.endpoints if endpoint.answers(disease)]
-            found = self._frames[disease, horizon] = Frame(
-                statements=tuple(Statement.of(endpoint, disease, horizon) for endpoint in answering),
+            found = self._frames[disease, horizon] = PatientAnswer(
+                endpoints=tuple(EndpointAnswer.of(endpoint, disease, horizon) for endpoint in answering),
                 disease=disease,
                 stratum=self.protocol.diseases.index(disease),
                 dictionary=self.dictionary,
@@ -313,7 +315,7 @@ def _decode(files: Mapping[str, bytes]) -> ModelBundle:
         for name in protocol.endpoints
     )
     for endpoint in endpoints:
-        require_sound(endpoint, columns=len(encoder.columns), diseases=protocol.diseases)
+        endpoint.check(columns=len(encoder.columns), diseases=protocol.diseases)
     return ModelBundle(
         protocol=protocol,
         dictionary=dictionary,
@@ -370,7 +372,8 @@ def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
     declared: dict[str, str] = dict(stated["files"])
     if stated.get("format") != FORMAT:
         raise BundleRefused(
-            f"{folder.name}: format {stated.get('format')} is not {FORMAT}; train the model again"
+            f"{folder.name}: format {stated.get('format')} is not {FORMAT}; renew it with: "
+            f"salvage fit --protocol {_protocol_name(folder)} --cohort FILE"
         )
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     files, faults = {}, [f"{name} is missing" for name in sorted(set(declared) - present)]
@@ -384,6 +387,14 @@ def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
     if faults:
         raise BundleRefused(f"{folder.name}: {', '.join(faults)}; restore the bundle")
     return files
+
+
+def _protocol_name(folder: Path) -> str:
+    """Return the name of the protocol that a bundle of any format was fitted for."""
+    try:
+        return str(json.loads(_content(folder / "protocol.json"))["name"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "NAME"
 
 
 def _content(path: Path) -> bytes:

@@ -19,7 +19,8 @@ import numpy as np
 from features.censoring import Outcome
 from features.dictionary import FloatArray
 from features.errors import NotFittable
-from models.estimators.curves import IntArray, step, stratified_folds
+from models.estimators.curves import IntArray, step
+from models.estimators.folds import stratified_folds
 
 PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 3000.0, 16))
 SMALLEST_HAZARD = 1e-12

@@ -1,46 +1,47 @@
-"""The cross-fitted ensemble: hazards boosted from a Cox model and hazards boosted freely, averaged.
+"""The cross-fitted ensemble of survival: a Cox score, hazards boosted from it, and hazards boosted freely.
 
-Patients are split into folds, several times over. Without each fold in turn a ridge-penalised Cox model is
-fitted, hazards are boosted that start from its score, and others that start from the disease's life table
-alone; the fold left out says when boosting stops. The ensemble is the mean of all these models' log odds, so
-it is again one sum of a baseline, linear terms and trees, and is explained exactly. Every patient is
-predicted by models that never saw them, and these held-out predictions weigh the three kinds (Cox score
-alone, boosted from it, boosted freely): mostly the second where they do not tell them apart, as with few
-patients, and whatever the likelihood says where there are many.
+Follow-up is cut into intervals, in each of which the log odds of the event are modelled. Without each fold of
+the patients in turn a ridge-penalised Cox model is fitted, hazards are boosted that start from its score, and
+others that start from the disease's life table; the fold left out says when boosting stops. Held-out
+predictions weigh the three kinds: mostly the second where they do not tell them apart, as with few patients,
+and whatever the likelihood says where there are many. The trees learn curved effects, interactions and
+hazards that are not proportional; a hazard may fall to nearly nothing, so that a cured fraction remains.
 
-Large cohorts are boosted without a table of person-intervals (:mod:`models.estimators.stream`), and their Cox score is
-learned from up to 50,000 patients of each disease: more would not move it by as much as trees correct.
+Assumption: censoring says nothing about prognosis given the columns.
+Source: Brown, Biometrics 1975;31:863-872; Tutz and Schmid, Modeling Discrete Time-to-Event Data, 2016.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
 from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
+from features.endpoints import SURVIVAL
 from features.errors import NotFittable
-from models.estimators.course import life_table
-from models.estimators.cox import CoxModel, RidgeCox
-from models.estimators.curves import IntArray, stratified_folds
-from models.estimators.hazard import (
-    BoostedHazard,
-    HazardModel,
-    PersonIntervals,
-    baseline,
-    chance,
-    interval_edges,
-    linear_terms,
-    person_intervals,
+from models.estimators.additive import AdditiveModel
+from models.estimators.blending import (
+    AdditiveCrossFit,
+    Columns,
+    HeldOutScores,
+    Member,
+    blend,
+    held_out_scores,
+    weigh,
 )
-from models.estimators.interface import CrossFit
-from models.estimators.stream import boost_hazard
-from models.trees.ensemble import Trees, average, read_trees
+from models.estimators.boosting import Boosting, boost
+from models.estimators.cox import RidgeCox
+from models.estimators.curves import IntArray
+from models.estimators.folds import stratified_folds
+from models.estimators.slots import SlotRows, chance, interval_edges, life_table, person_intervals
+from models.estimators.transforms import IntervalHazards
+from models.trees.boosters import Boosters
 
 PRIOR = np.array([0.25, 0.6, 0.15])
 FIRMNESS = 15.0
-STEPS = 20
 LEVELLING_STEPS = 8
 MANY_PATIENTS, MANY_EVENTS = 2000, 1000
 MOST_FOR_COX = 50_000
@@ -48,36 +49,48 @@ MOST_FOR_COX = 50_000
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """Fits :class:`~models.estimators.hazard.HazardModel`; the same data, settings and seed give the same model.
+    """Fits survival; the same data, settings and seed give the same model.
 
     ``started`` boosts from the Cox score, ``free`` from the life table; above 1,000 events both learn faster
-    and one level deeper. ``repeats`` is halved above 2,000 patients. Above ``most_tabled`` patients xgboost
-    is not asked: it would need the table of person-intervals.
+    and one level deeper. ``repeats`` is halved above 2,000 patients. ``boosted`` False leaves the Cox score
+    alone. The Cox score is learned from up to 50,000 patients of each disease: more would not move it by as
+    much as trees correct.
     """
 
-    outcome: str = "survival"
-    cox: RidgeCox = field(default_factory=RidgeCox)
-    started: BoostedHazard = field(default_factory=BoostedHazard)
-    free: BoostedHazard = field(
-        default_factory=lambda: BoostedHazard(
+    outcomes: tuple[str, ...] = ("survival",)
+    started: Boosting = field(default_factory=Boosting)
+    free: Boosting = field(
+        default_factory=lambda: Boosting(
             depth=4, learning_rate=0.1, smallest_hessian=5.0, ridge=5.0, parallel=4, row_share=0.6,
             column_share=0.5, patience=15,
         )
     )  # fmt: skip
     intervals: int = 20
     folds: int = 5
-    repeats: int = 2
+    repeats: int = 1
     seed: int = 0
-    most_tabled: int = 50_000
+    boosted: bool = True
+    cox: RidgeCox | None = None
 
-    def fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> HazardModel:
+    type: ClassVar[str] = "cross_fitted"
+    kinds: ClassVar[frozenset[str]] = frozenset({SURVIVAL})
+    unlearned: ClassVar[float] = 0.85
+    description: ClassVar[str] = (
+        "Discrete-time hazards: the mean log odds of ridge-penalised Cox scores, stratified by disease, of "
+        "trees boosted from them and of trees boosted freely, cross-fitted and weighted by held-out "
+        "likelihood."
+    )
+
+    read = AdditiveModel.from_files
+
+    def cross_fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> AdditiveCrossFit:
         """Fit every fold's models and average them.
 
         Raises:
             NotFittable: when a stratum has fewer events than folds, or the Cox model does not converge.
 
         """
-        return self.cross_fit(X, strata, outcome).model
+        return self.cross_fit_on(X, strata, outcome, splits=self.split(strata, outcome))
 
     def split(self, strata: IntArray, outcome: Outcome) -> list[IntArray]:
         """Return each patient's fold in each repeat, balanced by stratum, event and follow-up."""
@@ -87,121 +100,90 @@ class CrossFitted:
             for repeat in range(repeats)
         ]
 
-    def cross_fit(
+    def cross_fit_on(
         self,
         X: FloatArray,
         strata: IntArray,
         outcome: Outcome,
         *,
+        splits: Sequence[IntArray],
         edges: FloatArray | None = None,
-        splits: Sequence[IntArray] | None = None,
-    ) -> CrossFit[HazardModel]:
-        """Fit, and return beside the model its members and the held-out log odds.
+    ) -> AdditiveCrossFit:
+        """Fit on given folds, an array (patients,) a repeat, and intervals; raises as :meth:`cross_fit`.
 
-        Without ``edges`` (the intervals' ends) intervals are quantiles of the event times; without ``splits``
-        (each patient's fold, an array a repeat) they are :meth:`split`.
+        Without ``edges`` (the intervals' ends, in months) intervals are quantiles of the event times.
         """
         require_events(strata, outcome, self.folds)
-        data = _Data.prepare(X, strata, outcome, intervals=self.intervals, edges=edges)
-        penalty = data.fit_cox(self.cox, np.ones(len(outcome), dtype=bool)).penalty
-        splits = self.split(strata, outcome) if splits is None else splits
-        parts: list[_Part] = []
-        held_out = np.zeros((3, len(outcome), len(data.edges)))
-        for fold in splits:
-            for out in range(self.folds):
-                part = self._fit_part(data, fold != out, penalty=penalty, seed=self.seed + len(parts))
-                held_out[:, fold == out] += part.margins(data, fold == out) / len(splits)
-                parts.append(part)
-        weights = _weigh(held_out, data.rows)
-        chosen = {"cox_penalty": penalty, "models": float(len(parts))}
-        chosen |= dict(zip(("weight_cox", "weight_started", "weight_free"), weights.tolist(), strict=True))
-        made = partial(_averaged, data=data, weights=weights, outcome=self.outcome, chosen=chosen)
-        model = made(parts)
-        level = _level(model, data)
-        return CrossFit(
+        edges = interval_edges(outcome, count=self.intervals) if edges is None else edges
+        columns, rows = Columns.of(X, strata), person_intervals(outcome, edges)
+        cox = self.cox or RidgeCox(folds=self.folds, seed=self.seed)
+        penalty = self._fit_cox(columns, outcome, np.ones(len(outcome), dtype=bool), cox)[1]
+        held = [fold == out for fold in splits for out in range(self.folds)]
+        members = [
+            self._member(columns, outcome, rows, out, penalty, seed=self.seed + at)
+            for at, out in enumerate(held)
+        ]
+        kinds = held_out_scores(members, held, columns)
+        weights = weigh(kinds, rows, prior=PRIOR, firmness=FIRMNESS) if self.boosted else np.eye(3)[0]
+        made = partial(
+            blend, weights=weights, columns=columns, outcomes=self.outcomes, transform=IntervalHazards(edges),
+            penalty=penalty, chosen={"cox_penalty": penalty},
+        )  # fmt: skip
+        model = made(members)
+        level = _level(model, columns, rows)
+        return AdditiveCrossFit(
             model=_moved(model, level),
-            members=tuple(_moved(made([part]), level) for part in parts),
-            held_out=np.tensordot(weights, held_out, axes=1) + level[strata, None],
+            members=tuple(_moved(made([member]), level) for member in members),
+            held_out=HeldOutScores(
+                IntervalHazards(edges), np.tensordot(weights, kinds, axes=1) + level[strata][:, None]
+            ),
             fold_share=1.0 / self.folds,
         )
 
-    def _fit_part(self, data: "_Data", train: BoolArray, *, penalty: float, seed: int) -> "_Part":
-        """Fit both kinds on some patients, stopping by the others."""
-        cox = data.fit_cox(RidgeCox(penalties=(penalty,)), train)
-        shift = -(cox.means * cox.coefficients).sum(axis=1)
-        score = data.centred_terms(cox.coefficients).sum(axis=1) + shift[data.strata]
-        nothing = np.zeros(len(score))
-        many = data.outcome.event.sum() > MANY_EVENTS
-        boost = _boost_on_table if len(score) <= self.most_tabled else _boost_without_table
-        started = boost(data, train, score, _faster(self.started) if many else self.started, seed=seed)
-        free = boost(data, train, nothing, _faster(self.free) if many else self.free, seed=seed)
-        return _Part(started.base + shift[:, None], cox.coefficients, started.trees, free.base, free.trees)
+    def _member(
+        self, columns: Columns, outcome: Outcome, rows: SlotRows, out: BoolArray, penalty: float, *, seed: int
+    ) -> Member:
+        """Fit all kinds without the patients held out, who say when boosting stops."""
+        cox, _ = self._fit_cox(columns, outcome, ~out, RidgeCox(penalties=(penalty,)))
+        score = (columns.centred * cox[columns.strata]).sum(axis=1)
+        inside = rows.take(~out[rows.patient] & (rows.weight > 0.0))
+        count, nothing = len(columns.means), np.zeros(len(score))
+        base = life_table(columns.strata, inside, score, strata_count=count)
+        free_base = life_table(columns.strata, inside, nothing, strata_count=count)
+        slopes = cox[:, None, :]
+        if not self.boosted:
+            return Member(base, slopes, None, free_base, None)
+        faster = outcome.event.sum() > MANY_EVENTS
+        started, free = (_faster(how) if faster else how for how in (self.started, self.free))
+        boosted = partial(_stopped, columns.X, rows, out=out, seed=seed)
+        return Member(
+            base,
+            slopes,
+            boosted(base[columns.strata] + score[:, None], how=started),
+            free_base,
+            boosted(free_base[columns.strata], how=free),
+        )
+
+    def _fit_cox(
+        self, columns: Columns, outcome: Outcome, train: BoolArray, how: RidgeCox
+    ) -> tuple[FloatArray, float]:
+        """Return Cox coefficients (strata, columns) and penalty, from some patients of each disease."""
+        some = spaced(columns.strata, outcome, train, most=MOST_FOR_COX)
+        fitted = how.fit(columns.centred[some], columns.strata[some], outcome.take(some))
+        return fitted.coefficients, fitted.penalty
 
 
 @dataclass(frozen=True)
-class _Data:
-    """Everyone's columns, centred in their disease with missing values at zero, and their intervals."""
+class CrossFittedCox(CrossFitted):
+    """The ridge-penalised Cox score alone, cross-fitted as the ensemble is, without trees."""
 
-    X: FloatArray
-    centred: FloatArray
-    means: FloatArray
-    strata: IntArray
-    outcome: Outcome
-    edges: FloatArray
-    rows: PersonIntervals
+    boosted: bool = False
 
-    @classmethod
-    def prepare(
-        cls,
-        X: FloatArray,
-        strata: IntArray,
-        outcome: Outcome,
-        *,
-        intervals: int,
-        edges: FloatArray | None = None,
-    ) -> "_Data":
-        count = int(strata.max()) + 1
-        means = np.zeros((count, X.shape[1]))
-        for stratum in range(count):
-            inside = X[strata == stratum]
-            seen = ~np.isnan(inside)
-            means[stratum] = np.where(seen, inside, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-        centred = np.nan_to_num(X - means[strata], nan=0.0)
-        edges = interval_edges(outcome, count=intervals) if edges is None else edges
-        return cls(X, centred, means, strata, outcome, edges, person_intervals(outcome, edges))
-
-    def fit_cox(self, how: RidgeCox, rows: BoolArray) -> CoxModel:
-        """Fit a Cox model on some patients, of a large disease on evenly spaced ones."""
-        some = spaced(self.strata, self.outcome, rows, most=MOST_FOR_COX)
-        return how.fit(self.centred[some], self.strata[some], self.outcome.take(some))
-
-    def centred_terms(self, coefficients: FloatArray) -> FloatArray:
-        terms: FloatArray = self.centred * coefficients[self.strata]
-        return terms
-
-
-@dataclass(frozen=True)
-class _Boosted:
-    base: FloatArray
-    trees: Trees
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One fold's two models: hazards started from the Cox score, and free ones."""
-
-    started_base: FloatArray
-    coefficients: FloatArray
-    started: Trees
-    free_base: FloatArray
-    free: Trees
-
-    def margins(self, data: _Data, rows: BoolArray) -> FloatArray:
-        """Return log odds of some patients, shape (3, patients, intervals): Cox, from it, free."""
-        X, strata = data.X[rows], data.strata[rows]
-        linear = linear_terms(X, strata, data.means, self.coefficients).sum(axis=1, keepdims=True)
-        cox = self.started_base[strata] + linear
-        return np.stack([cox, cox + self.started.margins(X), self.free_base[strata] + self.free.margins(X)])
+    type: ClassVar[str] = "cox"
+    description: ClassVar[str] = (
+        "Ridge-penalised Cox scores, stratified by disease, on discrete-time baseline hazards; the mean of "
+        "models fitted without each fold in turn."
+    )
 
 
 def require_events(strata: IntArray, outcome: Outcome, fewest: int) -> None:
@@ -235,86 +217,28 @@ def spaced(strata: IntArray, outcome: Outcome, rows: BoolArray, *, most: int) ->
     return np.sort(np.concatenate(kept))
 
 
-def _faster(how: BoostedHazard) -> BoostedHazard:
+def _faster(how: Boosting) -> Boosting:
     return replace(how, learning_rate=min(0.1, 2.5 * how.learning_rate), depth=how.depth + 1)
 
 
-def _boost_without_table(
-    data: _Data, train: BoolArray, score: FloatArray, how: BoostedHazard, *, seed: int
-) -> _Boosted:
-    """Boost as :func:`_boost_on_table` does, for many patients."""
-    known = data.outcome.take(train)
-    base = life_table(data.strata[train], known, edges=data.edges, score=score[train])
-    trees = boost_hazard(
-        data.X, data.strata, data.outcome,
-        edges=data.edges, base=base, score=score, how=how, seed=seed, held_out=~train,
-    )  # fmt: skip
-    return _Boosted(base, trees)
+def _stopped(
+    X: FloatArray, rows: SlotRows, start: FloatArray, *, out: BoolArray, how: Boosting, seed: int
+) -> Boosters:
+    """Boost for as long as the loss of the patients held out falls."""
+    boosted = boost(X, rows, start, held_out=out, how=how, seed=seed, stop_early=True)
+    return boosted.keep(int(np.argmin(boosted.losses)) + 1)
 
 
-def _boost_on_table(
-    data: _Data, train: BoolArray, score: FloatArray, how: BoostedHazard, *, seed: int
-) -> _Boosted:
-    """Boost on the training patients from a score, as long as the loss of the others falls."""
-    import xgboost  # noqa: PLC0415  takes seconds to load and is never needed to answer
-
-    rows, strata = data.rows, data.strata
-    inside = train[rows.patient] & (rows.weight > 0.0)
-    outside = ~train[rows.patient] & (rows.weight > 0.0)
-    base = baseline(strata, rows.take(inside), score, strata_count=len(data.means), intervals=len(data.edges))
-    start = base[strata[rows.patient], rows.interval] + score[rows.patient]
-    table = np.column_stack([rows.interval, data.X[rows.patient]]).astype(np.float32)
-    known, held_out = (
-        xgboost.DMatrix(
-            table[part], label=rows.event[part], weight=rows.weight[part], base_margin=start[part], nthread=1
-        )
-        for part in (inside, outside)
-    )
-    booster = xgboost.train(
-        how.settings(seed),
-        known,
-        how.rounds,
-        evals=[(held_out, "held_out")],
-        early_stopping_rounds=how.patience,
-        verbose_eval=False,
-    )
-    kept = bytes(booster[: booster.best_iteration + 1].save_raw("json"))
-    return _Boosted(base, read_trees(kept, columns=data.X.shape[1], intervals=len(data.edges)))
-
-
-def _weigh(held_out: FloatArray, rows: PersonIntervals) -> FloatArray:
-    """Return the three kinds' weights: held-out log likelihood with a prior as firm as tens of events.
-
-    ``held_out`` has shape (3, patients, intervals).
-    """
-    margins = held_out[:, rows.patient, rows.interval]
-    steps = range(STEPS + 1)
-    tried = np.array([(STEPS - s - f, s, f) for s in steps for f in steps if s + f <= STEPS]) / STEPS
-    gained = [
-        float(rows.weight @ _log_likelihood(w @ margins, rows.event))
-        - FIRMNESS * float(((w - PRIOR) ** 2).sum())
-        for w in tried
-    ]
-    best: FloatArray = tried[int(np.argmax(gained))]
-    return best
-
-
-def _log_likelihood(margin: FloatArray, event: FloatArray) -> FloatArray:
-    probability = chance(margin)
-    logged: FloatArray = np.where(event == 1.0, np.log(probability), np.log1p(-probability))
-    return logged
-
-
-def _level(model: HazardModel, data: _Data) -> FloatArray:
+def _level(model: AdditiveModel, columns: Columns, rows: SlotRows) -> FloatArray:
     """Return how far to move each stratum's log odds so that as many events are expected as there were.
 
     A mean of log odds is the log odds of less than the mean probability, the more so the less members agree;
     with few events that is a percentage point or two. Shape (strata,).
     """
-    rows, level = data.rows, np.zeros(len(model.base))
-    scores = model.scores(data.X, data.strata, data.edges)[rows.patient, rows.interval]
+    level = np.zeros(len(model.base))
+    scores = model.scores(columns.X, columns.strata)[rows.patient, rows.slot]
     for stratum in range(len(level)):
-        inside = data.strata[rows.patient] == stratum
+        inside = columns.strata[rows.patient] == stratum
         score, weight, events = scores[inside], rows.weight[inside], float(rows.event[inside].sum())
         for _ in range(LEVELLING_STEPS):
             probability = chance(score + level[stratum])
@@ -323,18 +247,5 @@ def _level(model: HazardModel, data: _Data) -> FloatArray:
     return level
 
 
-def _moved(model: HazardModel, level: FloatArray) -> HazardModel:
+def _moved(model: AdditiveModel, level: FloatArray) -> AdditiveModel:
     return replace(model, base=model.base + level[:, None])
-
-
-def _averaged(
-    parts: Sequence[_Part], data: _Data, weights: FloatArray, *, outcome: str, chosen: Mapping[str, float]
-) -> HazardModel:
-    """Return the weighted mean of all parts' log odds as one model."""
-    _, started, free = weights.tolist()
-    base = np.mean([(1.0 - free) * p.started_base + free * p.free_base for p in parts], axis=0)
-    coefficients = (1.0 - free) * np.mean([p.coefficients for p in parts], axis=0)
-    members = [(p.started, started / len(parts)) for p in parts]
-    members += [(p.free, free / len(parts)) for p in parts]
-    trees = average([(trees, weight) for trees, weight in members if weight > 0.0] or members[:1])
-    return HazardModel(outcome, data.edges, base, data.means, coefficients, trees, chosen)

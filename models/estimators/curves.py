@@ -5,7 +5,7 @@ An estimator takes a matrix ``X`` of shape (patients, columns) with NaN for miss
 answers ``survival(X, strata, times)`` of shape (patients, times), in [0, 1] and never rising with time.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,32 +53,3 @@ def supported_until(outcome: Outcome, *, at_risk: int = 10) -> float:
     if len(outcome) < at_risk:
         return 0.0
     return float(np.sort(outcome.duration)[-at_risk])
-
-
-def median_time(times: FloatArray, survival: FloatArray) -> float | None:
-    """Return the time at which a curve starting at 1 crosses one half, None where it does not."""
-    below = np.flatnonzero(survival <= 0.5)
-    if not below.size:
-        return None
-    last = int(below[0])
-    left_time, left = (0.0, 1.0) if last == 0 else (float(times[last - 1]), float(survival[last - 1]))
-    right_time, right = float(times[last]), float(survival[last])
-    share = 1.0 if left == right else (left - 0.5) / (left - right)
-    return left_time + share * (right_time - left_time)
-
-
-def stratified_folds(strata: npt.NDArray[Any], outcome: Outcome, *, folds: int, seed: int) -> IntArray:
-    """Return each patient's fold, balanced by stratum, event and third of follow-up.
-
-    One row is one patient, so no patient stands in two folds.
-    """
-    rng = np.random.default_rng(seed)
-    assigned = np.empty(len(outcome), dtype=np.int64)
-    thirds = np.searchsorted(np.quantile(outcome.duration, [1 / 3, 2 / 3]), outcome.duration)
-    keys = np.stack([strata, outcome.event.astype(np.int64), thirds], axis=1)
-    offset = 0
-    for key in np.unique(keys, axis=0):
-        rows = rng.permutation(np.flatnonzero((keys == key).all(axis=1)))
-        assigned[rows] = (np.arange(len(rows)) + offset) % folds
-        offset += len(rows)
-    return assigned

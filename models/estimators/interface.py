@@ -1,112 +1,126 @@
-"""What the models of all endpoints have in common: scores that add up by column, probabilities from scores.
+"""What an estimator is, what a fitted model is, and what a cross-fit hands on.
 
-A model first turns a patient into *scores* (log hazards, log odds, a member's weight) that are sums of each
-column's share, of what depends on the disease alone, and of a constant. Its probabilities are a smooth
-function of those scores. Explanations and uncertainty need no more than that, so they are written once for
-survival, competing risks and response.
+Everything after the fit (intervals, explanation, card, bundle, replay) follows from what is declared here, so
+an estimator is replaced by another without touching anything else. A model that is an
+:class:`~models.estimators.additive.AdditiveModel` is explained exactly; any other by sampling.
+
+``X`` has shape (patients, columns) with NaN for missing values; ``strata`` is a disease's position, one a
+patient; ``times`` are months after the index date.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from features.dictionary import FloatArray
-from models.estimators.curves import IntArray
+from features.endpoints import EndpointOutcome
+
+IntArray = npt.NDArray[np.int64]
+NO_TIME = np.zeros(1)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Scores split into what adds up to them.
-
-    ``columns`` has shape (patients, scores, columns): each column's share; ``stratum`` (patients, scores):
-    what depends on the disease alone; ``constant`` (scores,): what everyone has.
-    """
-
-    columns: FloatArray
-    stratum: FloatArray
-    constant: FloatArray
-
-    def total(self) -> FloatArray:
-        """Return the scores, shape (patients, scores)."""
-        total: FloatArray = self.columns.sum(axis=2) + self.stratum + self.constant
-        return total
-
-    def by_predictor(self, owners: FloatArray, *, disease: int) -> FloatArray:
-        """Return shares summed into predictors, shape (patients, scores, predictors).
-
-        ``owners`` (columns, predictors) says which predictor a column shows; what depends on the disease
-        alone is the share of the predictor at position ``disease``.
-        """
-        shares: FloatArray = self.columns @ owners
-        shares[:, :, disease] += self.stratum
-        return shares
-
-
-class EndpointModel(Protocol):
-    """A fitted model of one endpoint.
-
-    ``X`` has shape (patients, columns) with NaN for missing; ``strata`` a disease index each; ``times``
-    are months after the index date. A model without time (``timed`` false) ignores them and answers one
-    column.
-    """
+class Model(Protocol):
+    """A fitted model of one endpoint."""
 
     @property
     def outcomes(self) -> tuple[str, ...]:
-        """Return the names of the probabilities answered, in order."""
+        """Return the names of the probabilities predicted, in order."""
         ...
 
     @property
     def timed(self) -> bool:
-        """Tell whether the probabilities depend on time."""
+        """Tell whether probabilities depend on time; where not, ``times`` are ignored and one is answered."""
         ...
 
-    def scores(self, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
-        """Return the scores, shape (patients, scores); equal to ``parts(...).total()`` and faster."""
+    @property
+    def hyperparameters(self) -> Mapping[str, float]:
+        """Return what the fit chose, for the card and the tracked run."""
         ...
 
-    def parts(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Parts:
-        """Return the scores split by column."""
+    @property
+    def penalties(self) -> FloatArray:
+        """Return the ridge penalty of each outcome, in events; zeros where nothing is shrunk."""
         ...
 
-    def probabilities(self, scores: FloatArray, times: FloatArray) -> FloatArray:
-        """Return probabilities from scores, shape (patients, outcomes, times)."""
+    def predict(self, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
+        """Return probabilities, shape (patients, outcomes, times), in [0, 1] and monotone in time."""
         ...
 
-    def slopes(self, scores: FloatArray, times: FloatArray) -> FloatArray:
-        """Return the derivatives of the probabilities, shape (patients, outcomes, times, scores)."""
+    def check(self, *, columns: int, strata: int) -> None:
+        """Raise ValueError, naming the part, where the model is not of so many columns and diseases."""
         ...
 
     def files(self) -> Mapping[str, bytes]:
-        """Return the model as files of plain JSON or npz; the same model gives the same bytes."""
+        """Return the model as files without pickle; the same model gives the same bytes."""
         ...
 
 
-M = TypeVar("M", bound=EndpointModel)
+M_co = TypeVar("M_co", bound=Model, covariant=True)
+O_contra = TypeVar("O_contra", bound=EndpointOutcome, contravariant=True)
+
+
+class HeldOut(Protocol):
+    """Predictions of training patients by members that never saw them."""
+
+    def probabilities(self, rows: IntArray, times: FloatArray) -> FloatArray:
+        """Return probabilities of some patients, shape (rows, outcomes, times)."""
+        ...
 
 
 @dataclass(frozen=True)
-class CrossFit(Generic[M]):
-    """A model that is the mean of its members' scores, each member fitted without one fold of the patients.
+class CrossFit(Generic[M_co]):
+    """A model and its members, each fitted without a share ``fold_share`` of the patients.
 
-    ``held_out`` has shape (patients, scores): each patient's scores by members that never saw them. The
-    members' spread is what a delete-a-fold jackknife needs; ``fold_share`` is the share of patients left out.
+    The members' spread is what a delete-a-group jackknife needs.
     """
 
-    model: M
-    members: tuple[M, ...]
-    held_out: FloatArray
+    model: M_co
+    members: tuple[M_co, ...]
+    held_out: HeldOut
     fold_share: float
 
 
-def probabilities(model: EndpointModel, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
-    """Return a model's probabilities for a matrix, shape (patients, outcomes, times)."""
-    return model.probabilities(model.scores(X, strata, times), times)
+class Estimator(Protocol[M_co, O_contra]):
+    """An unfitted estimator, made with the keywords of :class:`Settings`.
+
+    ``type`` is the name under which it is registered, ``kinds`` the kinds of endpoints it fits, and
+    ``description`` what the card says of it. ``unlearned`` is the share of squared bias in its variance that
+    its intervals allow for (0 where that was not measured).
+    """
+
+    type: ClassVar[str]
+    kinds: ClassVar[frozenset[str]]
+    description: ClassVar[str]
+    unlearned: ClassVar[float]
+
+    @staticmethod
+    def read(files: Mapping[str, bytes]) -> M_co:
+        """Read what the model's ``files`` wrote."""
+        ...
+
+    def cross_fit(self, X: FloatArray, strata: IntArray, outcome: O_contra) -> CrossFit[M_co]:
+        """Fit the model and its members.
+
+        Raises:
+            InvalidInput: for an outcome or columns that cannot be fitted.
+            NotFittable: where there are too few events.
+
+        """
+        ...
 
 
-def logit(probability: FloatArray) -> FloatArray:
-    """Return log odds; probabilities are kept off 0 and 1 by 1e-12."""
-    kept = np.clip(probability, 1e-12, 1.0 - 1e-12)
-    odds: FloatArray = np.log(kept) - np.log1p(-kept)
-    return odds
+@dataclass(frozen=True)
+class FitSettings:
+    """The keywords with which every estimator is made.
+
+    ``outcomes`` names the endpoint's probabilities; models are refitted without each of ``folds`` parts of
+    the patients, ``repeats`` times over.
+    """
+
+    outcomes: tuple[str, ...]
+    folds: int
+    repeats: int
+    seed: int

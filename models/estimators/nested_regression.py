@@ -1,10 +1,9 @@
 """Nested outcomes as a regression: who is judged by which outcome, and scores that are sums of columns.
 
-Each outcome is judged among those who have the next broader one; models/estimators/response.py says how the scores make
-probabilities.
+Each outcome is judged among those who have the next broader one; models/estimators/response.py says how
+probabilities follow from the scores.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,35 +11,15 @@ import numpy as np
 
 from features.censoring import BoolArray
 from features.dictionary import FloatArray
-from features.endpoints import BinaryOutcome
+from features.endpoints import ResponseOutcome
 from features.errors import InvalidInput, NotFittable, Problem
+from models.estimators.blending import stratum_means
 from models.estimators.cox import MOST_DEVIATIONS
 from models.estimators.curves import IntArray
-from models.estimators.hazard import chance
+from models.estimators.slots import SlotRows, chance
 
 POOLING, ALMOST_FREE = 1.0, 0.01
 FEW_PATIENTS = 10.0
-
-
-@dataclass(frozen=True)
-class Rows:
-    """One row per patient and outcome: those who have the next broader outcome, and whether they have it.
-
-    Each array has shape (rows,).
-    """
-
-    patient: IntArray
-    outcome: IntArray
-    event: FloatArray
-
-    def take(self, rows: BoolArray) -> "Rows":
-        """Return some of the rows."""
-        return Rows(self.patient[rows], self.outcome[rows], self.event[rows])
-
-    def log_likelihood(self, scores: FloatArray) -> float:
-        """Return the log likelihood of scores of shape (patients, outcomes)."""
-        margin = scores[self.patient, self.outcome]
-        return float((self.event * margin - np.logaddexp(0.0, margin)).sum())
 
 
 @dataclass(frozen=True)
@@ -56,11 +35,11 @@ class NestedData:
     means: FloatArray
     scales: FloatArray
     strata: IntArray
-    rows: Rows
+    rows: SlotRows
     reached: IntArray
 
     @classmethod
-    def prepare(cls, X: FloatArray, strata: IntArray, outcomes: Mapping[str, BinaryOutcome]) -> "NestedData":
+    def prepare(cls, X: FloatArray, strata: IntArray, outcome: ResponseOutcome) -> "NestedData":
         """Read who is judged by what; the columns are standardised within their stratum.
 
         Raises:
@@ -68,45 +47,36 @@ class NestedData:
 
         """
         _require_finite(X)
-        has, lacks = _implied(outcomes)
-        means = _means(X, strata)
+        has, lacks = _implied(outcome)
+        means = stratum_means(X, strata)
         centred = np.nan_to_num(X - means[strata], nan=0.0)
         scales = _scales(centred, np.maximum((~np.isnan(X)).sum(axis=0), 1))
-        reached = has.sum(axis=1) * (len(outcomes) + 1) + lacks.sum(axis=1)
-        return cls(tuple(outcomes), X, centred / scales, means, scales, strata, _rows(has, lacks), reached)
+        reached = has.sum(axis=1) * (len(outcome.names) + 1) + lacks.sum(axis=1)
+        return cls(outcome.names, X, centred / scales, means, scales, strata, _rows(has, lacks), reached)
 
 
-def _implied(outcomes: Mapping[str, BinaryOutcome]) -> tuple[BoolArray, BoolArray]:
+def _implied(outcome: ResponseOutcome) -> tuple[BoolArray, BoolArray]:
     """Return who has each outcome and who is known not to, shape (patients, outcomes).
 
     Who has an outcome has the broader ones; who lacks one lacks the stricter ones.
     """
-    known = np.stack([o.known for o in outcomes.values()], axis=1)
-    event = np.stack([o.event for o in outcomes.values()], axis=1)
+    known = np.stack([o.known for o in outcome.parts], axis=1)
+    event = np.stack([o.event for o in outcome.parts], axis=1)
     has = np.logical_or.accumulate(known & event, axis=1)
     lacks = np.logical_or.accumulate((known & ~event)[:, ::-1], axis=1)[:, ::-1]
     if (torn := np.flatnonzero((has & lacks).any(axis=1))).size:
         rows = int(torn.size), tuple((torn[:5] + 1).tolist())
         remedy = "order the outcomes from the strictest to the broadest, or correct them"
-        problem = Problem(", ".join(outcomes), "is had without a broader one", remedy, *rows)
+        problem = Problem(", ".join(outcome.names), "is had without a broader one", remedy, *rows)
         raise InvalidInput("outcomes", [problem])
     return has, lacks
 
 
-def _rows(has: BoolArray, lacks: BoolArray) -> Rows:
+def _rows(has: BoolArray, lacks: BoolArray) -> SlotRows:
     broader = np.column_stack([has[:, 1:], np.ones(len(has), dtype=bool)])
     patient, outcome = np.nonzero(broader & (has | lacks))
-    return Rows(patient, outcome, has[patient, outcome].astype(np.float64))
-
-
-def _means(X: FloatArray, strata: IntArray) -> FloatArray:
-    """Return each column's mean in each stratum; the mean of all where it is never observed there."""
-    seen, values = ~np.isnan(X), np.nan_to_num(X, nan=0.0)
-    overall = values.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    inside = np.arange(int(strata.max()) + 1)[:, None] == strata
-    count = inside @ seen.astype(np.float64)
-    means: FloatArray = np.where(count > 0, (inside @ values) / np.maximum(count, 1.0), overall)
-    return means
+    event = has[patient, outcome].astype(np.float64)
+    return SlotRows(has.shape[1], patient, outcome, np.ones(len(event)), event)
 
 
 def _scales(centred: FloatArray, seen: IntArray) -> FloatArray:
@@ -137,11 +107,10 @@ class NestedLinear:
     base: FloatArray
     slopes: FloatArray
 
-    def scores(self, data: NestedData, patients: BoolArray | slice = slice(None)) -> FloatArray:
-        """Return scores, shape (patients, outcomes)."""
-        strata = data.strata[patients]
-        linear: FloatArray = self.base[strata] + (self.slopes[strata] @ data.Z[patients][:, :, None])[:, :, 0]
-        return linear
+    def scores(self, data: NestedData) -> FloatArray:
+        """Return every patient's scores, shape (patients, outcomes)."""
+        linear: FloatArray = np.einsum("rc,rsc->rs", data.Z, self.slopes[data.strata], optimize=True)
+        return self.base[data.strata] + linear
 
 
 class NestedRegression:
@@ -155,7 +124,7 @@ class NestedRegression:
     def __init__(self, data: NestedData, train: BoolArray) -> None:
         self.shape = len(data.means), len(data.names)
         rows = data.rows.take(train[data.rows.patient])
-        cell = data.strata[rows.patient] * self.shape[1] + rows.outcome
+        cell = data.strata[rows.patient] * self.shape[1] + rows.slot
         order = np.argsort(cell, kind="stable")
         self.Z, self.event, cell = data.Z[rows.patient[order]], rows.event[order], cell[order]
         self.groups = _groups(*self.shape, max(1, data.Z.shape[1]))

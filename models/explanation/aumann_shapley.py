@@ -1,198 +1,63 @@
-"""Compiled arithmetic of an answer: scores, curves, intervals, and shares carried through the probability.
+"""Aumann-Shapley integration: shares of the scores carried through the probability and its link.
 
-Every function goes through rows one by one and adds in a fixed order, so a patient's numbers are the same,
-bit for bit, alone and among others.
+Each predictor's share of the scores, as far as it differs from a background patient's, is multiplied with the
+mean slope of the probability along the straight line between the two patients' scores, and averaged over the
+weighted background. A line is cut into panels of eight Gauss-Legendre nodes, doubled until the mean slopes
+give the whole change of every answer. Answers run scale, outcome, time.
 
-A line from a background patient's scores to a patient's is cut into panels of eight Gauss-Legendre nodes,
-doubled until the mean slopes give the whole change of every answer; what models/explanation/path.py does for any model,
-here for those that slopes are known of in closed form. Answers run scale, outcome, time.
+Every row is computed by itself and in a fixed order, so its numbers are the same, bit for bit, alone and
+among others.
+
+Source: Aumann and Shapley, Values of Non-Atomic Games, 1974; Sundararajan, Taly and Yan, ICML 2017.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from features.dictionary import FloatArray
 from models.compiled import compiled
+from models.estimators.curves import IntArray
+from models.estimators.links import link_slope
+from models.estimators.transforms import (
+    CURVE,
+    INCIDENCE,
+    LARGEST_MARGIN,
+    Steps,
+    share_out,
+)
 
-IntArray = npt.NDArray[np.int64]
-
-CURVE, NESTED = 0, 1
-ON_LOG_HAZARD, ON_LOG_LOG, ON_LOG_ODDS = range(3)
-EDGE = 1e-9
-INSIDE = 1.0 - 2.0 * EDGE
-LARGEST_MARGIN = 30.0
 LEAST_ODDS, MOST_ODDS = 1.000001 * np.exp(-LARGEST_MARGIN), 0.999999 * np.exp(LARGEST_MARGIN)
-FARTHEST = 4.0
 TOLERANCE = 1e-7
 MOST_PANELS = 64
 PANEL = 8
 
 
+def gauss_legendre(nodes: int) -> tuple[FloatArray, FloatArray]:
+    """Return nodes in (0, 1) and their weights, which sum to one."""
+    at, weight = np.polynomial.legendre.leggauss(nodes)
+    return (at + 1.0) / 2.0, weight / 2.0
+
+
+NODES, SHARES = gauss_legendre(PANEL)
+
+
 class Lines(NamedTuple):
-    """Where lines start: the background at given times, and how its model answers.
+    """Where lines start, the background at given times, and how its model answers.
 
     ``scores`` has shape (lines, scores), ``shares`` (lines, scores, predictors), ``answers`` (lines,
-    answers), ``weights`` (lines,); ``kind`` is CURVE or NESTED, ``link`` the outcomes' common link.
-    ``lived`` (answers on a scale, scores) says how far a score counts: the share of an interval lived through
-    by a time, 1 for an outcome and for those it is nested in. ``nodes`` and ``parts`` (8,) are one panel's.
+    answers), ``weights`` (lines,); ``link`` is the outcomes' common link. ``nodes`` and ``parts`` (8,) are
+    one panel's.
     """
 
-    kind: int
+    steps: Steps
     link: int
     scores: FloatArray
     shares: FloatArray
     answers: FloatArray
     weights: FloatArray
-    lived: FloatArray
     nodes: FloatArray
     parts: FloatArray
-
-
-class Sums(NamedTuple):
-    """A model's scores: ``stretch`` x (base + linear terms + the trees' contributions) + ``constant``.
-
-    ``means`` has shape (strata, columns), ``coefficients`` (strata, 1 or scores, columns), ``base`` (strata,
-    scores), ``stretch`` and ``constant`` (scores,).
-    """
-
-    means: FloatArray
-    coefficients: FloatArray
-    base: FloatArray
-    stretch: FloatArray
-    constant: FloatArray
-
-
-class Said(NamedTuple):
-    """What is said of a patient: a curve at ``months`` (months,), and probabilities at horizons behind them.
-
-    ``lived`` (months and horizons, scores) is as in :class:`Lines`. ``owner`` (columns,) is the predictor
-    that a column shows; what depends on the disease alone belongs to the predictor ``disease``. Intervals
-    reach ``errors`` (outcomes,) times the root of the distance from ``means`` in ``scales`` (columns,).
-    ``falls`` tells that curves fall, and ``levels`` where it is asked when they do; ``group`` (predictors,)
-    is each predictor's, of ``groups``; ``reference`` (answers,) is what contributions start from.
-    """
-
-    months: FloatArray
-    lived: FloatArray
-    owner: IntArray
-    disease: int
-    means: FloatArray
-    scales: FloatArray
-    errors: FloatArray
-    falls: bool
-    levels: FloatArray
-    group: IntArray
-    groups: int
-    reference: FloatArray
-
-
-@compiled
-def add_up(
-    columns: FloatArray,
-    X: FloatArray,
-    strata: IntArray,
-    model: Sums,
-    said: Said,
-    scores: FloatArray,
-    shares: FloatArray,
-) -> None:
-    """Write scores (rows, scores) and shares by predictor (rows, scores, predictors).
-
-    ``columns`` (rows, scores, columns) are the trees' contributions; a missing value adds no linear term.
-    """
-    shares[:] = 0.0
-    for r in range(X.shape[0]):
-        stratum = strata[r]
-        for s in range(scores.shape[1]):
-            linear = model.coefficients[stratum, min(s, model.coefficients.shape[1] - 1)]
-            own = model.base[stratum, s] * model.stretch[s]
-            total = model.constant[s] + own
-            for c in range(X.shape[1]):
-                share = columns[r, s, c]
-                if not np.isnan(X[r, c]):
-                    share += (X[r, c] - model.means[stratum, c]) * linear[c]
-                share *= model.stretch[s]
-                shares[r, s, said.owner[c]] += share
-                total += share
-            shares[r, s, said.disease] += own
-            scores[r, s] = total
-
-
-@compiled
-def divide_shares(
-    columns: FloatArray,
-    stratum: FloatArray,
-    constant: FloatArray,
-    owner: IntArray,
-    disease: int,
-    scores: FloatArray,
-    shares: FloatArray,
-) -> None:
-    """Write scores (rows, scores) and shares by predictor (rows, scores, predictors) from those by column.
-
-    ``owner`` (columns,) is the predictor that a column shows; what depends on the disease alone belongs to
-    the predictor ``disease``.
-    """
-    shares[:] = 0.0
-    for r in range(columns.shape[0]):
-        for s in range(columns.shape[1]):
-            total = 0.0
-            for c in range(columns.shape[2]):
-                total += columns[r, s, c]
-                shares[r, s, owner[c]] += columns[r, s, c]
-            shares[r, s, disease] += stratum[r, s]
-            scores[r, s] = total + stratum[r, s] + constant[s]
-
-
-@compiled
-def survive(margins: FloatArray, lived: FloatArray, out: FloatArray) -> None:
-    """Write survival (rows, times) under log odds (rows, intervals) that held for the shares ``lived``."""
-    hazard = np.empty(margins.shape[1])
-    for r in range(margins.shape[0]):
-        for s in range(margins.shape[1]):
-            margin = max(-LARGEST_MARGIN, min(LARGEST_MARGIN, margins[r, s]))
-            hazard[s] = np.log1p(np.exp(margin))
-        for t in range(lived.shape[0]):
-            total = 0.0
-            for s in range(margins.shape[1]):
-                total += hazard[s] * lived[t, s]
-            out[r, t] = np.exp(-total)
-
-
-@compiled
-def on_link(link: int, probability: float) -> float:
-    """Return a probability on the link's scale."""
-    p = EDGE + INSIDE * probability
-    if link == ON_LOG_HAZARD:
-        return float(np.log(-np.log(p)))
-    if link == ON_LOG_LOG:
-        return float(np.log(-np.log(1.0 - p)))
-    return float(np.log(p) - np.log1p(-p))
-
-
-@compiled
-def link_slope(link: int, probability: float) -> float:
-    """Return the derivative of :func:`on_link`."""
-    p = EDGE + INSIDE * probability
-    if link == ON_LOG_HAZARD:
-        return float(INSIDE / (p * np.log(p)))
-    if link == ON_LOG_LOG:
-        return float(-INSIDE / ((1.0 - p) * np.log(1.0 - p)))
-    return INSIDE / (p * (1.0 - p))
-
-
-@compiled
-def off_link(link: int, value: float) -> float:
-    """Return the probability that a value on the link's scale stands for, within [0, 1]."""
-    if link == ON_LOG_HAZARD:
-        p = np.exp(-np.exp(value))
-    elif link == ON_LOG_LOG:
-        p = -np.expm1(-np.exp(value))
-    else:
-        p = 1.0 / (1.0 + np.exp(-value))
-    return float(max(0.0, min(1.0, (p - EDGE) / INSIDE)))
 
 
 @compiled
@@ -222,21 +87,22 @@ def follow_curve(lines: Lines, odds: FloatArray, steep: FloatArray, rise: FloatA
     Survival is one over the product of 1 + odds over the intervals lived through, the last one's factor to
     the power of the share lived of it.
     """
-    times, used = lines.lived.shape[0], rise.shape[0]
+    lived = lines.steps.lived
+    times, used = lived.shape[0], rise.shape[0]
     flat, rises = odds.ravel(), rise.ravel()
     for i in range(len(flat)):
         rises[i] = flat[i] / (1.0 + flat[i])
     for t in range(times):
         whole, product = 0, steep[times + t]
         product[:] = 1.0
-        while whole < used and lines.lived[t, whole] == 1.0:
+        while whole < used and lived[t, whole] == 1.0:
             for n in range(PANEL):
                 product[n] *= 1.0 + odds[whole, n]
             whole += 1
         for n in range(PANEL):
             survival = 1.0 / product[n]
             if whole < used:
-                survival *= np.exp(-lines.lived[t, whole] * np.log(1.0 + odds[whole, n]))
+                survival *= np.exp(-lived[t, whole] * np.log(1.0 + odds[whole, n]))
             steep[t, n] = -survival
             steep[times + t, n] = -survival * link_slope(lines.link, survival)
 
@@ -260,6 +126,48 @@ def follow_nested(lines: Lines, odds: FloatArray, steep: FloatArray, rise: Float
 
 
 @compiled
+def add_incidence_slopes(lines: Lines, margins: FloatArray, weight: float, slopes: FloatArray) -> None:
+    """Add the weighted slopes of incidences at one node, by answer and by score.
+
+    A higher hazard of a cause in an interval lets fewer reach the later ones, moves more out of this one, and
+    gives the cause a larger part of these.
+    """
+    steps = lines.steps
+    causes, intervals = steps.score.shape
+    rate, total = np.empty((causes, intervals)), np.empty(intervals)
+    left, staying = np.empty(intervals), np.empty(intervals)
+    share_out(steps, margins, rate, total)
+    times, half = steps.lived.shape[0], causes * steps.lived.shape[0]
+    for t in range(times):
+        passed, last = 0.0, 0
+        for e in range(intervals):
+            hazard = total[e] * steps.lived[t, e]
+            before = np.exp(-passed)
+            left[e] = -before * np.expm1(-hazard)
+            staying[e] = before - left[e]
+            passed += hazard
+            last = e + 1 if steps.lived[t, e] > 0.0 else last
+        for c in range(causes):
+            incidence = 0.0
+            for e in range(last):
+                incidence += rate[c, e] / total[e] * left[e]
+            on_scale, later = weight * link_slope(lines.link, incidence), 0.0
+            for back in range(last):
+                e = last - 1 - back
+                part = rate[c, e] / total[e]
+                moved = steps.lived[t, e] * (part * staying[e] - later)
+                gained = left[e] / total[e]
+                for k in range(causes):
+                    s = steps.score[k, e]
+                    if abs(margins[s]) <= LARGEST_MARGIN:
+                        by_hazard = moved + gained * ((1.0 if k == c else 0.0) - part)
+                        by_score = by_hazard * steps.share[k, e] / (1.0 + np.exp(-margins[s]))
+                        slopes[c * times + t, s] += weight * by_score
+                        slopes[half + c * times + t, s] += on_scale * by_score
+                later += part * left[e]
+
+
+@compiled
 def mean_slopes(
     lines: Lines, line: int, change: FloatArray, panels: int, room: FloatArray, slopes: FloatArray
 ) -> None:
@@ -267,10 +175,27 @@ def mean_slopes(
 
     ``room`` has shape (3, scores, nodes).
     """
+    slopes[:] = 0.0
+    if lines.steps.kind == INCIDENCE:
+        at = np.empty(len(change))
+        for panel in range(panels):
+            for n in range(PANEL):
+                node = (panel + lines.nodes[n]) / panels
+                for s in range(len(change)):
+                    at[s] = lines.scores[line, s] + node * change[s]
+                add_incidence_slopes(lines, at, lines.parts[n] / panels, slopes)
+    else:
+        add_factored_slopes(lines, line, change, panels, room, slopes)
+
+
+@compiled
+def add_factored_slopes(
+    lines: Lines, line: int, change: FloatArray, panels: int, room: FloatArray, slopes: FloatArray
+) -> None:
+    """Add slopes that are a factor of the answer, one of the score, and ``lived``; as :func:`mean_slopes`."""
     used, count = len(change), slopes.shape[0]
     margins, odds, rise = room[0], room[1], room[2]
     steep, at, w = np.empty((count, PANEL)), np.empty(PANEL), np.empty(PANEL)
-    slopes[:] = 0.0
     for panel in range(panels):
         for n in range(PANEL):
             at[n], w[n] = (panel + lines.nodes[n]) / panels, lines.parts[n] / panels
@@ -279,7 +204,7 @@ def mean_slopes(
             for n in range(PANEL):
                 margins[s, n] = max(-LARGEST_MARGIN, min(LARGEST_MARGIN, start + at[n] * step))
         exponential(margins.ravel(), odds.ravel())
-        if lines.kind == CURVE:
+        if lines.steps.kind == CURVE:
             follow_curve(lines, odds, steep, rise)
         else:
             follow_nested(lines, odds, steep, rise)
@@ -290,10 +215,10 @@ def mean_slopes(
                 low = (x0 * rise[s, 0] + x1 * rise[s, 1]) + (x2 * rise[s, 2] + x3 * rise[s, 3])
                 high = (x4 * rise[s, 4] + x5 * rise[s, 5]) + (x6 * rise[s, 6] + x7 * rise[s, 7])
                 slopes[a, s] += low + high
-    half = lines.lived.shape[0]
+    half = lines.steps.lived.shape[0]
     for a in range(count):
         for s in range(used):
-            slopes[a, s] *= lines.lived[a % half, s]
+            slopes[a, s] *= lines.steps.lived[a % half, s]
 
 
 @compiled
@@ -314,7 +239,7 @@ def give_the_change(
 def find_slopes(
     lines: Lines, line: int, change: FloatArray, answers: FloatArray, room: FloatArray, slopes: FloatArray
 ) -> None:
-    """Write mean slopes along one line that give the change of every answer, or the best found."""
+    """Write mean slopes along one line that give the change of every answer, or the best reached."""
     panels = 1
     mean_slopes(lines, line, change, panels, room, slopes)
     while panels < MOST_PANELS and not give_the_change(lines, line, change, answers, slopes):
@@ -324,10 +249,11 @@ def find_slopes(
 
 @compiled
 def scores_used(lines: Lines) -> int:
-    """Return how many scores any answer depends on; those behind are of intervals that no time reaches."""
+    """Return how many scores any answer depends on; those of intervals beyond every time come last."""
     used: int = lines.scores.shape[1]
-    while used > 1 and lines.lived[:, used - 1].max() == 0.0:
-        used -= 1
+    if lines.steps.kind == CURVE:
+        while used > 1 and lines.steps.lived[:, used - 1].max() == 0.0:
+            used -= 1
     return used
 
 
@@ -361,63 +287,6 @@ def carry(lines: Lines, scores: FloatArray, shares: FloatArray, answers: FloatAr
 
 
 @compiled
-def find_ends(
-    probability: FloatArray, reach: FloatArray, links: IntArray, low: FloatArray, high: FloatArray
-) -> None:
-    """Write the ends of intervals (rows, outcomes, times) that reach so far on the link (rows, outcomes)."""
-    for r in range(probability.shape[0]):
-        for o in range(probability.shape[1]):
-            for t in range(probability.shape[2]):
-                middle = probability[r, o, t]
-                value = on_link(links[o], middle)
-                one, other = off_link(links[o], value - reach[r, o]), off_link(links[o], value + reach[r, o])
-                low[r, o, t] = min(middle, one, other)
-                high[r, o, t] = max(middle, one, other)
-
-
-@compiled
-def measure_distance(X: FloatArray, means: FloatArray, scales: FloatArray, out: FloatArray) -> None:
-    """Write each row's mean squared standardised column, a missing one counting 1; models/uncertainty/intervals.py."""
-    for r in range(X.shape[0]):
-        total = 1.0
-        for c in range(X.shape[1]):
-            z = (X[r, c] - means[c]) / scales[c]
-            z = max(-FARTHEST, min(FARTHEST, z))
-            total += 1.0 if np.isnan(X[r, c]) else z * z
-        out[r] = total / (1.0 + X.shape[1])
-
-
-@compiled
-def draw_on(curve: FloatArray, falling: bool) -> None:
-    """Make curves (rows, outcomes, months) fall, or rise, throughout: survival never rises."""
-    for r in range(curve.shape[0]):
-        for o in range(curve.shape[1]):
-            for t in range(1, curve.shape[2]):
-                before = curve[r, o, t - 1]
-                curve[r, o, t] = min(before, curve[r, o, t]) if falling else max(before, curve[r, o, t])
-
-
-@compiled
-def fallen_to(months: FloatArray, curve: FloatArray, levels: FloatArray, out: FloatArray) -> None:
-    """Write when survival (rows, outcomes, months) falls to each level (rows, outcomes, levels).
-
-    It is 1 at month 0 and straight between months; NaN where it does not fall so far.
-    """
-    for r in range(curve.shape[0]):
-        for o in range(curve.shape[1]):
-            for at in range(len(levels)):
-                out[r, o, at] = np.nan
-                month, left = 0.0, 1.0
-                for t in range(len(months)):
-                    right = curve[r, o, t]
-                    if right <= levels[at]:
-                        share = 1.0 if left == right else (left - levels[at]) / (left - right)
-                        out[r, o, at] = month + share * (months[t] - month)
-                        break
-                    month, left = months[t], right
-
-
-@compiled
 def sum_groups(contributions: FloatArray, group: IntArray, out: FloatArray) -> None:
     """Write the sums (rows, answers, groups) of predictors' contributions (rows, answers, predictors)."""
     out[:] = 0.0
@@ -425,134 +294,3 @@ def sum_groups(contributions: FloatArray, group: IntArray, out: FloatArray) -> N
         for a in range(contributions.shape[1]):
             for p in range(contributions.shape[2]):
                 out[r, a, group[p]] += contributions[r, a, p]
-
-
-@compiled
-def nest(scores: FloatArray, out: FloatArray) -> None:
-    """Write nested outcomes' probabilities (rows, outcomes, 1) from log odds; the last is the broadest."""
-    for r in range(scores.shape[0]):
-        probability = 1.0
-        for back in range(scores.shape[1]):
-            o = scores.shape[1] - 1 - back
-            probability *= 1.0 / (1.0 + np.exp(-max(-LARGEST_MARGIN, min(LARGEST_MARGIN, scores[r, o]))))
-            out[r, o, 0] = probability
-
-
-@compiled
-def answer(kind: int, scores: FloatArray, lived: FloatArray, out: FloatArray) -> None:
-    """Write probabilities (rows, outcomes, times) from scores."""
-    if kind == CURVE:
-        survive(scores, lived, out[:, 0])
-    else:
-        nest(scores, out)
-
-
-@compiled
-def answer_on_both_scales(lines: Lines, scores: FloatArray, out: FloatArray) -> None:
-    """Write what is explained (rows, answers): probabilities and behind them their links."""
-    half = lines.lived.shape[0]
-    flat = np.empty((scores.shape[0], half))
-    shape = (scores.shape[0], 1, half) if lines.kind == CURVE else (scores.shape[0], half, 1)
-    answer(lines.kind, scores, lines.lived, flat.reshape(shape))
-    for r in range(scores.shape[0]):
-        for a in range(half):
-            out[r, a] = flat[r, a]
-            out[r, half + a] = on_link(lines.link, flat[r, a])
-
-
-@compiled
-def lay_out(
-    curve: FloatArray,
-    stated: FloatArray,
-    ends: FloatArray,
-    answers: FloatArray,
-    contributions: FloatArray,
-    grouped: FloatArray,
-    out: FloatArray,
-) -> None:
-    """Write every number of a row one behind the other, outcome by outcome.
-
-    Of each outcome: probabilities ``stated`` (rows, outcomes, horizons), each with its ``ends`` (2, ...), the
-    ``curve`` (rows, outcomes, months), and on either scale the answer, contributions and sums by group.
-    """
-    outcomes = stated.shape[1]
-    for r in range(out.shape[0]):
-        at = 0
-        for o in range(outcomes):
-            for t in range(stated.shape[2]):
-                out[r, at] = stated[r, o, t]
-                out[r, at + 1] = ends[0, r, o, t]
-                out[r, at + 2] = ends[1, r, o, t]
-                at += 3
-            for t in range(curve.shape[2]):
-                out[r, at] = curve[r, o, t]
-                at += 1
-            for scale in range(2):
-                a = scale * outcomes + o
-                out[r, at] = answers[r, a]
-                at += 1
-                for p in range(contributions.shape[2]):
-                    out[r, at] = contributions[r, a, p]
-                    at += 1
-                for g in range(grouped.shape[2]):
-                    out[r, at] = grouped[r, a, g]
-                    at += 1
-
-
-@compiled
-def say(
-    columns: FloatArray,
-    X: FloatArray,
-    strata: IntArray,
-    model: Sums,
-    lines: Lines,
-    said: Said,
-    scores: FloatArray,
-    out: FloatArray,
-    fallen: FloatArray,
-) -> float:
-    """Write scores, every number of a statement (rows, numbers), and when outcomes fall to levels.
-
-    ``columns`` are the trees' contributions. Answers are explained at one time. Returns by how much
-    contributions miss an answer at most; NaN where any of them is.
-    """
-    rows, count, months = X.shape[0], lines.answers.shape[1], len(said.months)
-    outcomes, predictors = count // 2, lines.shares.shape[2]
-    shares = np.empty((rows, lines.scores.shape[1], predictors))
-    add_up(columns, X, strata, model, said, scores, shares)
-    answers, contributions = np.empty((rows, count)), np.empty((rows, count, predictors))
-    answer_on_both_scales(lines, scores, answers)
-    carry(lines, scores, shares, answers, contributions)
-    grouped = np.empty((rows, count, said.groups))
-    sum_groups(contributions, said.group, grouped)
-    drawn = np.empty((rows, outcomes, len(said.lived) if lines.kind == CURVE else 1))
-    answer(lines.kind, scores, said.lived, drawn)
-    curve, stated = drawn[:, :, :months].copy(), drawn[:, :, months:].copy()
-    draw_on(curve, said.falls)
-    if said.falls:
-        fallen_to(said.months, curve, said.levels, fallen)
-    reach, size = np.empty((rows, outcomes)), np.empty(rows)
-    measure_distance(X, said.means, said.scales, size)
-    for r in range(rows):
-        for o in range(outcomes):
-            reach[r, o] = np.sqrt(size[r]) * said.errors[o]
-    ends, links = np.empty((2, *stated.shape)), np.full(outcomes, lines.link)
-    find_ends(stated, reach, links, ends[0], ends[1])
-    lay_out(curve, stated, ends, answers, contributions, grouped, out)
-    return missed(said.reference, contributions, answers)
-
-
-@compiled
-def missed(reference: FloatArray, contributions: FloatArray, answers: FloatArray) -> float:
-    """Return by how much contributions miss an answer at most; NaN where any of them is."""
-    most = 0.0
-    for r in range(answers.shape[0]):
-        for a in range(answers.shape[1]):
-            total = reference[a]
-            for p in range(contributions.shape[2]):
-                total += contributions[r, a, p]
-            apart = abs(total - answers[r, a])
-            most = apart if not apart <= most else most
-            if np.isnan(most):
-                return most
-    return most

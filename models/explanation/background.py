@@ -12,8 +12,8 @@ import numpy as np
 
 from features.dictionary import FloatArray
 from models.estimators.curves import IntArray
-from models.estimators.interface import EndpointModel
-from models.estimators.links import links, on_both_scales
+from models.estimators.interface import Model
+from models.estimators.links import Link, on_both_scales
 from models.npz import read_arrays
 
 SIZE = 64
@@ -48,22 +48,21 @@ class Background:
 
 
 def fit_background(
-    model: EndpointModel, X: FloatArray, strata: IntArray, times: FloatArray, *, size: int = SIZE
+    model: Model, link: Link, X: FloatArray, strata: IntArray, times: FloatArray, *, size: int = SIZE
 ) -> Background:
     """Choose a model's background among its training patients; ``times`` are the protocol's horizons.
 
     Its mean prediction is the cohort's at the horizons and near it half way between them.
     """
-    firm = _predictions(model, X, strata, times)
-    near = [X, _predictions(model, X, strata, _half_way(times))] if model.timed else [X]
+    firm = _predictions(model, link, X, strata, times)
+    near = [X, _predictions(model, link, X, strata, _half_way(times))] if model.timed else [X]
     rows, weights = choose_background(firm, strata, size=size, near=np.hstack(near))
     return Background(X[rows], strata[rows], weights)
 
 
-def _predictions(model: EndpointModel, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
+def _predictions(model: Model, link: Link, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
     """Return predictions on both scales, shape (patients, answers)."""
-    found = on_both_scales(model, model.scores(X, strata, times), times, links(model))
-    flat: FloatArray = found.reshape(len(X), -1)
+    flat: FloatArray = on_both_scales(model.predict(X, strata, times), link).reshape(len(X), -1)
     return flat
 
 

@@ -19,16 +19,15 @@ import numpy as np
 
 from features.cohort import Cohort
 from features.dictionary import FloatArray
-from features.endpoints import COMPETING_RISKS, SURVIVAL
 from features.errors import InvalidRequest, Problem
-from models.answer.fitted_endpoint import NO_TIME, FittedEndpoint
+from models.answer.fitted_endpoint import FittedEndpoint
 from models.bundle.bundle import ModelBundle
+from models.estimators.interface import NO_TIME
 from models.prediction import Caution, EndpointPrediction, Typical
 
 MOST_PLANS = 10
 FEW = 10
 LEVEL = 0.9
-HARMS = ("grade_3_toxicity", "treatment_related_death")
 NOTICE = (
     "Differences are associations in the training cohorts, where patients were chosen for their treatment. "
     "They are not the effect of choosing one plan over another."
@@ -177,7 +176,7 @@ def _outcomes(
                 said.endpoint,
                 outcome.outcome,
                 outcome.label,
-                direction(endpoint, outcome.outcome),
+                "harm" if endpoint.endpoint.harmful(outcome.outcome) else "benefit",
                 at.horizon,
                 at.probability,
                 at.low,
@@ -185,16 +184,6 @@ def _outcomes(
                 at.reason,
                 *difference,
             )
-
-
-def direction(endpoint: FittedEndpoint, outcome: str) -> str:
-    """Tell whether more of an outcome is a benefit (survival, response) or a harm.
-
-    Harms are toxicity, death from treatment, and the events of competing risks.
-    """
-    if endpoint.endpoint.kind == SURVIVAL:
-        return "benefit"
-    return "harm" if endpoint.endpoint.kind == COMPETING_RISKS or outcome in HARMS else "benefit"
 
 
 def _difference(

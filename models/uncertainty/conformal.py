@@ -19,7 +19,7 @@ Shafer, Algorithmic Learning in a Random World, 2005; Vovk, PMLR 2012;25:475-490
 the spread of the share).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,7 @@ from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
 from features.errors import InvalidInput, NotFittable, Problem
 from models.estimators.curves import IntArray
-from models.estimators.hazard import HazardModel
-from models.estimators.interface import CrossFit, probabilities
+from models.estimators.interface import CrossFit, Model
 from models.estimators.ipcw import censoring_survival
 
 ROUNDING = 1e-12
@@ -59,7 +58,7 @@ class SurvivalBounds:
     @classmethod
     def fit(
         cls,
-        cross_fit: CrossFit[HazardModel],
+        cross_fit: CrossFit[Model],
         strata: IntArray,
         outcome: Outcome,
         *,
@@ -75,14 +74,14 @@ class SurvivalBounds:
 
         """
         some = np.unique(np.linspace(0, len(outcome) - 1, MOST_PATIENTS).astype(np.int64))
-        held_out, strata, outcome = cross_fit.held_out[some], strata[some], outcome.take(some)
+        strata, outcome = strata[some], outcome.take(some)
         early = outcome.event & (outcome.duration <= np.array(list(limits.values()))[strata])
         if early.sum() < FEWEST_EVENTS:
             return None
 
         def calibrated(inside: BoolArray, limit: float) -> float:
             months = _months(limit)
-            curves = cross_fit.model.probabilities(held_out[inside], months)[:, 0]
+            curves = cross_fit.held_out.probabilities(some[inside], months)[:, 0]
             return calibrated_chance(curves, months, outcome.take(inside), level=level)
 
         together = calibrated(np.ones(len(some), dtype=bool), max(limits.values()))
@@ -92,7 +91,7 @@ class SurvivalBounds:
         ]
         return cls(level, tuple(own), tuple(limits.values()), tuple(limits))
 
-    def bound(self, model: HazardModel, X: FloatArray, strata: IntArray) -> FloatArray:
+    def bound(self, model: Model, X: FloatArray, strata: IntArray) -> FloatArray:
         """Return the month that each patient outlives with a probability of ``level``, shape (patients,).
 
         The disease's limit stands for "at least so long": the data do not reach further.
@@ -102,9 +101,16 @@ class SurvivalBounds:
             inside, limit = strata == at, self.limits[at]
             if limit > 0.0:
                 months = _months(limit)
-                curves = probabilities(model, X[inside], strata[inside], months)[:, 0]
+                curves = model.predict(X[inside], strata[inside], months)[:, 0]
                 found[inside] = survival_lower_bound(curves, months, chance=self.chances[at])
         return found
+
+    def check(self, diseases: Sequence[str]) -> None:
+        """Raise ValueError where the bounds are not those of these diseases, or no probabilities."""
+        chances = np.array(self.chances)
+        sound = set(self.diseases) == set(diseases) and chances.shape == (len(self.diseases),)
+        if not (sound and 0.0 < self.level < 1.0 and ((chances >= 0.0) & (chances <= 1.0)).all()):
+            raise ValueError("bounds are not as they must be")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the bounds as plain JSON values."""

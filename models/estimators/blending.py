@@ -1,0 +1,163 @@
+"""Blending three kinds of models: a linear score, trees boosted from it, and trees boosted freely.
+
+Members, each fitted without one fold, predict the patients of that fold. These held-out predictions weigh the
+three kinds, and the blend is the mean of all members' scores: one additive model again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.censoring import BoolArray
+from features.dictionary import FloatArray
+from models.estimators.additive import AdditiveModel
+from models.estimators.curves import IntArray
+from models.estimators.interface import CrossFit
+from models.estimators.slots import SlotRows
+from models.estimators.transforms import Transform, probabilities
+from models.trees.boosters import Boosters, weighted_sum
+
+KINDS = ("ridge", "started", "free")
+STEPS = 20
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The patients' columns, centred in their stratum with missing values at the stratum's mean.
+
+    ``X`` and ``centred`` have shape (patients, columns), ``means`` (strata, columns), ``strata`` (patients,).
+    """
+
+    X: FloatArray
+    centred: FloatArray
+    means: FloatArray
+    strata: IntArray
+
+    @classmethod
+    def of(cls, X: FloatArray, strata: IntArray) -> "Columns":
+        """Centre the columns; a column never observed in a stratum is centred at the mean of all."""
+        means = stratum_means(X, strata)
+        return cls(X, np.nan_to_num(X - means[strata], nan=0.0), means, strata)
+
+    def linear(self, base: FloatArray, coefficients: FloatArray, rows: BoolArray | slice) -> FloatArray:
+        """Return base and linear terms of some patients, shape (rows, slots)."""
+        strata, slopes = self.strata[rows], coefficients[self.strata[rows]]
+        linear: FloatArray = np.einsum("rc,rsc->rs", self.centred[rows], slopes, optimize=True)
+        return base[strata] + linear
+
+
+@dataclass(frozen=True)
+class Member:
+    """What was fitted without one fold.
+
+    ``base`` (strata, slots) and ``coefficients`` (strata, 1 or slots, columns) are the linear score,
+    ``started`` the trees boosted from it, ``free_base`` (strata, slots) the score without columns and
+    ``free`` the trees boosted from that; None where no round helped.
+    """
+
+    base: FloatArray
+    coefficients: FloatArray
+    started: Boosters | None
+    free_base: FloatArray
+    free: Boosters | None
+
+    def scores(self, columns: Columns, rows: BoolArray) -> FloatArray:
+        """Return the three kinds' scores of some patients, shape (3, rows, slots)."""
+        X = columns.X[rows]
+        linear, alone = (
+            columns.linear(self.base, self.coefficients, rows),
+            self.free_base[columns.strata[rows]],
+        )
+        started = linear if self.started is None else linear + self.started.margins(X)
+        free = alone if self.free is None else alone + self.free.margins(X)
+        return np.stack([linear, started, free])
+
+
+@dataclass(frozen=True)
+class HeldOutScores:
+    """Scores, shape (patients, scores), of training patients by members that never saw them."""
+
+    transform: Transform
+    scores: FloatArray
+
+    def probabilities(self, rows: IntArray, times: FloatArray) -> FloatArray:
+        """Return probabilities of some patients, shape (rows, outcomes, times)."""
+        return probabilities(self.transform, self.scores[rows], times)
+
+
+@dataclass(frozen=True)
+class AdditiveCrossFit(CrossFit[AdditiveModel]):
+    """A cross-fit of additive models, with the held-out scores."""
+
+    held_out: HeldOutScores
+
+
+def held_out_scores(members: Sequence[Member], held: Sequence[BoolArray], columns: Columns) -> FloatArray:
+    """Return each patient's mean scores by members that never saw them, shape (3, patients, slots)."""
+    total = np.zeros((len(KINDS), len(columns.X), members[0].base.shape[1]))
+    for member, out in zip(members, held, strict=True):
+        total[:, out] += member.scores(columns, out)
+    mean: FloatArray = total / np.sum(held, axis=0)[:, None]
+    return mean
+
+
+def weigh(kinds: FloatArray, rows: SlotRows, *, prior: FloatArray, firmness: float) -> FloatArray:
+    """Return the three kinds' weights, which sum to one.
+
+    They maximise the log likelihood of the held-out scores ``kinds`` (3, patients, slots) less ``firmness``
+    times their squared distance from ``prior``: with few events the prior decides, with many the likelihood.
+    """
+    steps = range(STEPS + 1)
+    tried = np.array([(STEPS - s - f, s, f) for s in steps for f in steps if s + f <= STEPS]) / STEPS
+    gained = [
+        rows.log_likelihood(np.tensordot(w, kinds, axes=1)) - firmness * float(((w - prior) ** 2).sum())
+        for w in tried
+    ]
+    best: FloatArray = tried[int(np.argmax(gained))]
+    return best
+
+
+def blend(
+    members: Sequence[Member],
+    weights: FloatArray,
+    columns: Columns,
+    *,
+    outcomes: tuple[str, ...],
+    transform: Transform,
+    penalty: float,
+    chosen: dict[str, float],
+    scales: FloatArray | None = None,
+) -> AdditiveModel:
+    """Return the weighted mean of the members' scores as one model.
+
+    ``scales`` (columns,) are what the columns were divided by before the linear score was fitted.
+    """
+    _, started, free = weights.tolist()
+    count = len(members)
+    base = np.mean([(1.0 - free) * m.base + free * m.free_base for m in members], axis=0)
+    coefficients = (1.0 - free) * np.mean([m.coefficients for m in members], axis=0)
+    boosted = [(m.started, started / count) for m in members] + [(m.free, free / count) for m in members]
+    named = {f"weight_{kind}": weight for kind, weight in zip(KINDS, weights.tolist(), strict=True)}
+    return AdditiveModel(
+        outcomes=outcomes,
+        transform=transform,
+        base=base,
+        means=columns.means,
+        coefficients=coefficients if scales is None else coefficients / scales,
+        trees=weighted_sum([(trees, weight) for trees, weight in boosted if trees is not None]),
+        stretch=np.ones(base.shape[1]),
+        shift=np.zeros(base.shape[1]),
+        penalties=np.full(len(outcomes), penalty),
+        hyperparameters=chosen | named | {"models": float(count)},
+    )
+
+
+def stratum_means(X: FloatArray, strata: IntArray) -> FloatArray:
+    """Return each column's mean in each stratum; the mean of all where it is never observed there."""
+    seen, values = ~np.isnan(X), np.nan_to_num(X, nan=0.0)
+    overall = values.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    inside = np.arange(int(strata.max()) + 1)[:, None] == strata
+    count = inside @ seen.astype(np.float64)
+    means: FloatArray = np.where(count > 0, (inside @ values) / np.maximum(count, 1.0), overall)
+    return means
