@@ -21,6 +21,7 @@ from functools import cache
 
 import numpy as np
 import xgboost
+from models.estimators.hazard import HazardModel
 
 from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
@@ -31,7 +32,6 @@ from features.simulation.simulate import Simulated, simulate
 from models.bundle.bundle import strata
 from models.estimators.cross_fitted import CrossFitted
 from models.estimators.curves import IntArray, supported_until
-from models.estimators.hazard import HazardModel
 from models.estimators.interface import CrossFit
 from models.uncertainty.conformal import SurvivalBounds
 from models.uncertainty.intervals import Intervals

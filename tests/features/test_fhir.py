@@ -437,7 +437,7 @@ KEYS = sorted({key for item in RECORDS for key in item})
 
 
 class TestGarbage:
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
     @given(st.binary(max_size=60) | GARBAGE.map(orjson.dumps), st.sampled_from([".json", ".ndjson"]))
     def test_random_files_are_read_or_refused(self, content: bytes, suffix: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -448,7 +448,7 @@ class TestGarbage:
             except InvalidCohort as refusal:
                 assert refusal.problems  # noqa: PT017  being refused is as good as being read
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def test_a_record_with_any_part_replaced_never_breaks(self, data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(RECORDS) - 1))

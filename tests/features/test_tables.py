@@ -229,7 +229,7 @@ def test_numbered_patients_are_compared_across_groups_with_gaps(tmp_path):
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     patients=st.lists(st.sampled_from(["a", "b", "c", "d", None]), min_size=1, max_size=12),
     ages=st.lists(st.sampled_from([40.0, 130.0, None]), min_size=12, max_size=12),

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from models.estimators.hazard import HazardModel, exposure
 
 from features.dictionary import FloatArray
 from models.estimators.curves import IntArray
-from models.estimators.hazard import HazardModel, exposure
 from models.estimators.interface import Parts
 
 EDGES = np.array([2.0, 4.0, 6.0, 9.0, 12.0, 16.0, 22.0, 30.0, 42.0, 60.0])
