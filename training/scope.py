@@ -71,11 +71,10 @@ def in_scope(cohort: Cohort, protocol: StudyProtocol) -> Cohort:
         if source.index_event != protocol.index_event
     ]
     if "disease" in cohort.dictionary:
-        outside = np.flatnonzero([disease not in protocol.diseases for disease in cohort.text("disease")])
-        if outside.size:
+        diseases = enumerate(cohort.text("disease"), start=1)
+        if outside := [row for row, disease in diseases if disease not in protocol.diseases]:
             remedy = "exclude these patients in the recipe; expected " + ", ".join(protocol.diseases)
-            rows = tuple((outside[:5] + 1).tolist())
-            problems.append(Problem("disease", "is outside the protocol", remedy, int(outside.size), rows))
+            problems.append(Problem.in_rows("disease", "is outside the protocol", remedy, outside))
     if problems:
         raise InvalidCohort(f"cohort for {protocol.name}", problems)
     return cohort

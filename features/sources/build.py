@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.cohort import PATIENT, Cohort, Provenance
-from features.dictionary import Dictionary, Field, FloatArray, load_dictionary
+from features.cohort import PATIENT, Cohort, Provenance, applicability_problems
+from features.dictionary import Field, FloatArray, load_dictionary
 from features.eligibility import has_follow_up
 from features.errors import InvalidCohort, Problem
 from features.sources.codes import ROW, UNKNOWN_CODE, member, rows_problem
@@ -157,27 +157,11 @@ def _map_fields(
             diseases = np.array([*dictionary[name].category_names, None], dtype=object)
             found = np.where(np.isnan(reading.numbers), -1, reading.numbers).astype(int)
             rows = rows.assign(**{DISEASE: diseases[found]})
-    problems += _inapplicable(dictionary, numbers, rows)
+    problems += applicability_problems(dictionary.slice(numbers), numbers, rows=rows[ROW].to_numpy())
     if problems:
         raise InvalidCohort(recipe.name, dict.fromkeys(problems))
     columns: dict[str, Any] = {PATIENT: rows[recipe.patient].astype(str).to_numpy()}
     return pd.DataFrame(columns | {n: _readable(dictionary[n], v) for n, v in numbers.items()})
-
-
-def _inapplicable(
-    dictionary: Dictionary, numbers: Mapping[str, FloatArray], rows: pd.DataFrame
-) -> list[Problem]:
-    """Name the values given for a disease in which their field has no meaning."""
-    problems = []
-    for name, values in numbers.items():
-        applies_to = dictionary[name].applies_to
-        if applies_to is None or "disease" not in numbers:
-            continue
-        beyond = ~np.isnan(values) & ~rows[DISEASE].isin(applies_to) & rows[DISEASE].notna()
-        if (at := np.flatnonzero(beyond)).size:
-            remedy = "leave it out; it has a meaning only in " + ", ".join(applies_to)
-            problems.append(rows_problem(name, "does not apply to this disease", remedy, rows, at))
-    return problems
 
 
 def _readable(field: Field, numbers: FloatArray) -> Any:

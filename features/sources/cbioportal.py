@@ -26,7 +26,6 @@ MISSING = frozenset(
 DATATYPES = ("STRING", "NUMBER", "BOOLEAN")
 FLAGS = {"true": True, "false": False}
 HEAD_LINES = 4
-EXAMPLES = 5
 
 
 class StudyDoor:
@@ -119,8 +118,8 @@ class _Clinical:
 
     def blame(self, where: str, problem: str, remedy: str, rows: list[int] | None = None) -> None:
         named = f"{self.path.name}: {where}" if where else self.path.name
-        numbered = (None, ()) if rows is None else (len(rows), tuple(rows[:EXAMPLES]))
-        self.problems.append(Problem(named, problem, remedy, *numbered))
+        whole = Problem(named, problem, remedy)
+        self.problems.append(whole if rows is None else Problem.in_rows(named, problem, remedy, rows))
 
 
 def _study_files(folder: Path) -> _StudyFiles:

@@ -14,11 +14,10 @@ import pyarrow.parquet as pq
 
 from features.cohort import PATIENT, Cohort
 from features.dictionary import Dictionary
-from features.errors import InvalidCohort, Problem
+from features.errors import EXAMPLES, InvalidCohort, Problem
 from features.sources.table import MISSING_FILE, first_line, header_problems
 
 BATCH = 65_536
-EXAMPLES = 5
 
 
 @dataclass(frozen=True)
