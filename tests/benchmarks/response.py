@@ -76,7 +76,7 @@ class Judged:
 
     @classmethod
     def read(cls, name: str) -> "Judged":
-        cohort = build_cohort(load_recipe(name), file=DATA / name)
+        cohort = build_cohort(load_recipe(name), source=DATA / name)
         cohort = cohort.take(~np.isnan(cohort.values["response"]))
         names = COHORTS[name]
         return cls(cohort, names, np.stack([BINARY_ENDPOINTS[n](cohort).event for n in names], axis=1))
