@@ -1,7 +1,7 @@
 """The study protocol: scope, index event, predictors, endpoints and horizons of one model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ KEYS = (
     "name", "title", "intended_use", "out_of_scope", "index_event", "diseases", "predictors",
     "endpoints", "horizons", "explained_horizon", "cohorts",
 )  # fmt: skip
-LANDMARK = "landmark"
+LANDMARK, ESTIMATORS = "landmark", "estimators"
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class StudyProtocol:
 
     The first endpoint is the leading one: it decides how patients are split and which tests are worth doing.
     ``landmark`` starts the clock that many months after the index event; None starts it at the event.
+    ``estimators`` names, by endpoint, a registered estimator other than the default.
     """
 
     name: str
@@ -40,6 +41,7 @@ class StudyProtocol:
     explained_horizon: float
     cohorts: tuple[str, ...]
     landmark: float | None = None
+    estimators: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def time_zero(self) -> str:
@@ -52,9 +54,10 @@ class StudyProtocol:
         return f"salvage-{self.name}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the protocol as plain JSON values, as a bundle stores it, the landmark only where set."""
+        """Return the protocol as plain JSON values, as a bundle stores it, optional keys only where set."""
         keys = KEYS if self.landmark is None else (*KEYS, LANDMARK)
         stored = {key: getattr(self, key) for key in keys}
+        stored |= {ESTIMATORS: dict(self.estimators)} if self.estimators else {}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in stored.items()}
 
     @classmethod
@@ -119,11 +122,12 @@ def _problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Probl
         if name not in diseases
     ]
     problems += _horizon_problems(declared["horizons"], declared["explained_horizon"])
-    return problems + (_landmark_problems(declared) if LANDMARK in declared else [])
+    problems += _landmark_problems(declared) if LANDMARK in declared else []
+    return problems + _estimator_problems(declared.get(ESTIMATORS, {}), declared["endpoints"])
 
 
 def _form_problems(declared: Mapping[str, Any]) -> list[Problem]:
-    allowed = (*KEYS, LANDMARK)
+    allowed = (*KEYS, LANDMARK, ESTIMATORS)
     problems = [Problem(key, "is missing", "declare it") for key in KEYS if key not in declared]
     problems += [
         Problem(key, "is not a protocol key", "use " + ", ".join(allowed))
@@ -160,6 +164,19 @@ def _landmark_problems(declared: Mapping[str, Any]) -> list[Problem]:
     undated = [name for name in declared["endpoints"] if name in ENDPOINTS and not ENDPOINTS[name].timed]
     remedy = "leave it out, or the landmark: nothing tells whether it came before or after"
     return [Problem("endpoints", f"name {name}, which has no date", remedy) for name in undated]
+
+
+def _estimator_problems(estimators: object, endpoints: list[Any]) -> list[Problem]:
+    """Check the form; which estimators there are is known where they are fitted."""
+    if not isinstance(estimators, dict) or not all(isinstance(e, str) for e in estimators.values()):
+        return [
+            Problem(ESTIMATORS, "is not a mapping of endpoints to estimators", "write endpoint: estimator")
+        ]
+    return [
+        Problem(ESTIMATORS, f"names {name}, no endpoint of the protocol", "use " + ", ".join(endpoints))
+        for name in estimators
+        if name not in endpoints
+    ]
 
 
 def _endpoint_problems(endpoints: list[Any]) -> list[Problem]:

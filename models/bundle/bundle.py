@@ -180,7 +180,7 @@ class ModelBundle:
                 information=self.information,
                 likeness=self.likeness,
                 applicability=self.applicability,
-                index_event=self.protocol.index_event,
+                index_event=self.protocol.time_zero,
                 unanswered=self._unanswered(disease),
                 notice=NOTICE,
             )
