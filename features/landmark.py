@@ -14,8 +14,8 @@ from features.endpoints import ENDPOINTS
 from features.errors import InvalidCohort, Problem
 from features.index_date import month_count, time_zero
 
-FOLLOWED = ENDPOINTS["overall_survival"].duration
-CLOCKS = frozenset(endpoint.duration for endpoint in ENDPOINTS.values() if endpoint.timed)
+FOLLOWED = ENDPOINTS["overall_survival"].clock
+CLOCKS = frozenset(endpoint.clock for endpoint in ENDPOINTS.values() if endpoint.timed)
 GROWING = {"age": 1.0 / 12.0, "months_since_transplant": 1.0}
 """Predictors that count time up to the index date, and by how much one month adds to them."""
 
@@ -34,7 +34,7 @@ def landmark(cohort: Cohort, *, months: float, endpoints: Sequence[str] = ("over
     timed = [ENDPOINTS[name] for name in endpoints if ENDPOINTS[name].timed]
     reasons = {FOLLOWED: "died or lost"} if FOLLOWED in cohort.values else {}
     for endpoint in timed:
-        reasons.setdefault(endpoint.duration, f"event or censoring of {endpoint.title.lower()}")
+        reasons.setdefault(endpoint.clock, f"event or censoring of {endpoint.title.lower()}")
     _require_possible(cohort, months, tuple(reasons))
     (source,) = cohort.provenance
     kept, attrition = cohort, source.attrition
