@@ -148,8 +148,8 @@ class XGBoostAFT:
         settings = {
             "objective": "survival:aft", "aft_loss_distribution": "logistic",
             "aft_loss_distribution_scale": scale, "tree_method": "hist", "max_depth": self.depth,
-            "eta": self.learning_rate, "min_child_weight": 5.0, "lambda": 5.0, "base_score": 1.0, "nthread": 1,
-            "seed": self.seed,
+            "eta": self.learning_rate, "min_child_weight": 5.0, "lambda": 5.0, "base_score": 1.0,
+            "nthread": 1, "seed": self.seed,
         }  # fmt: skip
         booster = xgboost.train(settings, data, self.rounds)
         return AFTModel(
