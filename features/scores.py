@@ -20,7 +20,7 @@ from features.errors import NotFound
 
 
 @dataclass(frozen=True)
-class Rule:
+class PointRule:
     """Points for those who meet a condition; without one, for everyone whose input is known."""
 
     points: int
@@ -32,11 +32,11 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Item:
+class ScoreItem:
     """One input of a score; the first rule that is met gives the points."""
 
     input: str
-    rules: tuple[Rule, ...]
+    rules: tuple[PointRule, ...]
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Score:
     source: str
     verified: bool
     unverified: str | None
-    items: tuple[Item, ...]
-    regroup: tuple[Rule, ...]
-    after: tuple[Item, ...]
+    items: tuple[ScoreItem, ...]
+    regroup: tuple[PointRule, ...]
+    after: tuple[ScoreItem, ...]
     groups: tuple[ScoreGroup, ...]
     note: str | None
 
@@ -72,7 +72,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredCohort:
     """A score of a cohort: points of shape (patients,), NaN where an input is missing, and group names.
 
     ``missing`` counts, input by input, those of the ``patients`` with its disease who lack it.
@@ -121,7 +121,7 @@ def load_score(name: str) -> Score:
     return _scores()[name]
 
 
-def compute(score: Score, cohort: Cohort) -> Scored:
+def compute(score: Score, cohort: Cohort) -> ScoredCohort:
     """Compute a score for the patients of its diseases; the others, and those missing an input, get none.
 
     ``missing`` counts, input by input, the patients of its diseases who lack it.
@@ -134,7 +134,7 @@ def compute(score: Score, cohort: Cohort) -> Scored:
     points = points + sum((_points(item, values[item.input]) for item in score.after), np.zeros(len(cohort)))
     points = np.where(concerned, points, np.nan)
     missing = {name: int((np.isnan(v.numbers) & concerned).sum()) for name, v in values.items()}
-    return Scored(
+    return ScoredCohort(
         score, points, tuple(_group(score, value) for value in points.tolist()), missing, int(concerned.sum())
     )
 
@@ -155,11 +155,13 @@ def _input(cohort: Cohort, name: str) -> _Input:
     return _Input(numbers, (False, True) if field.type == "flag" else field.category_names)
 
 
-def _points(item: Item, given: _Input) -> FloatArray:
+def _points(item: ScoreItem, given: _Input) -> FloatArray:
     return _first_met(item.rules, given.numbers, given.categories)
 
 
-def _first_met(rules: tuple[Rule, ...], numbers: FloatArray, categories: tuple[object, ...]) -> FloatArray:
+def _first_met(
+    rules: tuple[PointRule, ...], numbers: FloatArray, categories: tuple[object, ...]
+) -> FloatArray:
     points = np.full(numbers.shape, np.nan)
     open_ = ~np.isnan(numbers)
     for rule in rules:
@@ -169,7 +171,7 @@ def _first_met(rules: tuple[Rule, ...], numbers: FloatArray, categories: tuple[o
     return points
 
 
-def _meets(rule: Rule, numbers: FloatArray, categories: tuple[object, ...]) -> BoolArray:
+def _meets(rule: PointRule, numbers: FloatArray, categories: tuple[object, ...]) -> BoolArray:
     met = np.ones(numbers.shape, dtype=bool)
     for bound, holds in (
         (rule.below, np.less),
@@ -265,11 +267,11 @@ def _score(name: str, entry: Mapping[str, Any]) -> Score:
     )
 
 
-def _item(entry: Mapping[str, Any]) -> Item:
-    return Item(entry["input"], tuple(_rule(rule) for rule in entry["rules"]))
+def _item(entry: Mapping[str, Any]) -> ScoreItem:
+    return ScoreItem(entry["input"], tuple(_rule(rule) for rule in entry["rules"]))
 
 
-def _rule(entry: Mapping[str, Any]) -> Rule:
+def _rule(entry: Mapping[str, Any]) -> PointRule:
     categories = tuple(entry["is"]) if "is" in entry else None
     bounds = {name: entry.get(name) for name in ("below", "up_to", "over")}
-    return Rule(entry["points"], **bounds, least=entry.get("from"), categories=categories)
+    return PointRule(entry["points"], **bounds, least=entry.get("from"), categories=categories)

@@ -28,9 +28,9 @@ from features.simulation.curves import (
     shape_from_ratio,
     stretch,
 )
-from features.simulation.evidence import Endpoint, Evidence, TrialArm
+from features.simulation.evidence import TrialArm, TrialEndpoint, TrialEvidence
 from features.simulation.population import draw_patients
-from features.simulation.prognosis import Index, prognostic_index
+from features.simulation.prognosis import PrognosticIndex, prognostic_index
 
 PANEL, NODES = 8192, 512  # patients of the panel, and the groups of equal size that they are averaged in
 PANEL_SEED = 20_240_901
@@ -70,17 +70,17 @@ class CalibratedArm:
 
 
 @dataclass(frozen=True)
-class _Bond:
+class _Dependence:
     theta: float
     latent: FloatArray
     progression_free: FloatArray
     early_deaths: float
 
 
-class Calibration:
+class ArmCalibration:
     """The arms of an evidence table, calibrated when first asked for; the same evidence, the same arms."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: TrialEvidence) -> None:
         self.evidence = evidence
         self._arms: dict[str, CalibratedArm] = {}
 
@@ -91,7 +91,7 @@ class Calibration:
         return self._arms[name]
 
 
-def calibrate(arm: TrialArm, evidence: Evidence) -> CalibratedArm:
+def calibrate(arm: TrialArm, evidence: TrialEvidence) -> CalibratedArm:
     """Solve for the arm's baseline hazards and intercepts over a fixed panel of its patients."""
     index = _panel(arm.disease, arm.setting)
     log_hazard, odds = index.under(arm)
@@ -122,13 +122,13 @@ def calibrate(arm: TrialArm, evidence: Evidence) -> CalibratedArm:
 
 
 @cache
-def _panel(disease: str, setting: str) -> Index:
+def _panel(disease: str, setting: str) -> PrognosticIndex:
     rng = np.random.default_rng(PANEL_SEED)
     return prognostic_index(disease, draw_patients(disease, setting, PANEL, rng=rng))
 
 
 def _marginal_curves(
-    arm: TrialArm, evidence: Evidence
+    arm: TrialArm, evidence: TrialEvidence
 ) -> tuple[tuple[FloatArray, FloatArray], tuple[str, ...]]:
     """Return marginal H of death and of progression or death, and which of them no checked figure fixed."""
     curable, assumed = is_curable(arm), assumptions()["diseases"][arm.disease]
@@ -147,7 +147,7 @@ def _marginal_curves(
     return (death, np.maximum(event, ROOM * death)), ()
 
 
-def _shape(arm: TrialArm, evidence: Evidence, endpoint: Endpoint) -> float:
+def _shape(arm: TrialArm, evidence: TrialEvidence, endpoint: TrialEndpoint) -> float:
     """Return the Weibull shape that a published hazard ratio asks for, where both arms give a median."""
     for pair in evidence.comparisons:
         if pair.endpoint != endpoint or arm.name not in (pair.arm, pair.control) or not pair.checked:
@@ -178,7 +178,7 @@ def marginal_hazard(baseline: FloatArray, weight: FloatArray) -> FloatArray:
 
 def _couple(
     death: FloatArray, progression_free: FloatArray, weight: FloatArray, *, wanted: float, months: float
-) -> _Bond:
+) -> _Dependence:
     """Return the dependence between progression and death, and the latent hazard that goes with it.
 
     Of the values tried the first is taken that reproduces the curve and leaves enough early deaths without
@@ -192,7 +192,7 @@ def _couple(
         powered = np.maximum.accumulate(progression_free**theta - death**theta)
         given = (powered + death**theta) ** (1.0 / theta)
         early = _deaths_first(months, death, given, theta, weight)
-        bonds.append(_Bond(theta, powered ** (1.0 / theta), given, early))
+        bonds.append(_Dependence(theta, powered ** (1.0 / theta), given, early))
         misfits.append(np.abs(np.exp(-marginal_hazard(given[fitted], weight)) - target).max())
         if misfits[-1] < MISFIT and early >= wanted:
             return bonds[-1]

@@ -9,10 +9,16 @@ import numpy as np
 
 from features.censoring import Outcome
 from features.dictionary import FloatArray
-from features.simulation.arms import CalibratedArm, Calibration
+from features.simulation.arms import ArmCalibration, CalibratedArm
 from features.simulation.derived import code
 from features.simulation.estimates import hazard_ratio, median, survival_at
-from features.simulation.evidence import LANDMARK, Comparison, Evidence, Figure, TrialArm
+from features.simulation.evidence import (
+    LANDMARK,
+    PublishedFigure,
+    RandomisedComparison,
+    TrialArm,
+    TrialEvidence,
+)
 from features.simulation.simulate import draw_arm, project_arms
 
 POINTS = 3.0  # percentage points that a proportion or a landmark may be off
@@ -67,7 +73,7 @@ class ArmCheck:
 
 
 def check_simulation(
-    *, patients_per_arm: int = 20_000, seed: int, calibration: Calibration | None = None
+    *, patients_per_arm: int = 20_000, seed: int, calibration: ArmCalibration | None = None
 ) -> list[ArmCheck]:
     """Draw every arm that has a checked figure as its trial would have, and compare.
 
@@ -88,7 +94,7 @@ def check_simulation(
 Drawn = Mapping[str, FloatArray]
 
 
-def _draw(arm: CalibratedArm, evidence: Evidence, *, patients: int, seed: int) -> Drawn:
+def _draw(arm: CalibratedArm, evidence: TrialEvidence, *, patients: int, seed: int) -> Drawn:
     """Draw an arm with its own generator, followed long enough for every figure of its trial."""
     rng = np.random.default_rng([seed, zlib.crc32(arm.evidence.name.encode())])
     trial = [other for other in evidence.arms.values() if other.trial == arm.evidence.trial]
@@ -107,13 +113,13 @@ def _months_needed(arm: TrialArm) -> float:
     return max(needed)
 
 
-def _check(arm: TrialArm, evidence: Evidence, drawn: Mapping[str, Drawn]) -> ArmCheck:
+def _check(arm: TrialArm, evidence: TrialEvidence, drawn: Mapping[str, Drawn]) -> ArmCheck:
     figures = [_figure_check(f, drawn[arm.name]) for f in arm.figures if f.checked]
     figures += [_ratio_check(c, drawn) for c in evidence.comparisons if c.checked and c.arm == arm.name]
     return ArmCheck(arm.name, arm.disease, arm.trial, tuple(figures))
 
 
-def _figure_check(figure: Figure, values: Drawn) -> FigureCheck:
+def _figure_check(figure: PublishedFigure, values: Drawn) -> FigureCheck:
     published = figure.value
     simulated = _simulated(figure.name, values)
     margin = RELATIVE * published if figure.name.startswith("median_") else POINTS
@@ -136,7 +142,7 @@ def _simulated(name: str, values: Drawn) -> float:
     return 100.0 * float(survival_at(_outcome(endpoint, values), months=np.array([float(months)]))[0])
 
 
-def _ratio_check(pair: Comparison, drawn: Mapping[str, Drawn]) -> FigureCheck:
+def _ratio_check(pair: RandomisedComparison, drawn: Mapping[str, Drawn]) -> FigureCheck:
     simulated = hazard_ratio(*(_outcome(pair.endpoint, drawn[name]) for name in (pair.arm, pair.control)))
     low = min(pair.hazard_ratio - RATIO, pair.hazard_ratio if pair.low is None else pair.low)
     high = max(pair.hazard_ratio + RATIO, pair.hazard_ratio if pair.high is None else pair.high)

@@ -11,12 +11,12 @@ import yaml
 
 from features.errors import NotFound
 
-Endpoint = Literal["pfs", "os"]
+TrialEndpoint = Literal["pfs", "os"]
 LANDMARK = re.compile(r"(pfs|os)_(\d+)")
 
 
 @dataclass(frozen=True)
-class Figure:
+class PublishedFigure:
     """One published number: percent, or months for a median; ``checked`` when it was read in its source."""
 
     name: str
@@ -38,13 +38,13 @@ class TrialArm:
     plan_regimen: str
     patients: int | None
     source: str
-    figures: tuple[Figure, ...]
+    figures: tuple[PublishedFigure, ...]
 
     def checked(self, name: str) -> float | None:
         """Return a figure that was read in its source, or None."""
         return next((f.value for f in self.figures if f.name == name and f.checked), None)
 
-    def points(self, endpoint: Endpoint) -> tuple[tuple[float, float], ...]:
+    def points(self, endpoint: TrialEndpoint) -> tuple[tuple[float, float], ...]:
         """Return the checked (months, proportion event-free) points of an endpoint, the median among them."""
         median = self.checked(f"median_{endpoint}")
         points = [] if median is None else [(median, 0.5)]
@@ -56,12 +56,12 @@ class TrialArm:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RandomisedComparison:
     """A published hazard ratio between randomised arms, with its interval where one was read."""
 
     arm: str
     control: str
-    endpoint: Endpoint
+    endpoint: TrialEndpoint
     hazard_ratio: float
     checked: bool
     low: float | None = None
@@ -69,11 +69,11 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class TrialEvidence:
     """Every arm by name, and the comparisons between randomised arms."""
 
     arms: Mapping[str, TrialArm]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[RandomisedComparison, ...]
 
     def arm(self, name: str) -> TrialArm:
         """Return an arm by name.
@@ -100,7 +100,7 @@ class Evidence:
 
 
 @cache
-def load_evidence() -> Evidence:
+def load_evidence() -> TrialEvidence:
     """Return the project's evidence.
 
     >>> load_evidence().arm("zuma7_axi_cel").checked("os_24")
@@ -109,10 +109,10 @@ def load_evidence() -> Evidence:
     return read_evidence(read_yaml("evidence.yaml"))
 
 
-def read_evidence(declared: Mapping[str, Any]) -> Evidence:
+def read_evidence(declared: Mapping[str, Any]) -> TrialEvidence:
     """Read evidence as ``evidence.yaml`` declares it."""
     arms = {name: _arm(name, entry) for name, entry in declared["arms"].items()}
-    return Evidence(arms, tuple(Comparison(**entry) for entry in declared["comparisons"]))
+    return TrialEvidence(arms, tuple(RandomisedComparison(**entry) for entry in declared["comparisons"]))
 
 
 def read_yaml(name: str) -> dict[str, Any]:
@@ -124,5 +124,7 @@ def read_yaml(name: str) -> dict[str, Any]:
 
 def _arm(name: str, entry: Mapping[str, Any]) -> TrialArm:
     plain = {key: value for key, value in entry.items() if key not in ("figures", "modality")}
-    figures = tuple(Figure(key, given["value"], given["checked"]) for key, given in entry["figures"].items())
+    figures = tuple(
+        PublishedFigure(key, given["value"], given["checked"]) for key, given in entry["figures"].items()
+    )
     return TrialArm(name=name, figures=figures, modality=tuple(entry["modality"]), **plain)

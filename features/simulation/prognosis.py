@@ -18,7 +18,7 @@ CLASSES = ("immunotherapy", "cellular_therapy", "targeted_therapy", "transplant"
 
 
 @dataclass(frozen=True)
-class Index:
+class PrognosticIndex:
     """Log-hazard and log-odds-of-response shifts.
 
     ``hazard`` and ``odds`` have shape (patients,) for what holds under any plan; ``class_hazard`` and
@@ -31,9 +31,9 @@ class Index:
     class_odds: FloatArray
     toxicity: FloatArray
 
-    def take(self, rows: Any) -> "Index":
+    def take(self, rows: Any) -> "PrognosticIndex":
         """Return the indices of these rows."""
-        return Index(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return PrognosticIndex(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def under(self, arm: TrialArm) -> tuple[FloatArray, FloatArray]:
         """Return the log-hazard and log-odds shifts of the patients under the plan of an arm."""
@@ -41,13 +41,13 @@ class Index:
         return self.hazard + self.class_hazard @ belongs, self.odds + self.class_odds @ belongs
 
 
-def prognostic_index(disease: str, values: Mapping[str, FloatArray]) -> Index:
+def prognostic_index(disease: str, values: Mapping[str, FloatArray]) -> PrognosticIndex:
     """Return the indices of patients of one disease whose predictors are complete."""
     patients = values["disease"].size
     hazard, odds = _total(terms()["diseases"][disease], values, patients)
     by_class = [_total(terms()["modifiers"][name], values, patients) for name in CLASSES]
     _, toxicity = _total(terms()["toxicity"], values, patients)
-    return Index(
+    return PrognosticIndex(
         hazard=hazard,
         odds=odds,
         class_hazard=np.column_stack([h for h, _ in by_class]),

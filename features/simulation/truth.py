@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from features.censoring import BoolArray
 from features.dictionary import FloatArray
-from features.simulation.arms import CalibratedArm, Calibration
+from features.simulation.arms import ArmCalibration, CalibratedArm
 from features.simulation.curves import GRID
-from features.simulation.prognosis import Index
+from features.simulation.prognosis import PrognosticIndex
 
 IntArray = npt.NDArray[np.int64]
 
@@ -23,10 +23,10 @@ class Truth:
     drawn from these very probabilities.
     """
 
-    calibration: Calibration
+    calibration: ArmCalibration
     arms: tuple[str, ...]
     arm: IntArray
-    index: Index
+    index: PrognosticIndex
     places: tuple[tuple[str, str], ...]
     place: IntArray
 

@@ -12,12 +12,12 @@ from features.dictionary import Field, FloatArray, load_dictionary
 from features.eligibility import has_follow_up
 from features.errors import InvalidCohort, Problem
 from features.sources.codes import ROW, UNKNOWN_CODE, member, rows_problem
-from features.sources.door import SourceRecipe, Tables
+from features.sources.door import SourceRecipe, SourceTables
 from features.sources.doors import read_source
 from features.sources.inclusion import include
 from features.sources.mapping import DISEASE, read_field
 from features.sources.recipe import Recipe
-from features.sources.related import Records, in_window
+from features.sources.related import RelatedRecords, in_window
 from features.sources.reshape import side_by_side
 
 __all__ = ["NO_FOLLOW_UP", "UNKNOWN_CODE", "build_cohort", "follow"]
@@ -38,7 +38,7 @@ def build_cohort(recipe: SourceRecipe, source: Path | str | None = None) -> Coho
     return read if isinstance(read, Cohort) else follow(read)
 
 
-def follow(tables: Tables) -> Cohort:
+def follow(tables: SourceTables) -> Cohort:
     """Turn tables into their recipe's cohort: reshape, include, map, validate.
 
     Raises:
@@ -75,7 +75,7 @@ def follow(tables: Tables) -> Cohort:
     return Cohort.from_frame(frame.reset_index(drop=True), dictionary=dictionary, provenance=(provenance,))
 
 
-def _require_columns(tables: Tables) -> None:
+def _require_columns(tables: SourceTables) -> None:
     recipe = tables.recipe
     needed = _wanted(recipe) - set(recipe.reshape.made if recipe.reshape else ())
     missing = sorted(needed - set(tables.patients.columns))
@@ -127,11 +127,11 @@ def _require_patients(recipe: Recipe, rows: pd.DataFrame) -> None:
 
 
 def _records(
-    tables: Tables, rows: pd.DataFrame, *, everyone: pd.Series
-) -> tuple[dict[str, Records], list[Problem]]:
+    tables: SourceTables, rows: pd.DataFrame, *, everyone: pd.Series
+) -> tuple[dict[str, RelatedRecords], list[Problem]]:
     """Return the related records of the patients in ``rows``, within their windows, and what is wrong."""
     recipe = tables.recipe
-    records: dict[str, Records] = {}
+    records: dict[str, RelatedRecords] = {}
     problems: list[Problem] = []
     for name, declared in recipe.related.items():
         numbered = _numbered(tables.related[name], recipe.related_columns(name))
@@ -144,7 +144,7 @@ def _records(
 
 
 def _map_fields(
-    recipe: Recipe, rows: pd.DataFrame, records: Mapping[str, Records], problems: list[Problem]
+    recipe: Recipe, rows: pd.DataFrame, records: Mapping[str, RelatedRecords], problems: list[Problem]
 ) -> pd.DataFrame:
     """Map every field, and judge the values here, where the source's row numbers are still known."""
     dictionary = load_dictionary()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from features.dictionary import Field, FloatArray
 from features.errors import Problem
-from features.sources.forms import Coded
+from features.sources.forms import CodedColumn
 
 Rows = npt.NDArray[np.bool_]
 ROW = "__row__"
@@ -59,7 +59,7 @@ def member(series: pd.Series, codes: Iterable[object]) -> Rows:
     return np.array([*found, None in known], dtype=bool)[places]
 
 
-def decode(form: Coded, series: pd.Series, field: Field) -> tuple[FloatArray, Rows]:
+def decode(form: CodedColumn, series: pd.Series, field: Field) -> tuple[FloatArray, Rows]:
     """Return the field's numbers, and the rows whose text is neither coded nor matched."""
     places, distinct = pd.factorize(series, use_na_sentinel=True)
     targets = [_target(form, value) for value in distinct.tolist()]
@@ -69,7 +69,7 @@ def decode(form: Coded, series: pd.Series, field: Field) -> tuple[FloatArray, Ro
     return numbers[places], unknown[places]
 
 
-def _target(form: Coded, value: object) -> tuple[object, ...]:
+def _target(form: CodedColumn, value: object) -> tuple[object, ...]:
     if form.until:
         value = _cut(str(value), form.until)
     if found := meaning(value, form.codes):

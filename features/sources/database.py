@@ -33,7 +33,7 @@ NAMES_THE_FAULT = re.compile(r"no such (table|column|function)|syntax error|does
 
 
 @dataclass(frozen=True)
-class Reading:
+class OpenDatabase:
     """An open database: its kind, its name in messages, its tables' columns, and its answers to a query.
 
     ``columns`` returns None for a table that does not exist; ``quoted`` writes a table's name for a query.
@@ -47,7 +47,7 @@ class Reading:
 
 
 @contextmanager
-def reading(url: str) -> Iterator[Reading]:
+def open_database(url: str) -> Iterator[OpenDatabase]:
     """Open a database for reading only (PostgreSQL, SQLite, MySQL, MariaDB, DuckDB), and always close it.
 
     Of other databases the transaction is merely rolled back: give their user no right to write.
@@ -65,7 +65,7 @@ def reading(url: str) -> Iterator[Reading]:
 
 
 @contextmanager
-def _sqlalchemy(url: str) -> Iterator[Reading]:
+def _sqlalchemy(url: str) -> Iterator[OpenDatabase]:
     engine, name = _engine(url)
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415  optional
 
@@ -76,7 +76,7 @@ def _sqlalchemy(url: str) -> Iterator[Reading]:
         except (SQLAlchemyError, OSError, UnicodeError):
             raise _unreachable(name) from None
         with connection:
-            yield Reading(
+            yield OpenDatabase(
                 engine.dialect.name,
                 name,
                 lambda table: _answered(name, lambda: _columns(connection, table)),
@@ -195,7 +195,7 @@ def _unreachable(name: str) -> InvalidCohort:
 
 
 @contextmanager
-def _duckdb(url: str) -> Iterator[Reading]:
+def _duckdb(url: str) -> Iterator[OpenDatabase]:
     try:
         import duckdb  # noqa: PLC0415  optional
     except ImportError as error:
@@ -210,7 +210,7 @@ def _duckdb(url: str) -> Iterator[Reading]:
     except duckdb.Error:
         raise _unreachable(name) from None
     with connection:
-        yield Reading(
+        yield OpenDatabase(
             "duckdb",
             name,
             lambda table: _duckdb_columns(name, connection, table),

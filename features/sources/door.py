@@ -30,7 +30,7 @@ class SourceRecipe(Protocol):
 
 
 @dataclass(frozen=True)
-class Tables:
+class SourceTables:
     """A source's tables as they stand, and the recipe that maps them; ``related`` has its names for them."""
 
     recipe: "Recipe"
@@ -56,7 +56,7 @@ class Door(Protocol[RecipeT]):
         """Tell from the text, or from what lies at the path, whether this door reads it."""
         ...
 
-    def read(self, recipe: RecipeT, source: str) -> "Tables | Cohort":
+    def read(self, recipe: RecipeT, source: str) -> "SourceTables | Cohort":
         """Read the tables that a recipe maps, or, of a standard, the whole cohort.
 
         Raises:

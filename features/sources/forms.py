@@ -17,7 +17,7 @@ Explicit = tuple[object, ...]
 
 
 @dataclass(frozen=True)
-class Condition:
+class RowCondition:
     """What must hold in a row: the column carries one of the codes, or compares as said.
 
     ``comparison`` is one of :data:`COMPARISONS`, against a number or another column in the same unit, or
@@ -36,7 +36,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Term:
+class SumTerm:
     """One column of a sum, counted with its sign, in a unit of time where it has one."""
 
     column: str
@@ -52,14 +52,14 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Plain:
+class PlainColumn:
     """A column that already holds what the dictionary expects, in its unit."""
 
     column: str
 
 
 @dataclass(frozen=True)
-class Coded:
+class CodedColumn:
     """A column whose codes, or patterns in its text, stand for values; the first pattern found wins.
 
     ``until`` cuts the text at whichever mark comes first. What is neither a code nor matched takes
@@ -78,14 +78,14 @@ class Coded:
 class Sum:
     """Columns added up; missing where one of them is."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[SumTerm, ...]
 
 
 @dataclass(frozen=True)
 class Case:
     """A value for the rows in which every condition holds."""
 
-    when: tuple[Condition, ...]
+    when: tuple[RowCondition, ...]
     value: object
 
 
@@ -101,7 +101,7 @@ class Cases:
 class FirstOf:
     """The first of several readings that gives a value."""
 
-    readings: tuple["Mapped", ...]
+    readings: tuple["FieldMapping", ...]
 
 
 @dataclass(frozen=True)
@@ -113,20 +113,20 @@ class Joined:
     """
 
     related: str
-    form: Constant | Coded | Plain
+    form: Constant | CodedColumn | PlainColumn
     without: object
     several: Explicit = ()
 
 
-Form = Constant | Plain | Coded | Sum | Cases | FirstOf | Joined
+Form = Constant | PlainColumn | CodedColumn | Sum | Cases | FirstOf | Joined
 
 
 @dataclass(frozen=True)
-class Mapped:
+class FieldMapping:
     """How one dictionary field is read; missing where ``where`` does not hold or in other diseases."""
 
     form: Form
-    where: tuple[Condition, ...] = ()
+    where: tuple[RowCondition, ...] = ()
     diseases: tuple[str, ...] = ()
 
     @property
@@ -148,7 +148,7 @@ class Mapped:
 
 def form_columns(form: Form) -> Iterator[str]:
     """Yield the columns that a form reads in its own table."""
-    if isinstance(form, Plain | Coded):
+    if isinstance(form, PlainColumn | CodedColumn):
         yield form.column
     elif isinstance(form, Sum):
         yield from (term.column for term in form.terms)
@@ -159,7 +159,7 @@ def form_columns(form: Form) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingCodes:
     """Codes that mean an empty cell, in every column but the patient's and those excepted."""
 
     codes: tuple[object, ...]
@@ -181,7 +181,7 @@ class Reshape:
 
 
 @dataclass(frozen=True)
-class Inclusion:
+class InclusionRule:
     """Patients are kept or left out by a column; those left out are counted under the reason.
 
     By codes (``keep``, ``leave_out``): a code in neither list is a problem of the table, never a silent
@@ -190,13 +190,13 @@ class Inclusion:
     """
 
     reason: str
-    condition: Condition
+    condition: RowCondition
     leave_out: tuple[object, ...] = ()
     missing: str | None = None
 
 
 @dataclass(frozen=True)
-class Duplicates:
+class DuplicateRule:
     """Rows equal in every one of these columns are one patient; the first is kept, the others counted."""
 
     columns: tuple[str, ...]
@@ -204,7 +204,7 @@ class Duplicates:
 
 
 @dataclass(frozen=True)
-class Related:
+class RelatedTable:
     """Another file's records of the same patients, within a window of time around the index date.
 
     A record counts when ``start`` less the patient's ``index`` lies from ``first`` to ``last``, both
@@ -218,7 +218,7 @@ class Related:
     index: str
     first: float | None
     last: float | None
-    where: tuple[Condition, ...]
+    where: tuple[RowCondition, ...]
     left_out: tuple[str, ...]
 
 

@@ -7,11 +7,11 @@ from features.eligibility import Attrition
 from features.errors import InvalidCohort, Problem
 from features.sources.codes import UNKNOWN_CODE, codes_remedy, member, rows_problem
 from features.sources.conditions import judge
-from features.sources.forms import Duplicates, Inclusion
+from features.sources.forms import DuplicateRule, InclusionRule
 
 
 def include(
-    rules: tuple[Inclusion, ...], duplicates: Duplicates | None, rows: pd.DataFrame, *, subject: str
+    rules: tuple[InclusionRule, ...], duplicates: DuplicateRule | None, rows: pd.DataFrame, *, subject: str
 ) -> tuple[pd.DataFrame, Attrition]:
     """Return the rows that every rule keeps, and the way there.
 
@@ -45,7 +45,7 @@ def include(
     return rows, attrition
 
 
-def _code_problems(rules: tuple[Inclusion, ...], rows: pd.DataFrame) -> list[Problem]:
+def _code_problems(rules: tuple[InclusionRule, ...], rows: pd.DataFrame) -> list[Problem]:
     problems = []
     for rule in rules:
         if rule.condition.codes is None:
@@ -59,7 +59,7 @@ def _code_problems(rules: tuple[Inclusion, ...], rows: pd.DataFrame) -> list[Pro
 
 
 def _without_duplicates(
-    duplicates: Duplicates, rows: pd.DataFrame, attrition: Attrition
+    duplicates: DuplicateRule, rows: pd.DataFrame, attrition: Attrition
 ) -> tuple[pd.DataFrame, Attrition]:
     """Keep the first of rows that are equal in every column; rows with an empty cell are nobody's double."""
     part = rows[list(duplicates.columns)]

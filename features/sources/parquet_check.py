@@ -21,7 +21,7 @@ BATCH = 65_536
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedFile:
     """What a whole file was found to be: its rows, and every problem with the rows of the file."""
 
     rows: int
@@ -38,7 +38,7 @@ class Checked:
             raise InvalidCohort(subject, self.problems)
 
 
-def check_parquet(path: Path | str, *, dictionary: Dictionary) -> Checked:
+def check_parquet(path: Path | str, *, dictionary: Dictionary) -> CheckedFile:
     """Validate a Parquet file of any size, in memory that does not grow with it.
 
     It is read row group by row group, in batches, each judged by the validator that makes cohorts. Problems
@@ -52,11 +52,11 @@ def check_parquet(path: Path | str, *, dictionary: Dictionary) -> Checked:
     file = _open_parquet(Path(path))
     names = file.schema_arrow.names
     if problems := header_problems(names):
-        return Checked(file.metadata.num_rows, tuple(problems))
+        return CheckedFile(file.metadata.num_rows, tuple(problems))
     used = [name for name in names if name == PATIENT or name in dictionary.names]
-    merged = _Merged()
+    merged = _MergedProblems()
     with tempfile.TemporaryDirectory() as folder:
-        seen = _Patients(Path(folder), parts=min(256, 1 + file.metadata.num_rows // 1_000_000))
+        seen = _RepeatedPatients(Path(folder), parts=min(256, 1 + file.metadata.num_rows // 1_000_000))
         for first_row, batch in _batches(file, used):
             frame = batch.to_pandas()
             if PATIENT in used:
@@ -67,7 +67,7 @@ def check_parquet(path: Path | str, *, dictionary: Dictionary) -> Checked:
                 frame = frame.assign(**{PATIENT: numbered})
             merged.add(_judge(frame, dictionary), first_row)
         merged.add(seen.problems(), 0)
-    return Checked(file.metadata.num_rows, merged.problems)
+    return CheckedFile(file.metadata.num_rows, merged.problems)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
@@ -100,7 +100,7 @@ def _judge(frame: pd.DataFrame, dictionary: Dictionary) -> tuple[Problem, ...]:
 
 
 @dataclass
-class _Merged:
+class _MergedProblems:
     """Problems of a file's parts, brought together under the rows of the whole."""
 
     found: dict[tuple[str, str, str], Problem] = field(default_factory=dict)
@@ -125,7 +125,7 @@ _KEYS = ("salvage.patient1", "salvage.patient2")
 
 
 @dataclass(frozen=True)
-class _Patients:
+class _RepeatedPatients:
     """Finds patients who stand in several rows, holding one part of their digests in memory at a time."""
 
     folder: Path

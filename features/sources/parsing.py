@@ -8,38 +8,38 @@ from features.sources.forms import (
     COMPARISONS,
     Case,
     Cases,
-    Coded,
-    Condition,
+    CodedColumn,
     Constant,
-    Duplicates,
+    DuplicateRule,
+    FieldMapping,
     FirstOf,
     Form,
-    Inclusion,
+    InclusionRule,
     Joined,
-    Mapped,
-    Missing,
-    Plain,
-    Related,
+    MissingCodes,
+    PlainColumn,
+    RelatedTable,
     Reshape,
+    RowCondition,
     Sum,
-    Term,
+    SumTerm,
     explicit,
 )
 
 
-def mapped(entry: Mapping[str, Any]) -> Mapped:
+def mapped(entry: Mapping[str, Any]) -> FieldMapping:
     """Return how a field is read.
 
     >>> mapped({"column": "dead", "codes": {1: True, 0: False}}).form.column
     'dead'
     """
-    return Mapped(_form(entry), conditions(entry.get("where", {})), tuple(entry.get("diseases", ())))
+    return FieldMapping(_form(entry), conditions(entry.get("where", {})), tuple(entry.get("diseases", ())))
 
 
 def _form(entry: Mapping[str, Any]) -> Form:
     if "related" in entry:
         form = _one_column(entry)
-        assert isinstance(form, Constant | Coded | Plain)
+        assert isinstance(form, Constant | CodedColumn | PlainColumn)
         return Joined(entry["related"], form, entry["without"], explicit(entry, "several"))
     if "first_of" in entry:
         return FirstOf(tuple(mapped(reading) for reading in entry["first_of"]))
@@ -47,7 +47,7 @@ def _form(entry: Mapping[str, Any]) -> Form:
         cases = (Case(conditions(case["when"]), case["value"]) for case in entry["cases"])
         return Cases(tuple(cases), explicit(entry, "otherwise"))
     if "sum" in entry:
-        terms = (Term(t["column"], -1 if t.get("subtract") else 1, t.get("unit")) for t in entry["sum"])
+        terms = (SumTerm(t["column"], -1 if t.get("subtract") else 1, t.get("unit")) for t in entry["sum"])
         return Sum(tuple(terms))
     return _one_column(entry)
 
@@ -56,45 +56,47 @@ def _one_column(entry: Mapping[str, Any]) -> Form:
     if "constant" in entry:
         return Constant(entry["constant"])
     if "unit" in entry:
-        return Sum((Term(entry["column"], 1, entry["unit"]),))
+        return Sum((SumTerm(entry["column"], 1, entry["unit"]),))
     until = _texts(entry.get("until", ()))
     if "contains" in entry:
         pattern = "|".join(re.escape(text) for text in _texts(entry["contains"]))
-        return Coded(entry["column"], {}, ((pattern, True),), (False,), until)
+        return CodedColumn(entry["column"], {}, ((pattern, True),), (False,), until)
     if "codes" in entry or "matches" in entry:
         patterns = tuple(entry.get("matches", {}).items())
-        return Coded(entry["column"], entry.get("codes", {}), patterns, explicit(entry, "otherwise"), until)
-    return Plain(entry["column"])
+        return CodedColumn(
+            entry["column"], entry.get("codes", {}), patterns, explicit(entry, "otherwise"), until
+        )
+    return PlainColumn(entry["column"])
 
 
-def conditions(entry: Mapping[str, Any]) -> tuple[Condition, ...]:
+def conditions(entry: Mapping[str, Any]) -> tuple[RowCondition, ...]:
     """Return the conditions that must all hold; codes come as a list, comparisons as a mapping."""
     found = []
     for column, wanted in entry.items():
         if isinstance(wanted, dict):
-            found += [Condition(column, None, comparison, other) for comparison, other in wanted.items()]
+            found += [RowCondition(column, None, comparison, other) for comparison, other in wanted.items()]
         else:
-            found.append(Condition(column, tuple(wanted)))
+            found.append(RowCondition(column, tuple(wanted)))
     return tuple(found)
 
 
-def inclusion(rule: Mapping[str, Any]) -> Inclusion:
+def inclusion(rule: Mapping[str, Any]) -> InclusionRule:
     """Return a rule of inclusion."""
     if "keep" in rule:
-        condition = Condition(rule["column"], tuple(rule["keep"]))
-        return Inclusion(rule["reason"], condition, tuple(rule["leave_out"]))
+        condition = RowCondition(rule["column"], tuple(rule["keep"]))
+        return InclusionRule(rule["reason"], condition, tuple(rule["leave_out"]))
     comparison = next(c for c in (*COMPARISONS, "known") if c in rule)
-    condition = Condition(rule["column"], None, comparison, rule[comparison])
-    return Inclusion(rule["reason"], condition, missing=rule.get("missing"))
+    condition = RowCondition(rule["column"], None, comparison, rule[comparison])
+    return InclusionRule(rule["reason"], condition, missing=rule.get("missing"))
 
 
-def missing(entry: Any) -> Missing | None:
+def missing(entry: Any) -> MissingCodes | None:
     """Return the codes that mean an empty cell; a bare list holds for every column."""
     if not entry:
         return None
     if isinstance(entry, list):
-        return Missing(tuple(entry))
-    return Missing(tuple(entry["codes"]), tuple(entry.get("except", ())))
+        return MissingCodes(tuple(entry))
+    return MissingCodes(tuple(entry["codes"]), tuple(entry.get("except", ())))
 
 
 def reshape(entry: Mapping[str, Any] | None) -> Reshape | None:
@@ -102,15 +104,15 @@ def reshape(entry: Mapping[str, Any] | None) -> Reshape | None:
     return Reshape(entry["by"], entry["codes"], tuple(entry["columns"])) if entry else None
 
 
-def duplicates(entry: Mapping[str, Any] | None) -> Duplicates | None:
+def duplicates(entry: Mapping[str, Any] | None) -> DuplicateRule | None:
     """Return what makes two rows one patient."""
-    return Duplicates(tuple(entry["columns"]), entry["reason"]) if entry else None
+    return DuplicateRule(tuple(entry["columns"]), entry["reason"]) if entry else None
 
 
-def related(entry: Mapping[str, Any]) -> Related:
+def related(entry: Mapping[str, Any]) -> RelatedTable:
     """Return another file's place beside the patients."""
     window = entry["window"]
-    return Related(
+    return RelatedTable(
         file=entry["file"],
         key=entry["key"],
         start=entry["start"],

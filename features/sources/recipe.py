@@ -19,18 +19,26 @@ from features.sources.forms import (
     DAYS_IN,
     MONTH,
     YEAR,
-    Duplicates,
-    Inclusion,
-    Mapped,
-    Missing,
-    Related,
+    DuplicateRule,
+    FieldMapping,
+    InclusionRule,
+    MissingCodes,
+    RelatedTable,
     Reshape,
     form_columns,
 )
 from features.sources.grammar import recipe_problems
 
 __all__ = [
-    "DAYS_IN", "MONTH", "YEAR", "Inclusion", "Mapped", "Recipe", "Reshape", "load_recipe", "parse_recipe",
+    "DAYS_IN",
+    "MONTH",
+    "YEAR",
+    "FieldMapping",
+    "InclusionRule",
+    "Recipe",
+    "Reshape",
+    "load_recipe",
+    "parse_recipe",
     "recipe_names",
 ]  # fmt: skip
 
@@ -57,12 +65,12 @@ class Recipe:
     selection: tuple[str, ...]
     public: str | None
     file: str | None
-    missing: Missing | None
+    missing: MissingCodes | None
     reshape: Reshape | None
-    include: tuple[Inclusion, ...]
-    duplicates: Duplicates | None
-    related: Mapping[str, Related]
-    fields: Mapping[str, Mapped]
+    include: tuple[InclusionRule, ...]
+    duplicates: DuplicateRule | None
+    related: Mapping[str, RelatedTable]
+    fields: Mapping[str, FieldMapping]
 
     @property
     def columns(self) -> tuple[str, ...]:

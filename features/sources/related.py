@@ -9,20 +9,20 @@ from features.dictionary import Field, FloatArray
 from features.errors import Problem
 from features.sources.codes import ROW, Rows, numeric, rows_problem
 from features.sources.conditions import judge_all
-from features.sources.forms import Related
+from features.sources.forms import RelatedTable
 
 OWNER = "__owner__"
 
 
 @dataclass(frozen=True)
-class Records:
+class RelatedRecords:
     """Records within their window; the column ``__owner__`` holds the source row of their patient."""
 
     table: pd.DataFrame
 
 
 @dataclass(frozen=True)
-class Gathered:
+class AgreedValues:
     """Per patient: the value on which the records agree, and whether there is a record at all."""
 
     numbers: FloatArray
@@ -32,13 +32,13 @@ class Gathered:
 
 def in_window(
     name: str,
-    related: Related,
+    related: RelatedTable,
     records: pd.DataFrame,
     *,
     rows: pd.DataFrame,
     patient: str,
     everyone: pd.Series,
-) -> tuple[Records, list[Problem]]:
+) -> tuple[RelatedRecords, list[Problem]]:
     """Return the records of the patients in ``rows`` that start within the window.
 
     ``everyone`` holds all patients of the source, those excluded too: a record of none of them is unmatched.
@@ -70,7 +70,7 @@ def in_window(
     high = np.inf if related.last is None else related.last
     within = (since >= low) & (since <= high) & verdict.holds
     owner = rows[ROW].to_numpy()[place]
-    return Records(mine.assign(**{OWNER: owner})[within]), problems
+    return RelatedRecords(mine.assign(**{OWNER: owner})[within]), problems
 
 
 def gather(
@@ -81,7 +81,7 @@ def gather(
     *,
     several: float | None,
     decided: bool,
-) -> Gathered:
+) -> AgreedValues:
     """Bring records together per patient: true if any says so, else the one value on which they agree.
 
     ``several`` is the value where they disagree (None: missing) and counts only when ``decided``; otherwise
@@ -93,16 +93,16 @@ def gather(
     highest = _floats(by_owner.max().reindex(owners))
     recorded = ~np.isnan(highest)
     if field.type == "flag":
-        return Gathered(highest, recorded)
+        return AgreedValues(highest, recorded)
     differs = recorded & (_floats(by_owner.min().reindex(owners)) != highest)
     if decided:
-        return Gathered(np.where(differs, np.nan if several is None else several, highest), recorded)
+        return AgreedValues(np.where(differs, np.nan if several is None else several, highest), recorded)
     problems = []
     if differs.any():
         remedy = "say several: VALUE in the recipe"
         fault = "has several values in one patient's records"
         problems.append(rows_problem(field.name, fault, remedy, table, np.flatnonzero(differs)))
-    return Gathered(highest, recorded, tuple(problems))
+    return AgreedValues(highest, recorded, tuple(problems))
 
 
 def _floats(series: pd.Series) -> FloatArray:

@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl, urlencode
 import pandas as pd
 
 from features.errors import InvalidCohort, Problem
-from features.sources.database import reading
-from features.sources.door import Tables
+from features.sources.database import open_database
+from features.sources.door import SourceTables
 from features.sources.recipe import Recipe
 from features.sources.table import header_problems
 
@@ -25,7 +25,7 @@ class DatabaseDoor:
         """Tell an address by the ``://`` before any table or query."""
         return "://" in source.partition("#")[0]
 
-    def read(self, recipe: Recipe, source: str) -> Tables:
+    def read(self, recipe: Recipe, source: str) -> SourceTables:
         """Return the table or answer.
 
         Raises:
@@ -33,13 +33,13 @@ class DatabaseDoor:
             MissingExtra: when SQLAlchemy, DuckDB or the database's driver is not installed.
 
         """
-        return Tables(recipe, read_sql(*_address(source)))
+        return SourceTables(recipe, read_sql(*_address(source)))
 
 
 def read_sql(url: str, query_or_table: str) -> pd.DataFrame:
     """Return a table, named as ``[schema.]table``, or the answer to one SELECT, as a recipe reads it.
 
-    The transaction is read only, see :func:`features.sources.database.reading`. Decimal numbers become
+    The transaction is read only, see :func:`features.sources.database.open_database`. Decimal numbers become
     floats, dates become timestamps.
 
     Raises:
@@ -47,7 +47,7 @@ def read_sql(url: str, query_or_table: str) -> pd.DataFrame:
         MissingExtra: when SQLAlchemy, DuckDB or the database's driver is not installed.
 
     """
-    with reading(url) as database:
+    with open_database(url) as database:
         query = query_or_table.strip().removesuffix(";")
         if not IS_QUERY.match(query):
             if database.columns(query) is None:

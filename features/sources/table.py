@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from features.errors import InvalidCohort, Problem
-from features.sources.door import Tables
+from features.sources.door import SourceTables
 from features.sources.excel import read_excel
 from features.sources.recipe import Recipe
 
@@ -32,7 +32,7 @@ class FileDoor:
         """Tell by the suffix, or by there being a folder."""
         return _file_and_sheet(source)[0].suffix.lower() in SUFFIXES or Path(source).is_dir()
 
-    def read(self, recipe: Recipe, source: str) -> Tables:
+    def read(self, recipe: Recipe, source: str) -> SourceTables:
         """Return the patients' table and every related file's.
 
         Raises:
@@ -49,7 +49,7 @@ class FileDoor:
             source = str(folder / recipe.file)
         patients = read_table(source)
         beside = {related.file: read_table(folder / related.file) for related in recipe.related.values()}
-        return Tables(recipe, patients, {name: beside[r.file] for name, r in recipe.related.items()})
+        return SourceTables(recipe, patients, {name: beside[r.file] for name, r in recipe.related.items()})
 
 
 def read_table(path: Path | str) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from datetime import date
 
 from features.sources.fhir.element import child, children, codes, extension, words
 from features.sources.fhir.findings import Findings
-from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.resources import DatedResource, PatientRecord
 from features.sources.fhir.terminology import first_match, load_terminology
 
 RELAPSING = frozenset({"recurrence", "relapse"})
@@ -21,7 +21,7 @@ ELSEWHERE, SOMEWHERE = "secondary", "somewhere"
 class Cancer:
     """One cancer Condition: its disease (None where the record does not tell which), site and status."""
 
-    item: Item
+    item: DatedResource
     meaning: str
     disease: str | None
     status: str
@@ -42,7 +42,7 @@ class Cancer:
         return f"Condition/{self.item.resource.get('id')}"
 
 
-def read_cancers(record: Record, findings: Findings) -> list[Cancer]:
+def read_cancers(record: PatientRecord, findings: Findings) -> list[Cancer]:
     """Return the cancers among the Conditions, in the order of their days."""
     found = []
     for item in record.of("Condition"):
@@ -61,7 +61,7 @@ def _short(said: Sequence[tuple[str, str]]) -> tuple[str, str]:
     return (said[0][0][:60], said[0][1][:40]) if said else ("without", "system")
 
 
-def _disease(meaning: str, item: Item, findings: Findings) -> str | None:
+def _disease(meaning: str, item: DatedResource, findings: Findings) -> str | None:
     """Return the dictionary's disease, decided by body site and histology where the code leaves it open."""
     if meaning in (OUTSIDE, ELSEWHERE, SOMEWHERE, *SITES):
         return None
@@ -81,7 +81,7 @@ def _disease(meaning: str, item: Item, findings: Findings) -> str | None:
     return decided
 
 
-def _histology(item: Item) -> str:
+def _histology(item: DatedResource) -> str:
     told = child(extension(item.resource, "histology-morphology-behavior"), "valueCodeableConcept")
     return " | ".join((words(told), words(child(item.resource, "code"))))
 

@@ -22,7 +22,7 @@ from features.sources.fhir.files import read_documents
 from features.sources.fhir.findings import Findings
 from features.sources.fhir.index_event import LATEST
 from features.sources.fhir.intake import bundle_patient, group, is_bundle, open_bundle, remember_medication
-from features.sources.fhir.resources import Entry, Scope
+from features.sources.fhir.resources import LocatedResource, ReferenceScope
 from features.sources.fhir.terminology import load_terminology
 
 if TYPE_CHECKING:
@@ -106,14 +106,14 @@ def readable() -> Dictionary:
     return load_dictionary().slice(load_dictionary().ordered(names))
 
 
-def _patients(path: Path, findings: Findings) -> dict[str, list[Entry]]:
+def _patients(path: Path, findings: Findings) -> dict[str, list[LocatedResource]]:
     """Return every patient's resources; those of one patient in several files come together."""
-    loose: list[Entry] = []
-    whole: dict[str, list[Entry]] = {}
-    scope = Scope()
+    loose: list[LocatedResource] = []
+    whole: dict[str, list[LocatedResource]] = {}
+    scope = ReferenceScope()
     for document in read_documents(path, findings):
         if not is_bundle(document.resource):
-            loose.append(Entry(document.resource, document.source, scope))
+            loose.append(LocatedResource(document.resource, document.source, scope))
             remember_medication(loose[-1])
             continue
         before, entries = len(findings.record), open_bundle(document.resource, source=document.source)
@@ -130,7 +130,7 @@ def _patients(path: Path, findings: Findings) -> dict[str, list[Entry]]:
     return whole
 
 
-def _require_someone(entries: Sequence[Entry], source: str, findings: Findings) -> None:
+def _require_someone(entries: Sequence[LocatedResource], source: str, findings: Findings) -> None:
     if not any(entry.patient for entry in entries):
         findings.wrong(source, "has no patient", "expected a Bundle with exactly one Patient")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from features.dictionary import load_dictionary
 from features.errors import InvalidCohort, Problem
-from features.sources.fhir.basis import Seen, basis_of
+from features.sources.fhir.basis import ReadResources, basis_of
 from features.sources.fhir.counted import Fields, counted_fields
 from features.sources.fhir.disease import (
     Cancer,
@@ -20,18 +20,18 @@ from features.sources.fhir.findings import Findings
 from features.sources.fhir.index_event import (
     INDEX_EVENTS,
     LATEST,
-    choose_evidence,
+    choose_proof,
     latest_status,
-    read_evidence,
+    read_proofs,
     read_statuses,
 )
 from features.sources.fhir.intake import one_patient
-from features.sources.fhir.observations import collect_readings, read_fields
+from features.sources.fhir.observations import collect_candidates, read_fields
 from features.sources.fhir.person import Person, read_person
-from features.sources.fhir.resources import Entry, Item, Record, index_record
+from features.sources.fhir.resources import DatedResource, LocatedResource, PatientRecord, index_record
 from features.sources.fhir.stage import condition_stage
 from features.sources.fhir.treatment import planned, unread_orders
-from features.sources.fhir.values import Plain
+from features.sources.fhir.values import PlainValue
 
 NO_RELAPSE = "no relapse or progression recorded"
 NO_DISEASE = "no disease of the dictionary recorded"
@@ -53,7 +53,7 @@ class Extracted:
     """
 
     patient: str | None
-    fields: Mapping[str, Plain]
+    fields: Mapping[str, PlainValue]
     index_date: date | None
     disease_status: str | None
     excluded: str | None
@@ -84,7 +84,7 @@ def extract_bundle(
 
 
 def extract_patient(
-    patient: str | None, entries: Sequence[Entry], *, index_event: str, findings: Findings
+    patient: str | None, entries: Sequence[LocatedResource], *, index_event: str, findings: Findings
 ) -> Extracted:
     """Extract one patient from the entries that are about this patient.
 
@@ -97,8 +97,8 @@ def extract_patient(
     record = index_record(entries, death=person.death, findings=findings)
     cancers = read_cancers(record, findings)
     statuses = read_statuses(record, cancers, findings)
-    proofs = read_evidence(statuses, cancers, findings)
-    chosen = choose_evidence(proofs, index_event)
+    proofs = read_proofs(statuses, cancers, findings)
+    chosen = choose_proof(proofs, index_event)
     index = chosen.when if chosen else None
     about = chosen.about if chosen else frozenset()
     cancer = treated_cancer(cancers, index=index, evidence=about, findings=findings)
@@ -106,13 +106,13 @@ def extract_patient(
     used = list(read.values())
     if person.sex:
         fields["sex"] = person.sex
-    treatment: list[Item] = []
+    treatment: list[DatedResource] = []
     if chosen:
         counted, treatment = counted_fields(chosen, person, record, cancers, cancer, statuses, findings)
         fields, used = fields | counted, used + treatment
     _judge_days(person, index, [*used, *(c.item for c in cancers), *(s.item for s in statuses)], findings)
     proof = chosen.item if chosen else None
-    seen = Seen(patient, index, proof, read, cancers, cancer, statuses, treatment, record)
+    seen = ReadResources(patient, index, proof, read, cancers, cancer, statuses, treatment, record)
     status = latest_status(statuses, index)
     kept = _applicable(fields, person.where, findings)
     return Extracted(
@@ -143,12 +143,16 @@ def require_index_event(index_event: str) -> None:
 
 
 def _known(
-    record: Record, cancers: Sequence[Cancer], cancer: Cancer | None, index: date | None, findings: Findings
-) -> tuple[Fields, dict[str, Item]]:
+    record: PatientRecord,
+    cancers: Sequence[Cancer],
+    cancer: Cancer | None,
+    index: date | None,
+    findings: Findings,
+) -> tuple[Fields, dict[str, DatedResource]]:
     """Return what is known at the index date, or by now where there is none, and where it was read."""
     about = frozenset({cancer.reference}) if cancer else frozenset[str]()
     same = frozenset(c.reference for c in cancers if cancer and c.disease == cancer.disease and c.disease)
-    readings = collect_readings(record, about=about | same, findings=findings)
+    readings = collect_candidates(record, about=about | same, findings=findings)
     fields, used = read_fields(readings, index=index, findings=findings)
     fields |= metastases(cancers, index=index)
     fields |= planned(record.drafts, index=index)
@@ -161,7 +165,9 @@ def _known(
     return fields, used
 
 
-def _judge_days(person: Person, index: date | None, used: Sequence[Item], findings: Findings) -> None:
+def _judge_days(
+    person: Person, index: date | None, used: Sequence[DatedResource], findings: Findings
+) -> None:
     """Name what is dated before birth, and a death before the relapse."""
     if person.birth:
         for item in used:
@@ -189,7 +195,7 @@ def _applicable(fields: Fields, where: str, findings: Findings) -> Fields:
     return kept
 
 
-def _excluded(fields: Mapping[str, Plain], index: date | None) -> str | None:
+def _excluded(fields: Mapping[str, PlainValue], index: date | None) -> str | None:
     """Return why the patient cannot enter a cohort."""
     if index is None:
         return NO_RELAPSE

@@ -7,7 +7,7 @@ from datetime import date
 from features.sources.fhir.disease import Cancer
 from features.sources.fhir.element import child, codes
 from features.sources.fhir.findings import Findings
-from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.resources import DatedResource, PatientRecord
 from features.sources.fhir.terminology import load_terminology
 
 DISEASE_STATUS = ("loinc", "97509-4")
@@ -17,24 +17,26 @@ REMISSION = frozenset({"full_remission", "partial_remission", "improved"})
 
 
 @dataclass(frozen=True)
-class Status:
+class DiseaseStatus:
     """One disease status: improved, stable, worsened, undetermined or a remission."""
 
-    item: Item
+    item: DatedResource
     status: str
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ProgressionProof:
     """One proof of relapse or progression: its day, and the Conditions it is about."""
 
     when: date
     about: frozenset[str]
     recurrence: bool
-    item: Item
+    item: DatedResource
 
 
-def read_statuses(record: Record, cancers: Sequence[Cancer], findings: Findings) -> list[Status]:
+def read_statuses(
+    record: PatientRecord, cancers: Sequence[Cancer], findings: Findings
+) -> list[DiseaseStatus]:
     """Return the cancer's statuses in order; one whose focus is another Condition is left out."""
     listed = load_terminology().maps["disease_status"]
     ours = {c.reference for c in cancers}
@@ -53,16 +55,16 @@ def read_statuses(record: Record, cancers: Sequence[Cancer], findings: Findings)
         elif item.when is None and status == "worsened":
             findings.wrong(item.entry.label, "says worsened on no day", "add effectiveDateTime")
         else:
-            found.append(Status(item, status))
+            found.append(DiseaseStatus(item, status))
     return sorted(found, key=lambda s: (s.item.when or date.min, s.item.entry.label))
 
 
-def read_evidence(
-    statuses: Sequence[Status], cancers: Sequence[Cancer], findings: Findings
-) -> list[Evidence]:
+def read_proofs(
+    statuses: Sequence[DiseaseStatus], cancers: Sequence[Cancer], findings: Findings
+) -> list[ProgressionProof]:
     """Return every proof of relapse or progression, in order."""
     found = [
-        Evidence(s.item.when, frozenset(s.item.entry.refers_to("focus")), False, s.item)
+        ProgressionProof(s.item.when, frozenset(s.item.entry.refers_to("focus")), False, s.item)
         for s in statuses
         if s.status == "worsened" and s.item.when
     ]
@@ -73,22 +75,22 @@ def read_evidence(
             findings.wrong(cancer.item.entry.label, "came back on no day", "add onsetDateTime")
         else:
             about = frozenset({cancer.reference})
-            found.append(Evidence(cancer.item.when, about, True, cancer.item))
+            found.append(ProgressionProof(cancer.item.when, about, True, cancer.item))
     return sorted(found, key=lambda e: e.when)
 
 
-def choose_evidence(evidence: Sequence[Evidence], index_event: str) -> Evidence | None:
+def choose_proof(evidence: Sequence[ProgressionProof], index_event: str) -> ProgressionProof | None:
     """Return the proof that sets time zero."""
     ordered = evidence[-1:] if index_event == LATEST else evidence[:1]
     return ordered[0] if ordered else None
 
 
-def latest_status(statuses: Sequence[Status], index: date | None) -> Status | None:
+def latest_status(statuses: Sequence[DiseaseStatus], index: date | None) -> DiseaseStatus | None:
     """Return the latest disease status known at the index date."""
     return next((s for s in reversed(statuses) if s.item.by(index)), None)
 
 
-def came_back(chosen: Evidence, statuses: Sequence[Status]) -> bool:
+def came_back(chosen: ProgressionProof, statuses: Sequence[DiseaseStatus]) -> bool:
     """Tell whether the disease came back after a response, rather than never having given way.
 
     Progression without a recorded response may be refractory disease or a relapse: the record cannot tell.

@@ -6,7 +6,7 @@ from datetime import date
 
 from features.sources.fhir.element import child, children, string
 from features.sources.fhir.findings import Findings
-from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.resources import DatedResource, PatientRecord
 from features.sources.fhir.terminology import load_terminology
 from features.sources.fhir.treatment import Dose
 
@@ -14,7 +14,7 @@ PAUSE_DAYS = 180
 
 
 @dataclass(frozen=True)
-class Lines:
+class TherapyLines:
     """How many lines of systemic therapy began before the index date, and whether that was inferred."""
 
     lines: int
@@ -22,16 +22,16 @@ class Lines:
 
 
 def prior_lines(
-    record: Record, doses: Sequence[Dose], worsened: Sequence[date], *, index: date, findings: Findings
-) -> Lines | None:
+    record: PatientRecord, doses: Sequence[Dose], worsened: Sequence[date], *, index: date, findings: Findings
+) -> TherapyLines | None:
     """Return the lines before the index date, None where neither lines nor drugs are recorded."""
     recorded = _recorded(record, index, findings)
     if recorded is not None:
-        return Lines(recorded, inferred=False)
+        return TherapyLines(recorded, inferred=False)
     earlier = [dose for dose in doses if dose.when < index and dose.drug.classes]
     if not earlier:
         return None
-    return Lines(inferred_lines(earlier, worsened), inferred=True)
+    return TherapyLines(inferred_lines(earlier, worsened), inferred=True)
 
 
 def inferred_lines(doses: Sequence[Dose], worsened: Sequence[date]) -> int:
@@ -51,7 +51,7 @@ def inferred_lines(doses: Sequence[Dose], worsened: Sequence[date]) -> int:
     return lines
 
 
-def _recorded(record: Record, index: date, findings: Findings) -> int | None:
+def _recorded(record: PatientRecord, index: date, findings: Findings) -> int | None:
     """Return the highest line recorded to have begun before the index date; maintenance is no line."""
     numbers = []
     for item in record.of("Observation"):
@@ -63,7 +63,7 @@ def _recorded(record: Record, index: date, findings: Findings) -> int | None:
     return max(numbers, default=None)
 
 
-def line_number(item: Item) -> int | None:
+def line_number(item: DatedResource) -> int | None:
     """Return the line of therapy that an Observation states, None where it states none."""
     systems = tuple(load_terminology().maps["line_systems"])
     code = children(child(item.resource, "code"), "coding")

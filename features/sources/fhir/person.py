@@ -6,7 +6,7 @@ from datetime import date
 
 from features.sources.fhir.element import child, codes, string
 from features.sources.fhir.findings import Findings
-from features.sources.fhir.resources import Entry, read_date
+from features.sources.fhir.resources import LocatedResource, read_date
 
 DEATH_DATE = ("loinc", "81956-5")  # Date and time of death
 
@@ -22,7 +22,7 @@ class Person:
     died: bool
 
 
-def read_person(entries: Sequence[Entry], findings: Findings) -> Person:
+def read_person(entries: Sequence[LocatedResource], findings: Findings) -> Person:
     """Return the person; a missing patient, two births, two sexes and two deaths are problems."""
     patients = [entry for entry in entries if entry.kind == "Patient"]
     if not patients:
@@ -45,12 +45,12 @@ def read_person(entries: Sequence[Entry], findings: Findings) -> Person:
     return Person(label, birth, min(genders, default=None), death, died)
 
 
-def _days(patients: Sequence[Entry], name: str, findings: Findings) -> set[date]:
+def _days(patients: Sequence[LocatedResource], name: str, findings: Findings) -> set[date]:
     texts = {(text, p.label) for p in patients if (text := string(p.resource, name))}
     return {day for text, label in texts if (day := read_date(text, label, findings))}
 
 
-def _observed_deaths(entries: Sequence[Entry], findings: Findings) -> set[date]:
+def _observed_deaths(entries: Sequence[LocatedResource], findings: Findings) -> set[date]:
     return {
         day
         for entry in entries

@@ -27,7 +27,7 @@ DATE_REMEDY = "write yyyy-mm-dd, yyyy-mm or yyyy, with a time after T if there i
 
 
 @dataclass(frozen=True)
-class Scope:
+class ReferenceScope:
     """What references may point to within one Bundle, or within the loose resources of an export."""
 
     aliases: dict[str, str] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Scope:
     def resolve(self, reference: str) -> str:
         """Return a reference as Type/id; one that cannot be resolved comes back as it is.
 
-        >>> Scope().resolve("http://example.org/fhir/Patient/7/_history/2")
+        >>> ReferenceScope().resolve("http://example.org/fhir/Patient/7/_history/2")
         'Patient/7'
         """
         if reference in self.aliases:
@@ -46,12 +46,12 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LocatedResource:
     """A resource and where it stands: the file, with the line where there are lines."""
 
     resource: Element
     source: str
-    scope: Scope
+    scope: ReferenceScope
 
     @property
     def kind(self) -> str:
@@ -93,10 +93,10 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Item:
+class DatedResource:
     """A resource that counts, with its day; None where it is undated."""
 
-    entry: Entry
+    entry: LocatedResource
     when: date | None
 
     @property
@@ -115,30 +115,32 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Record:
+class PatientRecord:
     """One patient's resources by type; those entered in error are gone."""
 
-    items: Mapping[str, tuple[Item, ...]]
-    drafts: tuple[Item, ...]
+    items: Mapping[str, tuple[DatedResource, ...]]
+    drafts: tuple[DatedResource, ...]
     last_contact: date | None
 
-    def of(self, *kinds: str) -> tuple[Item, ...]:
+    def of(self, *kinds: str) -> tuple[DatedResource, ...]:
         """Return the resources of these types."""
         return tuple(item for kind in kinds for item in self.items.get(kind, ()))
 
 
-def index_record(entries: Iterable[Entry], *, death: date | None, findings: Findings) -> Record:
+def index_record(
+    entries: Iterable[LocatedResource], *, death: date | None, findings: Findings
+) -> PatientRecord:
     """Date and sort one patient's resources.
 
     A resource that stands twice counts once, as it stands last. Contact ends at death: what was written
     later is no contact, and is noted.
     """
-    items: dict[str, dict[str, Item]] = {}
-    drafts: list[Item] = []
+    items: dict[str, dict[str, DatedResource]] = {}
+    drafts: list[DatedResource] = []
     for number, entry in enumerate(entries):
         if entry.kind not in DATED_BY:
             continue
-        item = Item(entry, _day(entry, findings))
+        item = DatedResource(entry, _day(entry, findings))
         status = _status(entry.resource)
         if status == "draft" or string(entry.resource, "intent") in ("plan", "proposal"):
             drafts.append(item)
@@ -149,7 +151,7 @@ def index_record(entries: Iterable[Entry], *, death: date | None, findings: Find
     alive = [day for day in days if death is None or day <= death]
     if len(alive) < len(days):
         findings.note("resources dated after the patient's death do not count as contact")
-    return Record(found, tuple(drafts), max(alive, default=None))
+    return PatientRecord(found, tuple(drafts), max(alive, default=None))
 
 
 def _status(resource: Element) -> str:
@@ -160,7 +162,7 @@ def _status(resource: Element) -> str:
     return string(resource, "status")
 
 
-def _day(entry: Entry, findings: Findings) -> date | None:
+def _day(entry: LocatedResource, findings: Findings) -> date | None:
     text = _date_text(entry.resource, DATED_BY[entry.kind])
     if not text and entry.kind == "Condition":
         text = string(extension(entry.resource, "condition-assertedDate"), "valueDateTime")

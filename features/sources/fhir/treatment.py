@@ -7,7 +7,7 @@ from datetime import date
 from features.dictionary import load_dictionary
 from features.sources.fhir.element import child, children, codes, string
 from features.sources.fhir.findings import Findings
-from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.resources import DatedResource, PatientRecord
 from features.sources.fhir.terminology import Drug, load_terminology
 
 GIVEN = ("MedicationAdministration", "MedicationStatement", "MedicationRequest")
@@ -22,7 +22,7 @@ PROCEDURE_FLAGS = ("radiation", "surgery", "autologous_transplant", "allogeneic_
 class Dose:
     """A drug against cancer on a day: administered, stated or ordered."""
 
-    item: Item
+    item: DatedResource
     drug: Drug
     when: date
 
@@ -31,12 +31,12 @@ class Dose:
 class Intervention:
     """A procedure against cancer on a day."""
 
-    item: Item
+    item: DatedResource
     kind: str
     when: date
 
 
-def read_doses(record: Record, findings: Findings) -> list[Dose]:
+def read_doses(record: PatientRecord, findings: Findings) -> list[Dose]:
     """Return the drugs against cancer in order; other drugs and undated ones are noted."""
     doses = []
     for item in record.of(*GIVEN):
@@ -52,7 +52,7 @@ def read_doses(record: Record, findings: Findings) -> list[Dose]:
     return sorted(doses, key=lambda dose: (dose.when, dose.drug.name))
 
 
-def read_interventions(record: Record, findings: Findings) -> list[Intervention]:
+def read_interventions(record: PatientRecord, findings: Findings) -> list[Intervention]:
     """Return radiation, surgery, transplants and cellular therapy in order."""
     found = []
     for item in record.of("Procedure"):
@@ -68,7 +68,7 @@ def read_interventions(record: Record, findings: Findings) -> list[Intervention]
     return sorted(found, key=lambda i: (i.when, i.kind))
 
 
-def _procedure_kind(item: Item) -> str | None:
+def _procedure_kind(item: DatedResource) -> str | None:
     profiles = child(item.resource, "meta").get("profile")
     names = [p for p in profiles if isinstance(p, str)] if isinstance(profiles, list) else []
     if any(name.endswith("mcode-cancer-related-surgical-procedure") for name in names):
@@ -106,7 +106,7 @@ def last_transplant(interventions: Iterable[Intervention], *, index: date) -> da
     )
 
 
-def planned(drafts: Sequence[Item], *, index: date | None) -> dict[str, bool]:
+def planned(drafts: Sequence[DatedResource], *, index: date | None) -> dict[str, bool]:
     """Return the plan from draft orders and proposals, undated or dated from the index date on.
 
     Only what is ordered is known: a draft of one drug does not say that nothing else is planned.
@@ -115,7 +115,7 @@ def planned(drafts: Sequence[Item], *, index: date | None) -> dict[str, bool]:
     return dict.fromkeys(sorted(names), True)
 
 
-def plan_of(item: Item) -> set[str]:
+def plan_of(item: DatedResource) -> set[str]:
     """Return the fields of the plan that one order stands for; none where its codes are not known."""
     drug = load_terminology().drug(item.entry.medication)
     said = [child(item.resource, "code"), *children(item.resource, "code")]
@@ -124,7 +124,7 @@ def plan_of(item: Item) -> set[str]:
     return {f"plan_{name}" for name in names if f"plan_{name}" in load_dictionary()}
 
 
-def unread_orders(drafts: Sequence[Item]) -> tuple[str, ...]:
+def unread_orders(drafts: Sequence[DatedResource]) -> tuple[str, ...]:
     """Return the draft orders that stand for no field of the plan; a regimen stands for its members."""
     drafted = {item.reference for item in drafts}
     return tuple(
@@ -132,10 +132,10 @@ def unread_orders(drafts: Sequence[Item]) -> tuple[str, ...]:
     )
 
 
-def _members(item: Item) -> set[str]:
+def _members(item: DatedResource) -> set[str]:
     resources = (child(action, "resource") for action in children(item.resource, "action"))
     return {item.entry.scope.resolve(string(resource, "reference")) for resource in resources}
 
 
-def _ahead(item: Item, index: date | None) -> bool:
+def _ahead(item: DatedResource, index: date | None) -> bool:
     return not (index and item.when and item.when < index)

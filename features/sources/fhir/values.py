@@ -9,7 +9,7 @@ from features.sources.fhir.element import Element, child, codes, number, string,
 from features.sources.fhir.terminology import load_terminology
 from features.sources.fhir.units import expected_units, factor
 
-Plain = float | int | bool | str
+PlainValue = float | int | bool | str
 STAGE = re.compile(r"\b(?:stage\s*)?(iv|iii|ii|i|[1-4])(?:[a-e]?\d?)?\b")
 SAID_STAGE = re.compile(r"\bstage\s*(iv|iii|ii|i|[1-4])")
 GRADE = re.compile(r"\bgrade\s*(iv|iii|ii|i|[1-4])\b")
@@ -17,47 +17,47 @@ ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
 
 
 @dataclass(frozen=True)
-class Value:
+class FieldValue:
     """A value, or what is wrong with it, or that it says nothing we know; a remark goes with it."""
 
-    value: Plain | None = None
+    value: PlainValue | None = None
     problem: str | None = None
     remedy: str = ""
     remark: str | None = None
 
 
-def read_value(field: Field, element: Element) -> Value:
+def read_value(field: Field, element: Element) -> FieldValue:
     """Return the field's value from ``value[x]``, judged by the dictionary's rule."""
     read = READERS.get(field.name) or (_coded if field.type == "category" else _number)
     found = read(field, element)
     if found.value is None or not (faults := field.read([found.value]).faults):
         return found
-    return Value(problem=f"{field.name} is {next(iter(faults))}", remedy=f"expected {field.expected}")
+    return FieldValue(problem=f"{field.name} is {next(iter(faults))}", remedy=f"expected {field.expected}")
 
 
-def _number(field: Field, element: Element) -> Value:
+def _number(field: Field, element: Element) -> FieldValue:
     whole = number(element, "valueInteger")
     if whole is not None:
-        return Value(_typed(field, whole))
+        return FieldValue(_typed(field, whole))
     quantity = child(element, "valueQuantity")
     amount = number(quantity, "value")
     if amount is None:
-        return Value(remark=f"{field.name}: an Observation without a number is not read")
+        return FieldValue(remark=f"{field.name}: an Observation without a number is not read")
     unit = string(quantity, "code") or string(quantity, "unit")
     by = factor(field, unit[:40])
     if by is None:
         stated = f"is in {unit[:40]}" if unit else "has no unit"
-        return Value(problem=f"{field.name} {stated}", remedy=expected_units(field))
+        return FieldValue(problem=f"{field.name} {stated}", remedy=expected_units(field))
     bound = string(quantity, "comparator")
     remark = f"{field.name}: a value stated as a bound (< or >) is read as the bound" if bound else None
-    return Value(_typed(field, amount * by), remark=remark)
+    return FieldValue(_typed(field, amount * by), remark=remark)
 
 
-def _typed(field: Field, amount: float) -> Plain:
+def _typed(field: Field, amount: float) -> PlainValue:
     return int(amount) if field.type == "integer" and amount.is_integer() else amount
 
 
-def _coded(field: Field, element: Element) -> Value:
+def _coded(field: Field, element: Element) -> FieldValue:
     """Read a test that is either negative or positive, in whatever words the field has for that."""
     answers = load_terminology().answers
     concept = child(element, "valueCodeableConcept")
@@ -67,10 +67,10 @@ def _coded(field: Field, element: Element) -> Value:
     sign = next((answers[answer] for answer in said if answer in answers), None)
     if sign is None or len(field.categories) != 2:
         return _unknown(field)
-    return Value(field.category_names[sign])
+    return FieldValue(field.category_names[sign])
 
 
-def _score(field: Field, element: Element) -> Value:
+def _score(field: Field, element: Element) -> FieldValue:
     """Read a score given as a number, or as a LOINC answer (ECOG)."""
     score = number(element, "valueInteger")
     score = number(child(element, "valueQuantity"), "value") if score is None else score
@@ -82,44 +82,44 @@ def _score(field: Field, element: Element) -> Value:
         return _unknown(field)
     name = f"{field.name}_{int(score)}"
     if name in field.category_names:
-        return Value(name)
+        return FieldValue(name)
     if field.name == "ecog" and score == 5:
-        return Value(remark="ecog: grade 5 (dead) is not a performance status")
-    return Value(problem=f"{field.name} is out of range", remedy=f"expected {field.expected}")
+        return FieldValue(remark="ecog: grade 5 (dead) is not a performance status")
+    return FieldValue(problem=f"{field.name} is out of range", remedy=f"expected {field.expected}")
 
 
-def _stage(field: Field, element: Element) -> Value:
+def _stage(field: Field, element: Element) -> FieldValue:
     concept = child(element, "valueCodeableConcept")
     listed = load_terminology().maps["stages"]
     by_code = next((listed[code].lower() for _, code in codes(concept) if code in listed), "")
     said = " | ".join(part for part in (words(concept), string(element, "valueString").lower()) if part)
     bare = " | ".join(code.lower() for _, code in codes(concept) if len(code) <= 5)
     found = STAGE.match(by_code) or SAID_STAGE.search(said) or STAGE.fullmatch(said) or STAGE.fullmatch(bare)
-    return Value(f"stage_{_ordinal(found[1])}") if found else _unknown(field)
+    return FieldValue(f"stage_{_ordinal(found[1])}") if found else _unknown(field)
 
 
-def _grade(field: Field, element: Element) -> Value:
+def _grade(field: Field, element: Element) -> FieldValue:
     concept = child(element, "valueCodeableConcept")
     found = GRADE.search(words(concept)) or GRADE.search(string(element, "valueString").lower())
-    return Value(f"grade_{_ordinal(found[1])}") if found else _unknown(field)
+    return FieldValue(f"grade_{_ordinal(found[1])}") if found else _unknown(field)
 
 
 def _ordinal(text: str) -> int:
     return ROMAN[text] if text in ROMAN else int(text)
 
 
-def _smoking(field: Field, element: Element) -> Value:
+def _smoking(field: Field, element: Element) -> FieldValue:
     said = {code for _, code in codes(child(element, "valueCodeableConcept"))}
     listed = load_terminology().maps["smoking"]
     found = next((name for name, known in listed.items() if said & set(known)), None)
-    return Value(found) if found else _unknown(field)
+    return FieldValue(found) if found else _unknown(field)
 
 
-def _unknown(field: Field) -> Value:
-    return Value(remark=f"{field.name}: an answer that is none we know is not read")
+def _unknown(field: Field) -> FieldValue:
+    return FieldValue(remark=f"{field.name}: an answer that is none we know is not read")
 
 
-READERS: dict[str, Callable[[Field, Element], Value]] = {
+READERS: dict[str, Callable[[Field, Element], FieldValue]] = {
     "ecog": _score,
     "deauville": _score,
     "stage_at_relapse": _stage,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.errors import InvalidCohort, Problem
-from features.sources.database import Reading, reading
+from features.sources.database import OpenDatabase, open_database
 
 NEEDED = {
     "person": ("person_id", "gender_concept_id", "year_of_birth", "month_of_birth", "day_of_birth"),
@@ -44,7 +44,7 @@ Records: TypeAlias = "pd.Series[Any] | pd.Index[Any] | npt.NDArray[Any]"
 class Cdm:
     """An open CDM; ``problems`` gathers what its records are found to break."""
 
-    database: Reading
+    database: OpenDatabase
     schema: str | None
     has_ancestors: bool
     problems: list[Problem] = field(default_factory=list)
@@ -102,7 +102,7 @@ def open_cdm(url: str, *, schema: str | None) -> Iterator[Cdm]:
     """
     if schema is not None and not SCHEMA.fullmatch(schema):
         raise InvalidCohort("OMOP CDM", [Problem("schema", "is not a plain name", "give the schema's name")])
-    with reading(url) as database:
+    with open_database(url) as database:
         prefix = f"{schema}." if schema else ""
         problems = []
         for table, needed in NEEDED.items():

@@ -14,7 +14,7 @@ SEVERAL_DISEASES = "condition codes of several diseases"
 
 
 @dataclass(frozen=True)
-class Diseases:
+class ConceptDiseases:
     """The diseases that each condition concept may mean; one that may mean several decides nothing."""
 
     meant: Mapping[int, frozenset[str]]
@@ -40,7 +40,7 @@ def icd_diseases(code: str, *, disease: Field) -> frozenset[str]:
     return frozenset(name for prefix, name in begun if len(prefix) == longest)
 
 
-def read_diseases(cdm: Cdm, *, disease: Field) -> Diseases:
+def read_diseases(cdm: Cdm, *, disease: Field) -> ConceptDiseases:
     """Read the condition concepts that the dictionary's codes name, and their descendants.
 
     ICD-10 codes count by their longest declared beginning. SNOMED CT codes count exactly, and, where the
@@ -65,7 +65,9 @@ def read_diseases(cdm: Cdm, *, disease: Field) -> Diseases:
         else:
             meant[int(concept)] = icd_diseases(code, disease=disease)
     descended = _descendants(cdm, exact) if cdm.has_ancestors and exact else {}
-    return Diseases(meant | descended | {concept: frozenset({name}) for concept, name in exact.items()})
+    return ConceptDiseases(
+        meant | descended | {concept: frozenset({name}) for concept, name in exact.items()}
+    )
 
 
 def _descendants(cdm: Cdm, exact: Mapping[int, str]) -> dict[int, frozenset[str]]:
@@ -81,7 +83,7 @@ def _descendants(cdm: Cdm, exact: Mapping[int, str]) -> dict[int, frozenset[str]
 
 
 def patient_diseases(
-    evidence: Iterable[pd.DataFrame], diseases: Diseases, *, persons: Iterable[int]
+    evidence: Iterable[pd.DataFrame], diseases: ConceptDiseases, *, persons: Iterable[int]
 ) -> dict[int, frozenset[str]]:
     """Return each person's diseases by the first kind of evidence that states one.
 

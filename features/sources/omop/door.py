@@ -3,7 +3,7 @@
 from features.cohort import PATIENT, Cohort, Provenance
 from features.dictionary import load_dictionary
 from features.sources.omop.cdm import open_cdm
-from features.sources.omop.extract import Indexed, include, read_indexed
+from features.sources.omop.extract import IndexedPatients, include, read_indexed
 from features.sources.omop.recipe import OmopRecipe
 
 
@@ -46,7 +46,7 @@ class OmopDoor:
         return Cohort.from_frame(frame, dictionary=dictionary.slice(names), provenance=(provenance,))
 
 
-def _selection(recipe: OmopRecipe, indexed: Indexed) -> tuple[str, ...]:
+def _selection(recipe: OmopRecipe, indexed: IndexedPatients) -> tuple[str, ...]:
     lab_days, grace_days = recipe.lab_days, recipe.death_grace_days
     stated = [
         f"laboratory values are the latest of the {lab_days} days up to the index date",

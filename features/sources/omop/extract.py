@@ -13,12 +13,12 @@ from features.sources.omop.cdm import Cdm, days_between, listed
 from features.sources.omop.disease import (
     NO_DISEASE,
     SEVERAL_DISEASES,
-    Diseases,
+    ConceptDiseases,
     patient_diseases,
     read_diseases,
 )
 from features.sources.omop.follow_up import FollowUp, read_follow_up
-from features.sources.omop.laboratory import Laboratory, loinc_fields, read_laboratory
+from features.sources.omop.laboratory import LaboratoryValues, loinc_fields, read_laboratory
 from features.sources.omop.recipe import RECURRENCE_OR_PROGRESSION, TREATMENT, OmopRecipe
 from features.sources.recipe import MONTH, YEAR
 
@@ -29,17 +29,17 @@ NO_FOLLOW_UP = "no follow-up after the index date"
 
 
 @dataclass(frozen=True)
-class Indexed:
+class IndexedPatients:
     """What a CDM holds of everyone with an index date; ``frame`` has one row a person."""
 
     frame: pd.DataFrame
     diseases: Mapping[int, frozenset[str]]
     follow_up: FollowUp
-    laboratory: Laboratory
+    laboratory: LaboratoryValues
     attrition: Attrition
 
 
-def read_indexed(cdm: Cdm, recipe: OmopRecipe, dictionary: Dictionary) -> Indexed:
+def read_indexed(cdm: Cdm, recipe: OmopRecipe, dictionary: Dictionary) -> IndexedPatients:
     """Read predictors and follow-up of everyone with an episode that may start the clock.
 
     Raises:
@@ -71,7 +71,7 @@ def read_indexed(cdm: Cdm, recipe: OmopRecipe, dictionary: Dictionary) -> Indexe
     cdm.raise_problems()
     columns |= _applicable(laboratory, decided, dictionary)
     frame = pd.DataFrame(columns, index=index.index)
-    return Indexed(frame, decided, follow_up, laboratory, attrition)
+    return IndexedPatients(frame, decided, follow_up, laboratory, attrition)
 
 
 def _episodes(cdm: Cdm, persons: str) -> pd.DataFrame:
@@ -84,7 +84,7 @@ def _episodes(cdm: Cdm, persons: str) -> pd.DataFrame:
 
 
 def _disease_evidence(
-    cdm: Cdm, episodes: pd.DataFrame, first: pd.DataFrame, index: "pd.Series[Any]", diseases: Diseases,
+    cdm: Cdm, episodes: pd.DataFrame, first: pd.DataFrame, index: "pd.Series[Any]", diseases: ConceptDiseases,
     persons: str,
 ) -> list[pd.DataFrame]:  # fmt: skip
     """Return what states a disease, the strongest first.
@@ -184,7 +184,7 @@ def _check_ranges(cdm: Cdm, columns: Mapping[str, "pd.Series[Any]"], dictionary:
 
 
 def _applicable(
-    laboratory: Laboratory, diseases: Mapping[int, frozenset[str]], dictionary: Dictionary
+    laboratory: LaboratoryValues, diseases: Mapping[int, frozenset[str]], dictionary: Dictionary
 ) -> dict[str, "pd.Series[Any]"]:
     """Blank what was measured in a disease in which the field has no meaning."""
     kept = {}
@@ -196,7 +196,7 @@ def _applicable(
     return kept
 
 
-def include(indexed: Indexed) -> tuple[pd.DataFrame, Attrition]:
+def include(indexed: IndexedPatients) -> tuple[pd.DataFrame, Attrition]:
     """Leave out, reason by reason, who cannot be in a cohort; everyone left out is counted once.
 
     Raises:

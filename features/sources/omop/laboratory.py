@@ -16,7 +16,7 @@ NO_UNIT = ("", "1", "%")
 
 
 @dataclass(frozen=True)
-class Laboratory:
+class LaboratoryValues:
     """The latest value of each field before the index date, and how many were left out for their unit."""
 
     values: Mapping[str, "pd.Series[Any]"]
@@ -38,7 +38,7 @@ def loinc_fields(dictionary: Dictionary) -> dict[str, Field]:
 def read_laboratory(
     cdm: Cdm, index: "pd.Series[Any]", *, index_query: str, fields: Mapping[str, Field], days: int,
     unknown_units: str,
-) -> Laboratory:  # fmt: skip
+) -> LaboratoryValues:  # fmt: skip
     """Read each field's latest measurement from ``days`` before the index date to the day itself.
 
     Fields known at diagnosis have no such limit backwards. ``index`` holds the index dates by person.
@@ -62,7 +62,7 @@ def read_laboratory(
         found = found[~unknown]
     latest = found.sort_values(["day", KEY]).drop_duplicates(["person_id", "field"], keep="last")
     values = {name: _field_values(cdm, latest, field) for name, field in named.items()}
-    return Laboratory(
+    return LaboratoryValues(
         {name: numbers for name, numbers in values.items() if len(numbers)},
         int(unknown.sum()) if unknown_units == "missing" else 0,
     )
