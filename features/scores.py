@@ -1,7 +1,7 @@
 """Published prognostic scores at salvage, computed from a cohort.
 
-The definitions are data (``scores.yaml``): inputs, points, groups and the outcomes their authors published. A
-score is given only where every input is known; nobody is scored on a guess.
+``scores.yaml`` holds each score's inputs, points, risk groups and published outcomes. A patient who lacks an
+input gets no score: none is imputed.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from features.errors import NotFound
 
 @dataclass(frozen=True)
 class PointRule:
-    """Points for those who meet a condition; without one, for everyone whose input is known."""
+    """Points where an input meets every bound and category given; without any, wherever it is known."""
 
     points: int
     below: float | None = None
@@ -33,7 +33,7 @@ class PointRule:
 
 @dataclass(frozen=True)
 class ScoreItem:
-    """One input of a score; the first rule that is met gives the points."""
+    """One input of a score and its rules; the first rule that is met gives the points."""
 
     input: str
     rules: tuple[PointRule, ...]
@@ -41,7 +41,7 @@ class ScoreItem:
 
 @dataclass(frozen=True)
 class ScoreGroup:
-    """A risk group up to some points, with the outcomes published for it."""
+    """A risk group: its highest total of points, and the outcomes published for it."""
 
     name: str
     up_to: int
@@ -50,7 +50,7 @@ class ScoreGroup:
 
 @dataclass(frozen=True)
 class Score:
-    """A published score. ``regroup`` maps the sum to coarser points, to which ``after`` adds."""
+    """A published score: the sum of ``items``, mapped by ``regroup`` to coarser points, plus ``after``."""
 
     name: str
     title: str
@@ -67,15 +67,15 @@ class Score:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Return the names of the inputs: dictionary fields, or derived from some."""
+        """Return the inputs: dictionary fields, or names in ``DERIVED``."""
         return tuple(item.input for item in (*self.items, *self.after))
 
 
 @dataclass(frozen=True)
 class ScoredCohort:
-    """A score of a cohort: points of shape (patients,), NaN where an input is missing, and group names.
+    """A cohort's points, shape (patients,), and groups; NaN and None where there is no score.
 
-    ``missing`` counts, input by input, those of the ``patients`` with its disease who lack it.
+    ``patients`` counts those with one of the score's diseases, ``missing`` by input those who lack it.
     """
 
     score: Score
@@ -85,7 +85,7 @@ class ScoredCohort:
     patients: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return group counts and what was missing, as plain JSON values."""
+        """Return the size of each group and the missing inputs as JSON values."""
         names = [group.name for group in self.score.groups]
         return {
             "score": self.score.name,
@@ -101,7 +101,7 @@ class ScoredCohort:
 
 
 def score_names() -> tuple[str, ...]:
-    """Return the names of the scores.
+    """Return the names of the published scores.
 
     >>> "breems_epi" in score_names()
     True
@@ -122,10 +122,7 @@ def load_score(name: str) -> Score:
 
 
 def compute(score: Score, cohort: Cohort) -> ScoredCohort:
-    """Compute a score for the patients of its diseases; the others, and those missing an input, get none.
-
-    ``missing`` counts, input by input, the patients of its diseases who lack it.
-    """
+    """Compute a score for the patients with one of its diseases; those who lack an input get none."""
     concerned = np.isin(np.array(cohort.text("disease"), dtype=object), score.applies_to)
     values = {name: _input(cohort, name) for name in score.inputs}
     points = sum((_points(item, values[item.input]) for item in score.items), np.zeros(len(cohort)))
@@ -198,14 +195,14 @@ def _column(cohort: Cohort, name: str) -> FloatArray:
 
 
 def _any(cohort: Cohort, *names: str) -> FloatArray:
-    """Return 1 where one of the flags is true, 0 where all are false, NaN where that is not known."""
+    """Return 1 where any flag is true, 0 where all are false, else NaN."""
     flags = np.stack([_column(cohort, name) for name in names])
     positive = (flags == 1.0).any(axis=0)
     return np.where(positive, 1.0, np.where(np.isnan(flags).any(axis=0), np.nan, 0.0))
 
 
 def _under(cohort: Cohort, limit: float, ecog: int) -> FloatArray:
-    """Return whether Karnofsky is under a limit, or, where it is missing, ECOG at or above its equivalent."""
+    """Return 0/1 for Karnofsky below a limit; where it is missing, for ECOG at or above its equivalent."""
     karnofsky, grade = _column(cohort, "karnofsky"), _column(cohort, "ecog")
     by_ecog = np.where(np.isnan(grade), np.nan, grade >= ecog)
     under: FloatArray = np.where(np.isnan(karnofsky), by_ecog, karnofsky < limit)

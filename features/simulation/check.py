@@ -1,4 +1,4 @@
-"""Does the simulator reproduce the trials it was calibrated to? Published figures against drawn patients."""
+"""Checking calibration: published figures of each arm against those of its drawn patients."""
 
 import zlib
 from collections.abc import Mapping
@@ -30,7 +30,10 @@ MEDIANS_FOLLOWED = 2.5
 
 @dataclass(frozen=True)
 class FigureCheck:
-    """One published figure, what the drawn patients give, and between which values it must lie."""
+    """One published figure, the drawn patients' value, and the tolerance that it must lie in.
+
+    Values are percent, months for a median, or a hazard ratio.
+    """
 
     figure: str
     published: float
@@ -40,13 +43,13 @@ class FigureCheck:
 
     @property
     def within(self) -> bool:
-        """Tell whether the simulated figure lies within the tolerance."""
+        """Return whether the simulated value lies in [``low``, ``high``]."""
         return self.low <= self.simulated <= self.high
 
 
 @dataclass(frozen=True)
 class ArmCheck:
-    """The checked figures of one arm; ``within`` when every one of them is."""
+    """The checked figures of one arm."""
 
     arm: str
     disease: str
@@ -55,11 +58,11 @@ class ArmCheck:
 
     @property
     def within(self) -> bool:
-        """Tell whether every figure of the arm lies within its tolerance."""
+        """Return whether every figure of the arm lies in its tolerance."""
         return all(figure.within for figure in self.figures)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the check as plain JSON values."""
+        """Return the check as JSON values, each figure with its own verdict."""
         figures = [asdict(figure) | {"within": figure.within} for figure in self.figures]
         return {"arm": self.arm, "disease": self.disease, "trial": self.trial} | {
             "within": self.within,
@@ -68,14 +71,14 @@ class ArmCheck:
 
     @property
     def missed(self) -> tuple[FigureCheck, ...]:
-        """Return the figures that lie outside."""
+        """Return the figures outside their tolerance."""
         return tuple(figure for figure in self.figures if not figure.within)
 
 
 def check_simulation(
     *, patients_per_arm: int = 20_000, seed: int, calibration: ArmCalibration | None = None
 ) -> list[ArmCheck]:
-    """Draw every arm that has a checked figure as its trial would have, and compare.
+    """Draw every arm that has a checked figure under its trial's follow-up, and compare.
 
     Response and toxicity are shares of the drawn patients, medians and landmarks Kaplan-Meier estimates, and
     hazard ratios Cox estimates, all under administrative censoring. A hazard ratio counts for the
@@ -95,7 +98,7 @@ Drawn = Mapping[str, FloatArray]
 
 
 def _draw(arm: CalibratedArm, evidence: TrialEvidence, *, patients: int, seed: int) -> Drawn:
-    """Draw an arm with its own generator, followed long enough for every figure of its trial."""
+    """Draw an arm with a generator of its own, followed long enough for every figure of its trial."""
     rng = np.random.default_rng([seed, zlib.crc32(arm.evidence.name.encode())])
     trial = [other for other in evidence.arms.values() if other.trial == arm.evidence.trial]
     months = min(max(SHORTEST, *(_months_needed(other) for other in trial)), LONGEST)
@@ -108,8 +111,8 @@ def _months_needed(arm: TrialArm) -> float:
     for figure in arm.figures:
         if figure.name.startswith("median_"):
             needed.append(MEDIANS_FOLLOWED * figure.value)
-        elif found := LANDMARK.fullmatch(figure.name):
-            needed.append(1.1 * float(found[2]))
+        elif named := LANDMARK.fullmatch(figure.name):
+            needed.append(1.1 * float(named[2]))
     return max(needed)
 
 
@@ -127,7 +130,7 @@ def _figure_check(figure: PublishedFigure, values: Drawn) -> FigureCheck:
 
 
 def _simulated(name: str, values: Drawn) -> float:
-    """Return percent, or months for a median, of the drawn patients."""
+    """Return a figure of the drawn patients: percent, or months for a median."""
     shares = {
         "orr": values["response"] <= code("response", "partial_response"),
         "cr": values["response"] == code("response", "complete_response"),

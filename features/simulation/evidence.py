@@ -1,4 +1,4 @@
-"""Published figures of salvage treatment, arm by arm, as transcribed in ``evidence.yaml``."""
+"""Published figures of salvage treatment by trial arm, as transcribed in ``evidence.yaml``."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ LANDMARK = re.compile(r"(pfs|os)_(\d+)")
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """One published number: percent, or months for a median; ``checked`` when it was read in its source."""
+    """One published figure: percent, or months for a median; ``checked`` once verified in its source."""
 
     name: str
     value: float
@@ -26,7 +26,7 @@ class PublishedFigure:
 
 @dataclass(frozen=True)
 class TrialArm:
-    """One arm of a trial, or one registry cohort, and what was published about it."""
+    """One arm of a trial, or one registry cohort, and its published figures."""
 
     name: str
     disease: str
@@ -41,23 +41,23 @@ class TrialArm:
     figures: tuple[PublishedFigure, ...]
 
     def checked(self, name: str) -> float | None:
-        """Return a figure that was read in its source, or None."""
+        """Return a figure that was verified in its source, None without one."""
         return next((f.value for f in self.figures if f.name == name and f.checked), None)
 
     def points(self, endpoint: TrialEndpoint) -> tuple[tuple[float, float], ...]:
-        """Return the checked (months, proportion event-free) points of an endpoint, the median among them."""
+        """Return an endpoint's checked points, median included: (months, proportion event-free) by time."""
         median = self.checked(f"median_{endpoint}")
         points = [] if median is None else [(median, 0.5)]
         for figure in self.figures:
-            found = LANDMARK.fullmatch(figure.name)
-            if found and found[1] == endpoint and figure.checked:
-                points.append((float(found[2]), figure.value / 100.0))
+            landmark = LANDMARK.fullmatch(figure.name)
+            if landmark and landmark[1] == endpoint and figure.checked:
+                points.append((float(landmark[2]), figure.value / 100.0))
         return tuple(sorted(points))
 
 
 @dataclass(frozen=True)
 class RandomisedComparison:
-    """A published hazard ratio between randomised arms, with its interval where one was read."""
+    """A published hazard ratio of randomised arms, with its interval where one was reported."""
 
     arm: str
     control: str
@@ -70,7 +70,7 @@ class RandomisedComparison:
 
 @dataclass(frozen=True)
 class TrialEvidence:
-    """Every arm by name, and the comparisons between randomised arms."""
+    """Trial arms by name, and the comparisons of randomised arms."""
 
     arms: Mapping[str, TrialArm]
     comparisons: tuple[RandomisedComparison, ...]

@@ -20,9 +20,9 @@ OTHER_CAUSES, UNKNOWN_CAUSES = 0.04, 0.03  # shares among deaths not caused by t
 
 @dataclass(frozen=True)
 class DrawnOutcomes:
-    """What happened to each patient, uncensored; arrays of shape (patients,).
+    """Each patient's uncensored outcomes, arrays of shape (patients,).
 
-    Times are months from the index date, infinite where nothing happened within the 240 months simulated.
+    Times are months from the index date, infinite where nothing happens within the 240 months simulated.
     ``response`` and ``cause`` are the positions of dictionary categories.
     """
 
@@ -34,7 +34,7 @@ class DrawnOutcomes:
 
 
 def draw_outcomes(arm: CalibratedArm, index: PrognosticIndex, *, rng: np.random.Generator) -> DrawnOutcomes:
-    """Draw outcomes of patients who received the plan of an arm."""
+    """Draw the outcomes of patients under an arm's plan."""
     log_hazard, odds = index.under(arm.evidence)
     weight = np.exp(log_hazard - arm.centre)
     latent, death = _times(arm, weight, rng)

@@ -1,7 +1,7 @@
-"""Simulated cohorts with known truth.
+"""Simulated cohorts with known true probabilities.
 
-``simulate`` draws patients setting by setting, gives each a plan that was studied in the setting, draws the
-outcomes under it, follows them for a while and leaves some values out. Every number is synthetic.
+``simulate`` draws patients by setting, assigns each a plan that was studied there, draws outcomes under it,
+censors them and makes some values missing. Every value is synthetic.
 """
 
 import zlib
@@ -36,7 +36,7 @@ Values = dict[str, FloatArray]
 
 @dataclass(frozen=True)
 class Simulated:
-    """Simulated patients, and what is true of them."""
+    """Simulated patients, their true probabilities, and each one's hospital."""
 
     cohort: Cohort
     truth: Truth
@@ -45,7 +45,7 @@ class Simulated:
 
 @dataclass(frozen=True)
 class _SettingRows:
-    """A disease and setting, and the rows of its patients."""
+    """The rows of the patients of one disease and setting."""
 
     disease: str
     setting: str
@@ -53,10 +53,10 @@ class _SettingRows:
 
 
 def simulate(patients: int, *, seed: int, diseases: tuple[str, ...] | None = None) -> Simulated:
-    """Return so many simulated patients of the diseases, all of them by default; equal seeds, equal patients.
+    """Simulate patients with these diseases, by default all; the same seed gives the same patients.
 
-    Plans depend on age and performance status, as in practice: a naive comparison of plans is confounded, and
-    the truth says by how much.
+    Plans depend on age and performance status, as in practice, so that a naive comparison of plans is
+    confounded; the truth tells by how much.
 
     Raises:
         InvalidRequest: when there is no patient to simulate or a disease has no arm.
@@ -92,14 +92,14 @@ def simulate(patients: int, *, seed: int, diseases: tuple[str, ...] | None = Non
 
 @cache
 def project_arms() -> ArmCalibration:
-    """Return the calibrated arms of the project's evidence; each is solved when first needed."""
+    """Return the arms of the package's evidence, each calibrated on first use."""
     return ArmCalibration(load_evidence())
 
 
 def draw_arm(
     arm: CalibratedArm, patients: int, *, follow_up: tuple[float, float], rng: np.random.Generator
 ) -> tuple[Values, PrognosticIndex]:
-    """Return patients of an arm as its trial would have enrolled and followed them, with nothing left out."""
+    """Return an arm's patients, with plan and censored outcomes, without missing values, and their shifts."""
     values = draw_patients(arm.evidence.disease, arm.evidence.setting, patients, rng=rng)
     index = prognostic_index(arm.evidence.disease, values)
     values |= _treated(arm, index, follow_up, rng)
@@ -121,7 +121,7 @@ def _treated(
 
 
 def _observed(outcomes: DrawnOutcomes, follow_up: tuple[float, float], rng: np.random.Generator) -> Values:
-    """Return what is seen until the data were cut or the patient lost; times to a hundredth of a month."""
+    """Censor outcomes at data cut-off or loss to follow-up; times are rounded to 0.01 months."""
     patients = outcomes.death.size
     cut = np.minimum(rng.uniform(*follow_up, patients), rng.exponential(1.0 / LOSS_RATE, patients))
     cut = np.maximum(np.round(cut, 2), ONE_DAY)
@@ -149,7 +149,7 @@ def _fill(
     values: Values,
     rng: np.random.Generator,
 ) -> tuple[IntArray, PrognosticIndex]:
-    """Draw the patients of a place into the cohort's columns; return their arms and indices."""
+    """Draw one setting's patients into the cohort's columns; return their arms and shifts."""
     drawn = draw_patients(place.disease, place.setting, place.rows.size, rng=rng)
     index = prognostic_index(place.disease, drawn)
     options = calibration.evidence.arms_in(place.disease, place.setting)
@@ -169,7 +169,7 @@ def _fill(
 
 
 def _assign(options: tuple[TrialArm, ...], values: Values, rng: np.random.Generator) -> IntArray:
-    """Choose plans: larger trials more often, intense ones for the young and fit, mild ones for others."""
+    """Assign plans: larger trials more often, intensive ones to younger and fitter patients."""
     strain = np.array([_strain(option) for option in options])
     size = np.log([np.sqrt(option.patients or 60) for option in options])
     fit = -0.3 * (values["age"] - 60.0) / 10.0 - 0.6 * (values["ecog"] >= 1.0) - 0.6 * (values["ecog"] >= 2.0)

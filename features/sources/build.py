@@ -1,4 +1,4 @@
-"""Following a recipe: from a source's table to a validated cohort, every exclusion counted."""
+"""Building cohorts: from a recipe and a source to a validated cohort, with every exclusion counted."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -93,19 +93,19 @@ def _require_columns(tables: SourceTables) -> None:
 
 
 def _wanted(recipe: Recipe) -> set[str]:
-    """Return the columns that the recipe reads, before or after reshaping."""
+    """Return the columns that the recipe reads before or after reshaping."""
     shape = recipe.reshape
     return {*recipe.columns, *((shape.by, *shape.columns) if shape else ())}
 
 
 def _numbered(table: pd.DataFrame, wanted: Collection[str]) -> pd.DataFrame:
-    """Keep the wanted columns, and give every row its number in the source, counted from 1."""
+    """Keep the wanted columns, and add each row's number in the source, from 1."""
     kept = table[[name for name in table.columns if name in wanted]]
     return kept.reset_index(drop=True).assign(**{ROW: np.arange(1, len(table) + 1)})
 
 
 def _blanked(recipe: Recipe, table: pd.DataFrame, *, spared: str) -> pd.DataFrame:
-    """Empty the cells that carry a code for missing."""
+    """Empty the cells that hold a code for missing, except in the ``spared`` column."""
     if recipe.missing is None:
         return table
     kept = {spared, ROW, *recipe.missing.excepted}
@@ -146,17 +146,17 @@ def _records(
 def _map_fields(
     recipe: Recipe, rows: pd.DataFrame, records: Mapping[str, RelatedRecords], problems: list[Problem]
 ) -> pd.DataFrame:
-    """Map every field, and judge the values here, where the source's row numbers are still known."""
+    """Map and check every field while the source's row numbers are known, the disease first."""
     dictionary = load_dictionary()
     numbers: dict[str, FloatArray] = {}
     for name in sorted(recipe.fields, key=lambda name: name != "disease"):
-        reading = read_field(dictionary[name], recipe.fields[name], rows, records)
-        problems += reading.problems
-        numbers[name] = reading.numbers
+        mapped = read_field(dictionary[name], recipe.fields[name], rows, records)
+        problems += mapped.problems
+        numbers[name] = mapped.numbers
         if name == "disease":
             diseases = np.array([*dictionary[name].category_names, None], dtype=object)
-            found = np.where(np.isnan(reading.numbers), -1, reading.numbers).astype(int)
-            rows = rows.assign(**{DISEASE: diseases[found]})
+            codes = np.where(np.isnan(mapped.numbers), -1, mapped.numbers).astype(int)
+            rows = rows.assign(**{DISEASE: diseases[codes]})
     problems += applicability_problems(dictionary.slice(numbers), numbers, rows=rows[ROW].to_numpy())
     if problems:
         raise InvalidCohort(recipe.name, dict.fromkeys(problems))
@@ -165,7 +165,7 @@ def _map_fields(
 
 
 def _readable(field: Field, numbers: FloatArray) -> Any:
-    """Return numbers as the values they stand for, a whole column at once."""
+    """Return a column of values from the numbers that encode them."""
     missing = np.isnan(numbers)
     if field.type == "category":
         codes = np.where(missing, -1, numbers).astype(np.int64)

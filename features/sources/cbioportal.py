@@ -1,8 +1,8 @@
-"""cBioPortal study folders: clinical files as one table, one row a patient, and timelines beside it.
+"""cBioPortal study folders: clinical files as one table, one row a patient, and timelines.
 
 The format is that of cBioPortal's File-Formats page: four lines that start with ``#`` (names, descriptions,
-datatypes, priorities), the attribute ids, then the rows. Values that its validator takes for missing are
-missing here. Rows are counted from 1 below the attribute ids.
+datatypes, priorities), the attribute ids, then the rows. Missing values are those of cBioPortal's validator.
+Rows are counted from 1 below the attribute ids.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class StudyDoor:
     follows = Recipe
 
     def recognises(self, source: str) -> bool:
-        """Tell whether the folder holds the file that every study has."""
+        """Return whether the folder holds ``meta_study.txt``, as every study does."""
         return (Path(source.partition("#")[0]) / STUDY).is_file()
 
     def read(self, recipe: Recipe, source: str) -> SourceTables:
@@ -82,7 +82,7 @@ def read_cbioportal(folder: Path | str) -> pd.DataFrame:
 
 
 def read_cbioportal_timelines(folder: Path | str) -> dict[str, pd.DataFrame]:
-    """Return a study's timelines by name (``data_timeline_treatment.txt`` is ``treatment``), as they stand.
+    """Return a study's timelines by name: ``data_timeline_treatment.txt`` is ``treatment``.
 
     Times are days from diagnosis. cBioPortal does not check these files: only START_DATE and STOP_DATE are
     read as numbers here, every other column is text.
@@ -110,7 +110,7 @@ class _StudyFiles:
 
 @dataclass
 class _ClinicalFile:
-    """One file's columns, and what is wrong with it."""
+    """One clinical or timeline file: its columns and its problems."""
 
     path: Path
     values: dict[str, "pd.Series[Any]"] = field(default_factory=dict)
@@ -123,7 +123,7 @@ class _ClinicalFile:
 
 
 def _study_files(folder: Path) -> _StudyFiles:
-    """Return the data files that the meta files name, or those of the usual names."""
+    """Return the data files that the meta files name, else those of the standard names."""
     if not (folder / STUDY).is_file():
         remedy = "give a study's folder"
         raise InvalidCohort(str(folder), [Problem(STUDY, "is not in the folder", remedy)])
@@ -209,7 +209,7 @@ def _check_header(
 
 
 def _columns(header: list[str], rows: list[list[str]]) -> list[list[str | None]]:
-    """Return the cells by column, None where missing."""
+    """Return each column's cells, None where missing."""
     clean = [[None if cell.strip().lower() in MISSING else cell.strip() for cell in row] for row in rows]
     return [list(column) for column in zip(*clean, strict=True)] if clean else [[] for _ in header]
 

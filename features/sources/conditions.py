@@ -1,4 +1,4 @@
-"""Where a condition holds: judged row by row, never held against a row that is empty."""
+"""Evaluating conditions row by row, with empty cells kept apart from conditions that do not hold."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ HOLDS: Mapping[str, Callable[[FloatArray, FloatArray], Rows]] = {
 
 @dataclass(frozen=True)
 class ConditionVerdict:
-    """The rows in which conditions hold, those in which an empty cell forbids a verdict, and problems."""
+    """Where conditions hold, and where an empty cell prevents their evaluation, both of shape (rows,)."""
 
     holds: Rows
     empty: Rows
@@ -30,7 +30,7 @@ class ConditionVerdict:
 
 
 def judge(condition: RowCondition, table: pd.DataFrame) -> ConditionVerdict:
-    """Judge one condition in every row."""
+    """Evaluate one condition in every row."""
     series = table[condition.column]
     empty = series.isna().to_numpy(dtype=bool)
     if condition.codes is not None:
@@ -49,7 +49,7 @@ def judge(condition: RowCondition, table: pd.DataFrame) -> ConditionVerdict:
 
 
 def judge_all(conditions: tuple[RowCondition, ...], table: pd.DataFrame) -> ConditionVerdict:
-    """Judge conditions that must hold together."""
+    """Evaluate conditions that must all hold; ``empty`` marks a row where any of them meets an empty cell."""
     verdicts = [judge(condition, table) for condition in conditions]
     nothing = np.zeros(len(table), dtype=bool)
     return ConditionVerdict(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class SourceRecipe(Protocol):
-    """What any recipe tells the dispatcher; the rest is between the recipe and its doors.
+    """What the dispatcher needs of any recipe; the rest is between the recipe and its doors.
 
     Tables need a :class:`~features.sources.recipe.Recipe`, which maps their columns. A published standard,
     such as OMOP or FHIR, has a recipe class of its own, with the few choices that the standard leaves open.
@@ -53,7 +53,7 @@ class Door(Protocol[RecipeT]):
     follows: type[RecipeT]
 
     def recognises(self, source: str) -> bool:
-        """Tell from the text, or from what lies at the path, whether this door reads it."""
+        """Return whether this door reads the input, from its text or from the file or folder at that path."""
         ...
 
     def read(self, recipe: RecipeT, source: str) -> "SourceTables | Cohort":

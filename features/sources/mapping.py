@@ -1,4 +1,4 @@
-"""Mapping the columns of a table to dictionary fields, with every problem under its source row."""
+"""Mapping a table's columns to dictionary fields; problems carry the row numbers of the source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ UNKNOWN_COMBINATION = "combination is not in the recipe"
 
 @dataclass(frozen=True)
 class MappedField:
-    """A field's numbers, shape (rows,), as :meth:`Field.read` gives them, and what could not be read."""
+    """One field's numbers, shape (rows,), as :meth:`Field.read` encodes them, and its refused values."""
 
     numbers: FloatArray
     problems: tuple[Problem, ...] = ()
@@ -49,10 +49,10 @@ class MappedField:
 def read_field(
     field: Field, mapped: FieldMapping, table: pd.DataFrame, related: Mapping[str, RelatedRecords]
 ) -> MappedField:
-    """Return a field's values in every row; missing in rows that its conditions leave aside.
+    """Return a field's values, missing in the rows to which its conditions or diseases do not extend.
 
-    Rows left aside are not judged either, so a code that means something only in one disease harms nobody in
-    the others. ``table`` carries source row numbers, and disease names where ``diseases`` is used.
+    The values of those rows are not checked, so that a code used in one disease only is no problem in the
+    others. ``table`` has the column of source row numbers and, where ``diseases`` is used, of disease names.
     """
     if not mapped.where and not mapped.diseases:
         return _read(field, mapped.form, table, related)
@@ -156,7 +156,7 @@ def _first(
 
 
 def _joined(field: Field, form: Joined, table: pd.DataFrame, records: RelatedRecords) -> MappedField:
-    """Bring the records' values to their patients."""
+    """Summarise the values of related records by patient."""
     mine = records.table[records.table[OWNER].isin(table[ROW])]
     read = _read(field, form.form, mine, {})
     named = tuple(Problem(f"{form.related}.{p.field}", *_rest(p)) for p in read.problems)

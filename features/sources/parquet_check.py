@@ -22,16 +22,16 @@ BATCH = 65_536
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """What a whole file was found to be: its rows, and every problem with the rows of the file."""
+    """The result of validating a file: its number of rows, and every problem with row numbers of the file."""
 
     rows: int
     problems: tuple[Problem, ...]
 
     def require_valid(self, subject: str) -> None:
-        """Raise every problem at once.
+        """Refuse a file that has problems.
 
         Raises:
-            InvalidCohort: when there is one.
+            InvalidCohort: naming every problem.
 
         """
         if self.problems:
@@ -39,11 +39,11 @@ class CheckedFile:
 
 
 def check_parquet(path: Path | str, *, dictionary: Dictionary) -> CheckedFile:
-    """Validate a Parquet file of any size, in memory that does not grow with it.
+    """Validate a Parquet file of any size in constant memory.
 
-    It is read row group by row group, in batches, each judged by the validator that makes cohorts. Problems
-    are merged: row counts added up, examples the first rows of the file. A patient who stands in two row
-    groups is found by 128-bit digests that wait in temporary files, 24 bytes a row.
+    Batches of ``BATCH`` rows are validated as cohorts, and their problems merged: row counts are summed, and
+    examples are the first rows of the file. Patients who stand in several batches are detected by 128-bit
+    digests in temporary files, 24 bytes a row.
 
     Raises:
         InvalidCohort: when the file is absent or is not Parquet.
@@ -81,7 +81,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
 
 
 def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the file's rows in order with the number of rows before; an empty file yields one empty batch."""
+    """Yield batches with the number of rows before each; one empty batch for an empty file."""
     if file.metadata.num_rows == 0:
         yield 0, pa.RecordBatch.from_pandas(file.read(columns=columns).to_pandas(), preserve_index=False)
     first_row = 0
@@ -101,23 +101,23 @@ def _judge(frame: pd.DataFrame, dictionary: Dictionary) -> tuple[Problem, ...]:
 
 @dataclass
 class _MergedProblems:
-    """Problems of a file's parts, brought together under the rows of the whole."""
+    """Problems of a file's batches, merged under the row numbers of the file."""
 
-    found: dict[tuple[str, str, str], Problem] = field(default_factory=dict)
+    by_fault: dict[tuple[str, str, str], Problem] = field(default_factory=dict)
 
     def add(self, problems: tuple[Problem, ...], first_row: int) -> None:
         for problem in problems:
             key = (problem.field, problem.problem, problem.remedy)
             moved = replace(problem, examples=tuple(row + first_row for row in problem.examples))
-            earlier = self.found.get(key)
+            earlier = self.by_fault.get(key)
             if earlier is not None and earlier.rows is not None and moved.rows is not None:
                 examples = (*earlier.examples, *moved.examples)[:EXAMPLES]
                 moved = replace(moved, rows=earlier.rows + moved.rows, examples=examples)
-            self.found[key] = moved
+            self.by_fault[key] = moved
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(self.found.values())
+        return tuple(self.by_fault.values())
 
 
 _DIGEST = np.dtype([("high", "u8"), ("low", "u8"), ("row", "u8")])
@@ -126,7 +126,7 @@ _KEYS = ("salvage.patient1", "salvage.patient2")
 
 @dataclass(frozen=True)
 class _RepeatedPatients:
-    """Finds patients who stand in several rows, holding one part of their digests in memory at a time."""
+    """Detects patients who stand in several rows, with one part of their digests in memory at a time."""
 
     folder: Path
     parts: int

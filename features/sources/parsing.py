@@ -1,4 +1,4 @@
-"""From a declared recipe's entries, already found sound by the grammar, to the frozen words of a recipe."""
+"""From the entries of a declared recipe, which the grammar has checked, to its frozen parts."""
 
 import re
 from collections.abc import Mapping
@@ -70,18 +70,18 @@ def _one_column(entry: Mapping[str, Any]) -> Form:
 
 
 def conditions(entry: Mapping[str, Any]) -> tuple[RowCondition, ...]:
-    """Return the conditions that must all hold; codes come as a list, comparisons as a mapping."""
-    found = []
+    """Return conditions that must all hold: by column, a list of codes or a mapping of comparisons."""
+    parsed = []
     for column, wanted in entry.items():
         if isinstance(wanted, dict):
-            found += [RowCondition(column, None, comparison, other) for comparison, other in wanted.items()]
+            parsed += [RowCondition(column, None, comparison, other) for comparison, other in wanted.items()]
         else:
-            found.append(RowCondition(column, tuple(wanted)))
-    return tuple(found)
+            parsed.append(RowCondition(column, tuple(wanted)))
+    return tuple(parsed)
 
 
 def inclusion(rule: Mapping[str, Any]) -> InclusionRule:
-    """Return a rule of inclusion."""
+    """Return an inclusion criterion, by codes (``keep``, ``leave_out``) or by one comparison."""
     if "keep" in rule:
         condition = RowCondition(rule["column"], tuple(rule["keep"]))
         return InclusionRule(rule["reason"], condition, tuple(rule["leave_out"]))
@@ -91,7 +91,7 @@ def inclusion(rule: Mapping[str, Any]) -> InclusionRule:
 
 
 def missing(entry: Any) -> MissingCodes | None:
-    """Return the codes that mean an empty cell; a bare list holds for every column."""
+    """Return the codes for missing; a bare list has no exceptions."""
     if not entry:
         return None
     if isinstance(entry, list):
@@ -100,17 +100,17 @@ def missing(entry: Any) -> MissingCodes | None:
 
 
 def reshape(entry: Mapping[str, Any] | None) -> Reshape | None:
-    """Return how several rows a patient become one."""
+    """Return how long rows become one a patient, None where they already are."""
     return Reshape(entry["by"], entry["codes"], tuple(entry["columns"])) if entry else None
 
 
 def duplicates(entry: Mapping[str, Any] | None) -> DuplicateRule | None:
-    """Return what makes two rows one patient."""
+    """Return the columns that identify duplicates, None where there is no such rule."""
     return DuplicateRule(tuple(entry["columns"]), entry["reason"]) if entry else None
 
 
 def related(entry: Mapping[str, Any]) -> RelatedTable:
-    """Return another file's place beside the patients."""
+    """Return a related file, its columns and its window."""
     window = entry["window"]
     return RelatedTable(
         file=entry["file"],

@@ -15,7 +15,7 @@ class PublicDoor:
     follows = Recipe
 
     def recognises(self, source: str) -> bool:
-        """Tell by the beginning that a recipe's ``source.public`` gives its address."""
+        """Return whether the address begins as those of recipes' public data sets do."""
         return source.startswith(PUBLIC)
 
     def read(self, recipe: Recipe, source: str) -> SourceTables:

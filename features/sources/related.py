@@ -1,4 +1,4 @@
-"""Related tables: a patient's treatment records within a window around the index date."""
+"""Related tables: each patient's records, such as treatments, in a window around the index date."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ OWNER = "__owner__"
 
 @dataclass(frozen=True)
 class RelatedRecords:
-    """Records within their window; the column ``__owner__`` holds the source row of their patient."""
+    """Records in their window; column ``__owner__`` holds the source row of their patient."""
 
     table: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class AgreedValues:
-    """Per patient: the value on which the records agree, and whether there is a record at all."""
+    """By patient, shape (rows,): the value that the records share, and whether any record has a value."""
 
     numbers: FloatArray
     recorded: Rows
@@ -39,10 +39,10 @@ def in_window(
     patient: str,
     everyone: pd.Series,
 ) -> tuple[RelatedRecords, list[Problem]]:
-    """Return the records of the patients in ``rows`` that start within the window.
+    """Return the records of the patients in ``rows`` that start in the window, and problems.
 
-    ``everyone`` holds all patients of the source, those excluded too: a record of none of them is unmatched.
-    Records that the recipe does not allow to be passed over are returned as problems.
+    ``everyone`` holds all patients of the source, the excluded ones too: a record of none of them is
+    unmatched. Unmatched and undated records are problems, unless the recipe leaves them out.
     """
     problems = []
     unmatched = np.flatnonzero(~records[related.key].isin(everyone))
@@ -82,13 +82,13 @@ def gather(
     several: float | None,
     decided: bool,
 ) -> AgreedValues:
-    """Bring records together per patient: true if any says so, else the one value on which they agree.
+    """Summarise records by patient: a flag is true if any record is, other fields take the shared value.
 
-    ``several`` is the value where they disagree (None: missing) and counts only when ``decided``; otherwise
-    disagreement is a problem. Records without a value count as none.
+    Where records differ, the value is ``several`` (None: missing) if ``decided``, and else a problem. Records
+    without a value are ignored.
     """
-    told = ~np.isnan(numbers)
-    by_owner = pd.Series(numbers[told]).groupby(records[OWNER].to_numpy()[told])
+    with_value = ~np.isnan(numbers)
+    by_owner = pd.Series(numbers[with_value]).groupby(records[OWNER].to_numpy()[with_value])
     owners = table[ROW].to_numpy()
     highest = _floats(by_owner.max().reindex(owners))
     recorded = ~np.isnan(highest)

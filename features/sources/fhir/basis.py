@@ -1,4 +1,4 @@
-"""The basis of a patient's fields: which resources each value was read from."""
+"""The basis of a patient's fields: the resources that each value was read from."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ LINES = frozenset({"prior_lines", "line_inferred"})
 
 @dataclass(frozen=True)
 class ReadResources:
-    """One patient's resources as the fields were read from them.
+    """The resources that one patient's fields were read from.
 
-    ``proof`` is what sets time zero; ``read`` holds the Observation of each field that is read from one.
+    ``proof`` sets the index date; ``read`` holds the Observation of each field that is read from one.
     """
 
     patient: str | None
@@ -35,9 +35,9 @@ class ReadResources:
 
 
 def basis_of(fields: Iterable[str], seen: ReadResources) -> dict[str, tuple[str, ...]]:
-    """Return, by field, the references (Type/id) of what it was read from, each once.
+    """Return, by field, references (Type/id) to the resources that it was read from, each once.
 
-    What is counted from time zero (an age, a time since) stands also on the proof of it.
+    The basis of an age or a time since includes the proof of the index event.
     """
     return {name: tuple(dict.fromkeys(_references(name, seen))) for name in fields}
 

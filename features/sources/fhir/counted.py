@@ -1,4 +1,4 @@
-"""Fields that are counted from the index date: age, times, treatment before it, follow-up after it."""
+"""Fields relative to the index date: age, times, treatment before it and follow-up after it."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -20,7 +20,7 @@ def counted_fields(
     chosen: ProgressionProof, person: Person, record: PatientRecord, cancers: Sequence[Cancer],
     cancer: Cancer | None, statuses: Sequence[DiseaseStatus], findings: Findings,
 ) -> tuple[Fields, list[DatedResource]]:  # fmt: skip
-    """Return what is counted from the index date: age, times, prior treatment, follow-up."""
+    """Return age, times since, prior treatment and follow-up, and the treatment resources read."""
     index = chosen.when
     doses, interventions = read_doses(record, findings), read_interventions(record, findings)
     fields: Fields = dict(prior_treatment(doses, interventions, index=index))
@@ -44,7 +44,7 @@ def counted_fields(
 
 
 def _follow_up(person: Person, record: PatientRecord, index: date, findings: Findings) -> Fields:
-    """Return months to death or last contact; a death on an unknown day cannot be placed."""
+    """Return months to death or last contact; a death without a day is a problem of the record."""
     if person.died and person.death is None:
         findings.wrong(person.where, "died on no day", "add deceasedDateTime: survival cannot be counted")
         return {}

@@ -1,4 +1,4 @@
-"""From FHIR files to a validated cohort, every patient read and every one left out counted."""
+"""The door to FHIR files: a validated cohort, with every excluded patient counted."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -55,11 +55,11 @@ class FhirRecipe:
 
 
 class FhirDoor:
-    """MCODE Bundles, a folder of them, or an NDJSON bulk export.
+    """Files with mCODE records: Bundles, a folder of them, or an NDJSON bulk export.
 
-    Every column that this door can read is there, missing where a record lacks it. A patient without a
-    relapse or progression on record, without a disease of the dictionary, or without follow-up is left out
-    and counted by reason. Notes (codes not read, partial dates) stand in the provenance with their number.
+    The cohort has every field of :func:`readable`. A patient without a recorded relapse or progression,
+    without a disease of the dictionary, or without follow-up is excluded and counted by reason. Notes (codes
+    not read, partial dates) stand in the provenance with their counts.
     """
 
     name = "FHIR"
@@ -67,7 +67,7 @@ class FhirDoor:
     follows = FhirRecipe
 
     def recognises(self, source: str) -> bool:
-        """Take every path: what is no FHIR is named file by file."""
+        """Accept any path; reading names each file that is not FHIR."""
         return True
 
     def read(self, recipe: FhirRecipe, source: str) -> Cohort:
@@ -79,7 +79,7 @@ class FhirDoor:
         """
         require_index_event(recipe.index_event)
         if recipe.evidence not in EVIDENCE:
-            problem = Problem("evidence", "is not said", "say synthetic or real")
+            problem = Problem("evidence", "is neither real nor synthetic", "say synthetic or real")
             raise InvalidCohort(source, [problem])
         findings = Findings()
         patients = _patients(Path(source), findings)
@@ -107,7 +107,7 @@ def readable() -> Dictionary:
 
 
 def _patients(path: Path, findings: Findings) -> dict[str, list[LocatedResource]]:
-    """Return every patient's resources; those of one patient in several files come together."""
+    """Return the resources of every patient, over all files."""
     loose: list[LocatedResource] = []
     whole: dict[str, list[LocatedResource]] = {}
     scope = ReferenceScope()
@@ -124,7 +124,7 @@ def _patients(path: Path, findings: Findings) -> dict[str, list[LocatedResource]
             loose.extend(entries)
             _require_someone(entries, document.source, findings)
         else:
-            findings.wrong(document.source, "has a patient who cannot be told", "give the Patient an id")
+            findings.wrong(document.source, "has no single Patient with an id", "give the Patient an id")
     for patient, entries in group(loose, findings).items():
         whole.setdefault(patient, []).extend(entries)
     return whole
@@ -136,7 +136,7 @@ def _require_someone(entries: Sequence[LocatedResource], source: str, findings: 
 
 
 def _blocking(one: Extracted) -> tuple[Problem, ...]:
-    """Return the problems that stop the reading: of values, only for a patient who would enter."""
+    """Return the problems that stop the reading; those of values only for a patient who is included."""
     return one.problems if one.excluded is None else one.record_problems
 
 
@@ -173,7 +173,7 @@ def _provenance(
 
 
 def _stated(notes: Counter[str]) -> tuple[str, ...]:
-    """Return how the cohort was made, and the most frequent notes with their number."""
+    """Return how the cohort was made, and the most frequent notes with their counts."""
     ranked = sorted(notes.items(), key=lambda note: (-note[1], note[0]))
     listed = [f"{wording} ({times})" for wording, times in ranked[:LISTED_NOTES]]
     rest = len(ranked) - len(listed)

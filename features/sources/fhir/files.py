@@ -1,4 +1,4 @@
-"""Files into JSON resources: a Bundle, a folder of them, or NDJSON; what cannot be read is named by line."""
+"""Reading FHIR files: JSON, NDJSON, or a folder of them, as resources; faults are named by file and line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class FhirDocument:
-    """One resource as it stands in a file, with its line where the file has one resource a line."""
+    """One resource; ``source`` is its file, with the line number in NDJSON."""
 
     resource: Element
     source: str

@@ -1,4 +1,4 @@
-"""Bundles opened and loose resources grouped: every resource to the one patient it is about."""
+"""Assigning resources to patients: by Bundle, or by the patient whom each resource refers to."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ ONE_EACH = "write one Bundle a patient, or an NDJSON export grouped by subject"
 
 
 def open_bundle(bundle: Element, *, source: str) -> list[LocatedResource]:
-    """Return a Bundle's resources; references by full address are resolved within it."""
+    """Return a Bundle's resources, with references by full URL resolved within it."""
     scope = ReferenceScope()
     entries = []
     for part in children(bundle, "entry"):
@@ -28,20 +28,20 @@ def open_bundle(bundle: Element, *, source: str) -> list[LocatedResource]:
 
 
 def remember_medication(entry: LocatedResource) -> None:
-    """Keep a Medication resource, so that orders may refer to it."""
+    """Add a Medication to its scope, for references from orders; other resources are ignored."""
     if entry.kind == "Medication":
         entry.scope.medications[f"Medication/{string(entry.resource, 'id')}"] = child(entry.resource, "code")
 
 
 def is_bundle(resource: Element) -> bool:
-    """Tell whether a resource is a Bundle."""
+    """Return whether a resource is a Bundle."""
     return resource.get("resourceType") == "Bundle"
 
 
 def one_patient(
     resources: Mapping[str, Any] | Iterable[Mapping[str, Any]], *, source: str, findings: Findings
 ) -> tuple[str | None, list[LocatedResource]]:
-    """Return the one patient of a Bundle, or of a list of resources, and this patient's entries."""
+    """Return the patient of a Bundle, or of a list of resources, and all their resources."""
     if isinstance(resources, Mapping):
         entries = open_bundle(resources, source=source)
     else:
@@ -53,7 +53,10 @@ def one_patient(
 
 
 def bundle_patient(entries: Sequence[LocatedResource], findings: Findings) -> str | None:
-    """Return the patient whom a Bundle is about; a second one, or a resource of another, is a problem."""
+    """Return the id of a Bundle's patient, empty without an id, None without Patient or with several.
+
+    A second Patient, and a resource about another patient, are problems of the record.
+    """
     own = dict.fromkeys(e.patient or "" for e in entries if e.kind == "Patient")
     if len(own) > 1:
         findings.wrong(entries[0].source or "Bundle", TWO_PATIENTS, ONE_EACH)
@@ -67,7 +70,7 @@ def bundle_patient(entries: Sequence[LocatedResource], findings: Findings) -> st
 
 
 def group(entries: Iterable[LocatedResource], findings: Findings) -> dict[str, list[LocatedResource]]:
-    """Group loose resources by the patient they name; a clinical one that names none is a problem."""
+    """Group resources outside Bundles by patient; a clinical resource without a patient is a problem."""
     grouped: dict[str, list[LocatedResource]] = {}
     for entry in entries:
         patient = entry.patient

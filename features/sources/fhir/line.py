@@ -1,4 +1,4 @@
-"""The line of therapy: as recorded by CodeX MOPA, else inferred from drugs and progressions."""
+"""Lines of therapy: as recorded (CodeX MOPA), else inferred from drugs and progressions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PAUSE_DAYS = 180
 
 @dataclass(frozen=True)
 class TherapyLines:
-    """How many lines of systemic therapy began before the index date, and whether that was inferred."""
+    """The number of systemic lines begun before the index date, and whether it was inferred."""
 
     lines: int
     inferred: bool
@@ -35,10 +35,11 @@ def prior_lines(
 
 
 def inferred_lines(doses: Sequence[Dose], worsened: Sequence[date]) -> int:
-    """Count lines: a new one begins with the first drug, with the first drug after a progression, and with a
-    drug not given before that starts after a pause of more than 180 days.
+    """Count lines of therapy in doses that are in order of day.
 
-    Endocrine therapy after a pause is no line of its own: it follows the treatment before it.
+    A line begins with the first drug, with the first drug after a progression, and with a drug not given
+    before that starts after a pause of more than 180 days. Endocrine therapy after a pause continues the line
+    before it.
     """
     lines, begun, last, given = 0, date.min, date.min, set[str]()
     for dose in doses:
@@ -52,7 +53,7 @@ def inferred_lines(doses: Sequence[Dose], worsened: Sequence[date]) -> int:
 
 
 def _recorded(record: PatientRecord, index: date, findings: Findings) -> int | None:
-    """Return the highest line recorded to have begun before the index date; maintenance is no line."""
+    """Return the highest line recorded before the index date, None where none is; maintenance is none."""
     numbers = []
     for item in record.of("Observation"):
         number = line_number(item)
@@ -72,5 +73,5 @@ def line_number(item: DatedResource) -> int | None:
     ):
         return None
     lines: dict[str, int] = load_terminology().maps["lines"]
-    said = children(child(item.resource, "valueCodeableConcept"), "coding")
-    return next((lines[name] for c in said if (name := string(c, "code")) in lines), None)
+    answers = children(child(item.resource, "valueCodeableConcept"), "coding")
+    return next((lines[name] for c in answers if (name := string(c, "code")) in lines), None)

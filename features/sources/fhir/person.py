@@ -1,4 +1,4 @@
-"""Who the patient is: birth, sex and death, from Patient resources that must agree."""
+"""Birth, sex and death, from Patient resources that must agree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ DEATH_DATE = ("loinc", "81956-5")  # Date and time of death
 
 @dataclass(frozen=True)
 class Person:
-    """One patient; ``death`` is None where the patient lives, or died on an unknown day (``died``)."""
+    """One patient; ``death`` is None while alive, and where the day of death is unknown."""
 
     where: str
     birth: date | None
@@ -23,7 +23,7 @@ class Person:
 
 
 def read_person(entries: Sequence[LocatedResource], findings: Findings) -> Person:
-    """Return the person; a missing patient, two births, two sexes and two deaths are problems."""
+    """Return the person; a missing Patient, and two birth dates, sexes or deaths, are problems."""
     patients = [entry for entry in entries if entry.kind == "Patient"]
     if not patients:
         where = entries[0].source if entries else "the record"

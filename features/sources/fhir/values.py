@@ -1,4 +1,4 @@
-"""The value of one Observation, or of one of its components, as a dictionary field's value."""
+"""Reading the value of an Observation or component as a dictionary field's value."""
 
 import re
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from features.sources.fhir.units import expected_units, factor
 
 PlainValue = float | int | bool | str
 STAGE = re.compile(r"\b(?:stage\s*)?(iv|iii|ii|i|[1-4])(?:[a-e]?\d?)?\b")
-SAID_STAGE = re.compile(r"\bstage\s*(iv|iii|ii|i|[1-4])")
+STAGE_IN_TEXT = re.compile(r"\bstage\s*(iv|iii|ii|i|[1-4])")
 GRADE = re.compile(r"\bgrade\s*(iv|iii|ii|i|[1-4])\b")
 ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
 
 
 @dataclass(frozen=True)
 class FieldValue:
-    """A value, or what is wrong with it, or that it says nothing we know; a remark goes with it."""
+    """A field's value, or its problem and remedy; neither where the answer is unknown. A remark is noted."""
 
     value: PlainValue | None = None
     problem: str | None = None
@@ -27,11 +27,11 @@ class FieldValue:
 
 
 def read_value(field: Field, element: Element) -> FieldValue:
-    """Return the field's value from ``value[x]``, judged by the dictionary's rule."""
+    """Return the field's value from ``value[x]``, checked against the dictionary."""
     read = READERS.get(field.name) or (_coded if field.type == "category" else _number)
-    found = read(field, element)
-    if found.value is None or not (faults := field.read([found.value]).faults):
-        return found
+    value = read(field, element)
+    if value.value is None or not (faults := field.read([value.value]).faults):
+        return value
     return FieldValue(problem=f"{field.name} is {next(iter(faults))}", remedy=f"expected {field.expected}")
 
 
@@ -58,13 +58,13 @@ def _typed(field: Field, amount: float) -> PlainValue:
 
 
 def _coded(field: Field, element: Element) -> FieldValue:
-    """Read a test that is either negative or positive, in whatever words the field has for that."""
+    """Read a negative or positive test result as the first or second of the field's two categories."""
     answers = load_terminology().answers
     concept = child(element, "valueCodeableConcept")
-    said = [code for _, code in codes(concept)]
-    said += [part.split(" (")[0].strip() for part in words(concept).split("|")]
-    said.append(string(element, "valueString").strip().lower())
-    sign = next((answers[answer] for answer in said if answer in answers), None)
+    results = [code for _, code in codes(concept)]
+    results += [part.split(" (")[0].strip() for part in words(concept).split("|")]
+    results.append(string(element, "valueString").strip().lower())
+    sign = next((answers[answer] for answer in results if answer in answers), None)
     if sign is None or len(field.categories) != 2:
         return _unknown(field)
     return FieldValue(field.category_names[sign])
@@ -92,16 +92,18 @@ def _stage(field: Field, element: Element) -> FieldValue:
     concept = child(element, "valueCodeableConcept")
     listed = load_terminology().maps["stages"]
     by_code = next((listed[code].lower() for _, code in codes(concept) if code in listed), "")
-    said = " | ".join(part for part in (words(concept), string(element, "valueString").lower()) if part)
+    text = " | ".join(part for part in (words(concept), string(element, "valueString").lower()) if part)
     bare = " | ".join(code.lower() for _, code in codes(concept) if len(code) <= 5)
-    found = STAGE.match(by_code) or SAID_STAGE.search(said) or STAGE.fullmatch(said) or STAGE.fullmatch(bare)
-    return FieldValue(f"stage_{_ordinal(found[1])}") if found else _unknown(field)
+    stage = (
+        STAGE.match(by_code) or STAGE_IN_TEXT.search(text) or STAGE.fullmatch(text) or STAGE.fullmatch(bare)
+    )
+    return FieldValue(f"stage_{_ordinal(stage[1])}") if stage else _unknown(field)
 
 
 def _grade(field: Field, element: Element) -> FieldValue:
     concept = child(element, "valueCodeableConcept")
-    found = GRADE.search(words(concept)) or GRADE.search(string(element, "valueString").lower())
-    return FieldValue(f"grade_{_ordinal(found[1])}") if found else _unknown(field)
+    grade = GRADE.search(words(concept)) or GRADE.search(string(element, "valueString").lower())
+    return FieldValue(f"grade_{_ordinal(grade[1])}") if grade else _unknown(field)
 
 
 def _ordinal(text: str) -> int:
@@ -109,10 +111,10 @@ def _ordinal(text: str) -> int:
 
 
 def _smoking(field: Field, element: Element) -> FieldValue:
-    said = {code for _, code in codes(child(element, "valueCodeableConcept"))}
+    answers = {code for _, code in codes(child(element, "valueCodeableConcept"))}
     listed = load_terminology().maps["smoking"]
-    found = next((name for name, known in listed.items() if said & set(known)), None)
-    return FieldValue(found) if found else _unknown(field)
+    habit = next((name for name, known in listed.items() if answers & set(known)), None)
+    return FieldValue(habit) if habit else _unknown(field)
 
 
 def _unknown(field: Field) -> FieldValue:

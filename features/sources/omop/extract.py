@@ -1,4 +1,4 @@
-"""Reading a CDM: whoever has an index date, what was known on it, and how they were followed."""
+"""Extracting patients with an index date from a CDM: predictors, disease and follow-up."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ NO_FOLLOW_UP = "no follow-up after the index date"
 
 @dataclass(frozen=True)
 class IndexedPatients:
-    """What a CDM holds of everyone with an index date; ``frame`` has one row a person."""
+    """The persons with an index date; ``frame`` holds their predictors, one row a person."""
 
     frame: pd.DataFrame
     diseases: Mapping[int, frozenset[str]]
@@ -40,10 +40,10 @@ class IndexedPatients:
 
 
 def read_indexed(cdm: Cdm, recipe: OmopRecipe, dictionary: Dictionary) -> IndexedPatients:
-    """Read predictors and follow-up of everyone with an episode that may start the clock.
+    """Read predictors and follow-up of everyone with an index episode.
 
     Raises:
-        InvalidCohort: when there is nobody, and naming every record that breaks a rule by its id.
+        InvalidCohort: when nobody has one, and naming by its id every record that breaks a rule.
 
     """
     episode, rule = cdm.table("episode"), recipe.index_rule
@@ -87,10 +87,10 @@ def _disease_evidence(
     cdm: Cdm, episodes: pd.DataFrame, first: pd.DataFrame, index: "pd.Series[Any]", diseases: ConceptDiseases,
     persons: str,
 ) -> list[pd.DataFrame]:  # fmt: skip
-    """Return what states a disease, the strongest first.
+    """Return the concepts that may state a disease, the strongest evidence first.
 
-    These are the index episode and its parent, the conditions linked to them, earlier disease episodes, and
-    earlier conditions.
+    The order is: the index episode and its parent, conditions linked to them, disease episodes by the index
+    date, conditions by the index date.
     """
     parents = episodes[episodes["episode_id"].isin(first["episode_parent_id"].dropna())]
     own = pd.concat([first, parents])
@@ -120,7 +120,7 @@ def _disease_evidence(
 
 
 def _concepts(records: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Return the concepts that records name in these columns, one below the other."""
+    """Return the concepts in these columns of records as one long table, with their persons."""
     parts = [
         records[["person_id", column]].set_axis(["person_id", "concept_id"], axis=1) for column in columns
     ]
@@ -128,7 +128,7 @@ def _concepts(records: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 
 def _persons(cdm: Cdm, index: "pd.Series[Any]", persons: str) -> dict[str, "pd.Series[Any]"]:
-    """Return age and sex; of a birth date that lacks month or day, the middle of what is known counts."""
+    """Return age in years and sex; a birth date without month or day becomes the middle of its period."""
     frame = cdm.read(
         "SELECT person_id, gender_concept_id, year_of_birth, month_of_birth, day_of_birth "
         f"FROM {cdm.table('person')} WHERE person_id IN ({persons})"
@@ -157,14 +157,16 @@ def _persons(cdm: Cdm, index: "pd.Series[Any]", persons: str) -> dict[str, "pd.S
 
 
 def _history(episodes: pd.DataFrame, index: "pd.Series[Any]") -> dict[str, "pd.Series[Any]"]:
-    """Return the lines of therapy before the index date and the time since the first occurrence.
+    """Return lines of therapy before the index date, and months since the first disease occurrence.
 
-    Treatment episodes of one number are one line. A database without any treatment episode says nothing of
-    lines, so then there is no such column.
+    Treatment episodes with the same number are one line. Without any treatment episode in the database there
+    is no ``prior_lines``.
     """
     at = episodes["person_id"].map(index)
-    found = episodes[(episodes["episode_concept_id"] == FIRST_OCCURRENCE) & (episodes["start"] <= at)]
-    diagnosed = found.groupby("person_id")["start"].min().reindex(index.index)
+    first_occurrences = episodes[
+        (episodes["episode_concept_id"] == FIRST_OCCURRENCE) & (episodes["start"] <= at)
+    ]
+    diagnosed = first_occurrences.groupby("person_id")["start"].min().reindex(index.index)
     history = {"months_diagnosis_to_relapse": days_between(diagnosed, index) / MONTH}
     treatments = episodes[episodes["episode_concept_id"] == TREATMENT]
     if len(treatments):
@@ -186,7 +188,7 @@ def _check_ranges(cdm: Cdm, columns: Mapping[str, "pd.Series[Any]"], dictionary:
 def _applicable(
     laboratory: LaboratoryValues, diseases: Mapping[int, frozenset[str]], dictionary: Dictionary
 ) -> dict[str, "pd.Series[Any]"]:
-    """Blank what was measured in a disease in which the field has no meaning."""
+    """Return laboratory values without those of persons to whose disease the field does not apply."""
     kept = {}
     for name, values in laboratory.values.items():
         applies: Callable[[str], bool] = dictionary[name].applies
@@ -197,7 +199,7 @@ def _applicable(
 
 
 def include(indexed: IndexedPatients) -> tuple[pd.DataFrame, Attrition]:
-    """Leave out, reason by reason, who cannot be in a cohort; everyone left out is counted once.
+    """Return the included persons and the attrition, everyone excluded counted once, under the first reason.
 
     Raises:
         InvalidCohort: when nobody is left.
