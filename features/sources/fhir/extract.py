@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from features.dictionary import load_dictionary
+from features.eligibility import NO_FOLLOW_UP
 from features.errors import InvalidCohort, Problem
 from features.sources.fhir.basis import ReadResources, basis_of
 from features.sources.fhir.counted import Fields, counted_fields
@@ -35,7 +36,6 @@ from features.sources.fhir.values import PlainValue
 
 NO_RELAPSE = "no relapse or progression recorded"
 NO_DISEASE = "no disease of the dictionary recorded"
-NO_FOLLOW_UP = "no follow-up after the index date"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from features.dictionary import Dictionary
-from features.eligibility import Attrition, has_follow_up
+from features.eligibility import NO_FOLLOW_UP, Attrition, has_follow_up
 from features.errors import InvalidCohort, Problem
+from features.sources.forms import MONTH, YEAR
 from features.sources.omop.cdm import Cdm, days_between, listed
 from features.sources.omop.disease import (
     NO_DISEASE,
@@ -20,12 +21,10 @@ from features.sources.omop.disease import (
 from features.sources.omop.follow_up import FollowUp, read_follow_up
 from features.sources.omop.laboratory import LaboratoryValues, loinc_fields, read_laboratory
 from features.sources.omop.recipe import RECURRENCE_OR_PROGRESSION, TREATMENT, OmopRecipe
-from features.sources.recipe import MONTH, YEAR
 
 FIRST_OCCURRENCE = 32528
 CONDITION_EVENT = 1147127  # an episode's event that is a condition_occurrence
 SEX = {8507: "male", 8532: "female"}
-NO_FOLLOW_UP = "no follow-up after the index date"
 
 
 @dataclass(frozen=True)

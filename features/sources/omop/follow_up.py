@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from features.sources.forms import MONTH
 from features.sources.omop.cdm import Cdm, days_between
-from features.sources.recipe import MONTH
 
 OUTSIDE = "index date outside every observation period"
 DEAD_BEFORE = "death recorded before the index date"
