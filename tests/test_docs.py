@@ -18,7 +18,7 @@ from rich.console import Console
 from starlette.exceptions import HTTPException
 
 import salvage
-from features.cohort import Cohort
+from features.cohort import read_patient
 from features.dictionary import load_dictionary
 from features.dictionary_page import REFRESH, dictionary_page
 from features.endpoints import ENDPOINTS
@@ -273,21 +273,21 @@ def test_the_shown_request_is_accepted():
     request = contract.parse_request(shown_json("docs/api.md", "POST /v1/predictions"))
     protocol = load_protocol(str(request.model).removeprefix("salvage-"))
     assert request.horizon in protocol.horizons
-    Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
+    read_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
 
 
 def test_the_shown_explanation_request_is_accepted():
     request = contract.parse_explanation(shown_json("docs/api.md", "POST /v1/explanations"))
     protocol = load_protocol(str(request.model).removeprefix("salvage-"))
     assert set(request.horizons) <= set(protocol.horizons)
-    Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
+    read_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
 
 
 def test_the_shown_comparison_request_is_accepted():
     request = contract.parse_comparison(shown_json("docs/api.md", "POST /v1/comparisons"))
     for plan in request.plans:
         assert {load_dictionary()[name].group for name in plan} == {GROUP}
-        Cohort.from_patient({**request.patient, **plan}, dictionary=load_dictionary())
+        read_patient({**request.patient, **plan}, dictionary=load_dictionary())
 
 
 def shown_json(name: str, heading: str) -> bytes:

@@ -160,10 +160,9 @@ def _regress(
     starts: list[FloatArray | None] = [None] * len(held)
     fits, gained = list[list[NestedLinear]](), list[float]()
     for penalty in penalties:
-        at = [one.fit(penalty, start) for one, start in zip(regressions, at, strict=True)]
-        fits.append(
-            [one.linear(found) for one, found in zip(regressions, at, strict=True) if found is not None]
-        )
+        solved = [one.fit(penalty, start) for one, start in zip(regressions, starts, strict=True)]
+        fits.append([one.linear(at) for one, at in zip(regressions, solved, strict=True)])
+        starts = [*solved]
         gained.append(
             sum(rows.log_likelihood(fit.scores(data)) for rows, fit in zip(judged, fits[-1], strict=True))
         )
