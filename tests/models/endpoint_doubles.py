@@ -64,9 +64,7 @@ def grown(
     return Boosters(columns, (Block(slots, ((model, 1.0),)),))
 
 
-def hazard_double(
-    columns: int, *, seed: int, steep: float = 0.3, interacting: bool = False
-) -> AdditiveModel:
+def hazard_double(columns: int, *, seed: int, steep: float = 0.3, interacting: bool = False) -> AdditiveModel:
     """Make hazards in ten intervals of two diseases: linear terms common to all, and trees."""
     rng = np.random.default_rng(seed)
     linear = rng.normal(0.0, steep / 2, columns)

@@ -49,9 +49,7 @@ def test_answers_follow_from_the_scores(model, cohort):
     X, strata = cohort
     found = model.predict(X, strata, TIMES)
     assert found.shape == (200, len(model.outcomes), len(TIMES) if model.timed else 1)
-    np.testing.assert_array_equal(
-        found, probabilities(model.transform, model.scores(X, strata), TIMES)
-    )
+    np.testing.assert_array_equal(found, probabilities(model.transform, model.scores(X, strata), TIMES))
 
 
 def test_tables_answer_as_xgboost_does_and_each_patient_as_alone(model, cohort):

@@ -28,7 +28,9 @@ def test_every_scale_that_an_endpoint_declares_has_a_link_of_its_name():
 @given(st.lists(st.floats(1e-6, 1.0 - 1e-6), min_size=1, max_size=9))
 def test_a_link_is_its_formula(link, probability):
     p = np.array(probability)
-    np.testing.assert_allclose(link.value(p), FORMULAS[link.name](1e-9 + (1.0 - 2e-9) * p), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        link.value(p), FORMULAS[link.name](1e-9 + (1.0 - 2e-9) * p), rtol=1e-9, atol=1e-9
+    )
     np.testing.assert_allclose(link.value(p), FORMULAS[link.name](p), atol=2e-3)
 
 

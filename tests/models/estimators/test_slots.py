@@ -1,4 +1,4 @@
-"""Rows of a regression in slots: person-intervals by hand, intervals by property, the life table by its sums."""
+"""Rows of a regression in slots: person-intervals by hand, intervals and the life table by property."""
 
 import numpy as np
 import pytest
@@ -138,7 +138,6 @@ def test_with_many_patients_a_life_table_is_the_share_who_die_in_each_interval()
 
 
 def test_hazard_ratios_count_as_so_many_patients():
-    """Events are so many per exponentiated score; more would be expected of the same events at a score of 1."""
     strata, rows, score, _ = life_tables(9)
     base = life_table(strata, rows, score, strata_count=2)
     expected = rows.weight * np.exp(score[rows.patient]) * chance(base[strata[rows.patient], rows.slot])

@@ -1,6 +1,7 @@
 """From scores to probabilities: plain numpy and quadrature, textbook forms, and what every curve keeps to."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def incidence_by_quadrature(transform, scores, time):
     every = np.concatenate([months for months, _ in causes])
     breaks = np.unique(np.append(every[every < time], time))
     found = np.zeros(len(causes))
-    for start, end in zip(breaks[:-1], breaks[1:], strict=True):
+    for start, end in pairwise(breaks):
         at = start + (end - start) * (NODES + 1.0) / 2.0
         free = np.exp(-sum(np.interp(at, months, hazard) for months, hazard in causes))
         area = (end - start) / 2.0 * (WEIGHTS @ free)
