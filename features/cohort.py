@@ -299,9 +299,7 @@ def _unknown_fields(names: list[str], dictionary: Dictionary) -> list[Problem]:
 
 def _table_problems(declared: Field, column: Column) -> list[Problem]:
     return [
-        Problem(
-            declared.name, fault, f"expected {declared.expected}", len(rows), tuple(r + 1 for r in rows[:5])
-        )
+        Problem.in_rows(declared.name, fault, f"expected {declared.expected}", [row + 1 for row in rows])
         for fault, rows in column.faults.items()
     ]
 
@@ -339,35 +337,20 @@ def applicability_problems(
             continue
         allowed = [float(names.index(d)) for d in declared.applies_to if d in names]
         wrong = ~np.isnan(values[declared.name]) & ~np.isin(values["disease"], allowed)
-        found = np.flatnonzero(wrong & ~np.isnan(values["disease"]))
-        if found.size:
-            named = int(found.size), tuple(rows[found[:5]].tolist())
-            problems.append(Problem(declared.name, MISAPPLIED, _where_it_applies(declared), *named))
+        named = rows[wrong & ~np.isnan(values["disease"])].tolist()
+        if named:
+            problems.append(Problem.in_rows(declared.name, MISAPPLIED, _where_it_applies(declared), named))
     return problems
 
 
 def _patient_problems(patients: "pd.Series") -> list[Problem]:
-    problems = []
-    missing = np.flatnonzero(patients.isna())
-    if missing.size:
-        problems.append(
-            Problem(
-                PATIENT,
-                "is missing",
-                "give every row an identifier",
-                int(missing.size),
-                tuple((missing[:5] + 1).tolist()),
-            )
-        )
-    repeated = np.flatnonzero(patients.astype(str).duplicated(keep=False) & patients.notna())
-    if repeated.size:
-        problems.append(
-            Problem(
-                PATIENT,
-                "stands in several rows",
-                "keep one row a patient",
-                int(repeated.size),
-                tuple((repeated[:5] + 1).tolist()),
-            )
-        )
-    return problems
+    repeated = patients.astype(str).duplicated(keep=False) & patients.notna()
+    faults = (
+        ("is missing", "give every row an identifier", patients.isna()),
+        ("stands in several rows", "keep one row a patient", repeated),
+    )
+    return [
+        Problem.in_rows(PATIENT, fault, remedy, (np.flatnonzero(rows) + 1).tolist())
+        for fault, remedy, rows in faults
+        if rows.any()
+    ]

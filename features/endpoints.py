@@ -121,9 +121,9 @@ class Endpoint:
         return self.kind != RESPONSE
 
     @property
-    def clock(self) -> str | None:
-        """Return the field that holds the months of follow-up; None without time."""
-        return self.fields[0] if self.timed else None
+    def clock(self) -> str:
+        """Return, of an endpoint with time, the field that holds the months of follow-up."""
+        return self.fields[0]
 
     @property
     def labels(self) -> Mapping[str, str]:

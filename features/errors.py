@@ -18,9 +18,11 @@ SalvageError
 └── KeyReused                 an idempotency key came again with another request
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ class Problem:
     remedy: str
     rows: int | None = None
     examples: tuple[int, ...] = ()
+
+    @classmethod
+    def in_rows(cls, field: str, problem: str, remedy: str, rows: Sequence[int]) -> "Problem":
+        """Return a problem of these rows; they are counted, and the first five named by their numbers.
+
+        >>> str(Problem.in_rows("age", "out of range", "correct it", [3, 4, 5, 6, 7, 8]))
+        'age: out of range (6 rows, e.g. 3, 4, 5, 6, 7); correct it'
+        """
+        return cls(field, problem, remedy, len(rows), tuple(rows[:EXAMPLES]))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the problem as JSON-ready fields, leaving out row counts where there are no rows."""

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from features.errors import InvalidCohort, Problem
+from features.sources.door import Tables
+from features.sources.recipe import Recipe
 from features.sources.table import MISSING_FILE, header_problems
 
 STUDY = "meta_study.txt"
@@ -24,12 +26,34 @@ MISSING = frozenset(
 DATATYPES = ("STRING", "NUMBER", "BOOLEAN")
 FLAGS = {"true": True, "false": False}
 HEAD_LINES = 4
-EXAMPLES = 5
 
 
-def is_study(folder: Path) -> bool:
-    """Tell whether a folder holds a study."""
-    return (folder / STUDY).is_file()
+class StudyDoor:
+    """A cBioPortal study: its patients, or the timeline named after ``#``."""
+
+    name = "cBioPortal study"
+    inputs = "a cBioPortal study's folder (FOLDER, FOLDER#TIMELINE)"
+    follows = Recipe
+
+    def recognises(self, source: str) -> bool:
+        """Tell whether the folder holds the file that every study has."""
+        return (Path(source.partition("#")[0]) / STUDY).is_file()
+
+    def read(self, recipe: Recipe, source: str) -> Tables:
+        """Return the patients, one row each, or the rows of one timeline.
+
+        Raises:
+            InvalidCohort: when the study has no such timeline, and naming everything malformed in its files.
+
+        """
+        folder, _, timeline = source.partition("#")
+        if not timeline:
+            return Tables(recipe, read_cbioportal(folder))
+        timelines = read_cbioportal_timelines(folder)
+        if timeline not in timelines:
+            remedy = "use one of " + ", ".join(timelines) if timelines else "the study has no timeline files"
+            raise InvalidCohort(folder, [Problem(timeline, "is no timeline of the study", remedy)])
+        return Tables(recipe, timelines[timeline])
 
 
 def read_cbioportal(folder: Path | str) -> pd.DataFrame:
@@ -94,13 +118,13 @@ class _Clinical:
 
     def blame(self, where: str, problem: str, remedy: str, rows: list[int] | None = None) -> None:
         named = f"{self.path.name}: {where}" if where else self.path.name
-        numbered = (None, ()) if rows is None else (len(rows), tuple(rows[:EXAMPLES]))
-        self.problems.append(Problem(named, problem, remedy, *numbered))
+        whole = Problem(named, problem, remedy)
+        self.problems.append(whole if rows is None else Problem.in_rows(named, problem, remedy, rows))
 
 
 def _study_files(folder: Path) -> _StudyFiles:
     """Return the data files that the meta files name, or those of the usual names."""
-    if not is_study(folder):
+    if not (folder / STUDY).is_file():
         remedy = "give a study's folder"
         raise InvalidCohort(str(folder), [Problem(STUDY, "is not in the folder", remedy)])
     metas = [_meta(path) for path in sorted(folder.glob("meta_*.txt"))]

@@ -31,11 +31,6 @@ def number(value: object) -> float | None:
     return float(value) if is_number else None  # type: ignore[arg-type]
 
 
-def among(codes: Iterable[object]) -> dict[object, object]:
-    """Return codes as a mapping to themselves, for :func:`meaning`."""
-    return {code: code for code in codes}
-
-
 def meaning(value: object, codes: Mapping[object, object]) -> tuple[object, ...]:
     """Return what a code means as a tuple of one, or nothing where it is unknown.
 
@@ -52,7 +47,7 @@ def meaning(value: object, codes: Mapping[object, object]) -> tuple[object, ...]
 
 def member(series: pd.Series, codes: Iterable[object]) -> Rows:
     """Tell which cells carry one of the codes; null among them stands for the empty cell."""
-    known = among(codes)
+    known = {code: code for code in codes}
     if pd.api.types.is_numeric_dtype(series.dtype):
         plain = [float(c) if isinstance(c, bool) else number(c) for c in known]
         found_numbers: Rows = np.isin(
@@ -117,8 +112,7 @@ def numeric(series: pd.Series, table: pd.DataFrame) -> tuple[FloatArray, list[Pr
 
 def rows_problem(field: str, problem: str, remedy: str, table: pd.DataFrame, at: Any) -> Problem:
     """Return a problem of these rows of a table, under the row numbers of the source."""
-    numbers = table[ROW].to_numpy()[at]
-    return Problem(field, problem, remedy, len(numbers), tuple(int(row) for row in numbers[:5]))
+    return Problem.in_rows(field, problem, remedy, table[ROW].to_numpy()[at].tolist())
 
 
 def codes_remedy(codes: Iterable[object]) -> str:

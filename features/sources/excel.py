@@ -18,7 +18,6 @@ ERRORS = frozenset({"#N/A", "#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#
 NUMBER_AS_TEXT = re.compile(r"\s*[-+]?(0|[1-9]\d*)([.,]\d+)?([eE][-+]?\d+)?\s*")
 DAY_NUMBERS = (10_000, 80_000)  # 1927 to 2119, as Excel counts days
 DATE_WORDS, SPAN_WORDS = {"date", "datum", "dob"}, {"days", "weeks", "months", "years", "diff"}
-EXAMPLES = 5
 
 Row = Sequence[Any]
 
@@ -48,7 +47,9 @@ def read_excel(path: Path, *, sheet: str | None = None) -> pd.DataFrame:
         problems += _column_problems(name, cells)
     if unsaved:
         remedy = "open the workbook in Excel and save it, or paste the values"
-        problems.append(_problem("sheet", "holds formulas without a stored result", remedy, sorted(unsaved)))
+        problems.append(
+            Problem.in_rows("sheet", "holds formulas without a stored result", remedy, sorted(unsaved))
+        )
     if problems:
         raise InvalidCohort(_subject(path, sheet), problems)
     return pd.DataFrame({name: _series(cells) for name, cells in values.items()})
@@ -140,10 +141,10 @@ def _column_problems(name: str, cells: Row) -> list[Problem]:
     problems = _date_problems(name, cells, numbers)
     if errors:
         remedy = "mend the formula, or leave the cell empty where the value is missing"
-        problems.append(_problem(name, "holds an error of Excel", remedy, errors))
+        problems.append(Problem.in_rows(name, "holds an error of Excel", remedy, errors))
     if texts and (numbers or _declared_number(name)):
         remedy = "turn the column into numbers in Excel (Data, Text to Columns)"
-        problems.append(_problem(name, "holds numbers stored as text", remedy, texts))
+        problems.append(Problem.in_rows(name, "holds numbers stored as text", remedy, texts))
     return problems
 
 
@@ -153,10 +154,10 @@ def _date_problems(name: str, cells: Row, numbers: list[int]) -> list[Problem]:
     as_numbers = numbers if dates else _rows_where(cells, _is_day_number)
     if of_dates and as_numbers:
         remedy = "format the cells as dates in Excel, and check what they then show"
-        return [_problem(name, "holds dates as plain numbers", remedy, as_numbers)]
+        return [Problem.in_rows(name, "holds dates as plain numbers", remedy, as_numbers)]
     if dates and not of_dates and (numbers or _declared_number(name)):
         remedy = "type the numbers again in cells formatted as numbers; Excel turned them into dates"
-        return [_problem(name, "holds dates among numbers", remedy, dates)]
+        return [Problem.in_rows(name, "holds dates among numbers", remedy, dates)]
     return []
 
 
@@ -182,10 +183,6 @@ def _series(cells: Row) -> "pd.Series[Any]":
     if present and all(isinstance(value, dt.datetime) for value in present):
         return pd.Series(pd.to_datetime(pd.Series(cells)))
     return pd.Series(cells, dtype=object)
-
-
-def _problem(name: str, problem: str, remedy: str, rows: list[int]) -> Problem:
-    return Problem(name, problem, remedy, len(rows), tuple(rows[:EXAMPLES]))
 
 
 def _subject(path: Path, sheet: str | None) -> str:

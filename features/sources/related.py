@@ -1,18 +1,15 @@
 """Related tables: a patient's treatment records within a window around the index date."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from features.dictionary import Field, FloatArray
-from features.errors import InvalidCohort, Problem
+from features.errors import Problem
 from features.sources.codes import ROW, Rows, numeric, rows_problem
 from features.sources.conditions import judge_all
 from features.sources.forms import Related
-from features.sources.table import read_table
 
 OWNER = "__owner__"
 
@@ -31,20 +28,6 @@ class Gathered:
     numbers: FloatArray
     recorded: Rows
     problems: tuple[Problem, ...] = ()
-
-
-def read_related(related: Mapping[str, Related], folder: Path | None) -> dict[str, pd.DataFrame]:
-    """Read the related files that stand beside the patients' table.
-
-    Raises:
-        InvalidCohort: when one cannot be read, or there is no folder to look in.
-
-    """
-    if related and folder is None:
-        remedy = "add --input FOLDER with the files " + ", ".join(r.file for r in related.values())
-        raise InvalidCohort("related tables", [Problem("input", "is needed by this recipe", remedy)])
-    read = {r.file: read_table(folder / r.file) for r in related.values() if folder}
-    return {name: read[r.file] for name, r in related.items()}
 
 
 def in_window(

@@ -46,9 +46,9 @@ class SurvivalEstimator(BaseEstimator):  # type: ignore[misc]
 
     ``X`` is a DataFrame or an array with one row a patient. Numeric columns may have missing values; a text,
     category or flag column becomes one 0/1 column a category, those of fewer than five patients together
-    being the reference. A category that training did not see is none of the known ones. ``y`` is the outcome as
-    scikit-survival takes it: a structured array of event and time, or two columns in that order. Times have
-    any unit, the same throughout.
+    being the reference. A category that training did not see is none of the known ones. ``y`` is the outcome
+    as scikit-survival takes it: a structured array of event and time, or two columns in that order. Times
+    have any unit, the same throughout.
 
     Parameters: ``estimator``, a registered type (``cross_fitted``, ``cox``, ``xgboost_aft`` or one that a
     package adds); ``folds`` and ``repeats`` of its cross-fitting; ``random_state``, a whole number;

@@ -34,7 +34,11 @@ SCALES = (0.5, 0.8, 1.2)
 
 @dataclass(frozen=True)
 class AFTModel:
-    """A fitted model: ``booster`` is xgboost's JSON, ``unit`` the months that count as 1, ``scale`` the noise's."""
+    """A fitted model.
+
+    ``booster`` is xgboost's JSON on ``columns`` and the stratum, ``unit`` the months that count as 1 and
+    ``scale`` the noise's.
+    """
 
     outcomes: tuple[str, ...]
     booster: bytes

@@ -192,7 +192,7 @@ def held_out(cohort: Cohort, everyone: Patients, seed: int) -> dict[str, FloatAr
 
 def figures(repeats: int, data: Path) -> dict[str, object]:
     """Return every figure: means over the repeats of cross-validation, and the gains over the baselines."""
-    whole = build_cohort(load_recipe("cibmtr-leukaemia"), file=data)
+    whole = build_cohort(load_recipe("cibmtr-leukaemia"), source=data)
     blank = np.isnan(whole.values["months_progression_free"]) | np.isnan(whole.values["first_event"])
     cohort = whole.take(np.flatnonzero(~blank))
     disease = np.array([DISEASES.index(str(name)) for name in cohort.text("disease")])

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 
 import numpy as np
+from models.estimators.hazard import HazardModel
 
 from features.cohort import Cohort, concatenate
 from features.dictionary import FloatArray
@@ -20,7 +21,6 @@ from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
 from models.bundle.bundle import strata
 from models.estimators.curves import IntArray
-from models.estimators.hazard import HazardModel
 from models.estimators.interface import probabilities
 from models.explanation.attribution import EndpointExplainer
 from models.explanation.background import Background, fit_background

@@ -26,12 +26,8 @@ from pathlib import Path
 
 import numpy as np
 import xgboost
-
-from features.censoring import Outcome
-from features.dictionary import FloatArray
 from models.estimators.bins import Binned
 from models.estimators.course import life_table
-from models.estimators.curves import IntArray
 from models.estimators.hazard import (
     BoostedHazard,
     exposure,
@@ -40,6 +36,10 @@ from models.estimators.hazard import (
     survival_from_margins,
 )
 from models.estimators.stream import boost_hazard
+
+from features.censoring import Outcome
+from features.dictionary import FloatArray
+from models.estimators.curves import IntArray
 from models.trees.ensemble import Trees, read_trees
 
 COLUMNS, INTERVALS = 60, 20

@@ -190,7 +190,7 @@ def test_a_refused_value_is_never_repeated(field: Field, secret: object):
 
 
 @given(SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_table_and_a_patient_are_read_alike(seed: int):
     frame = simulated_frame(3, seed=seed)
     cohort = read(frame)
@@ -236,7 +236,6 @@ def same(one: float, other: float) -> bool:
 
 
 @given(changed_cell())
-@settings(deadline=None)
 def test_the_fingerprint_changes_with_any_value(cohorts: tuple[Cohort, Cohort]):
     before, after = cohorts
     assert before.fingerprint() != after.fingerprint()

@@ -148,7 +148,7 @@ def test_a_simulated_table_is_accepted_by_the_validator(simulated):
         assert validated.fingerprint() == cohort.take(np.arange(len(table))).fingerprint()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     patients=st.integers(1, 60),
     seed=st.integers(0, 2**40),

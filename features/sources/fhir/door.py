@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from features.cohort import PATIENT, Cohort, Provenance
 from features.dictionary import Dictionary, load_dictionary
@@ -39,38 +40,59 @@ NOT_READ = ("prior_best_response", "plan_regimen", "plan_class_change", "plan_in
             "plan_supportive_care", "plan_clinical_trial")  # fmt: skip
 
 
-def read_fhir(path: Path, *, evidence: str, index_event: str = LATEST) -> Cohort:
-    """Read mCODE Bundles, a folder of them, or an NDJSON bulk export as a cohort.
+@dataclass(frozen=True)
+class FhirRecipe:
+    """What FHIR files do not say themselves.
+
+    ``evidence`` is ``synthetic`` or ``real``. ``index_event`` starts the clock at the latest or the first
+    relapse or progression.
+    """
+
+    evidence: str
+    index_event: str = LATEST
+    name: ClassVar[str] = "fhir"
+    public: ClassVar[None] = None
+
+
+class FhirDoor:
+    """MCODE Bundles, a folder of them, or an NDJSON bulk export.
 
     Every column that this door can read is there, missing where a record lacks it. A patient without a
     relapse or progression on record, without a disease of the dictionary, or without follow-up is left out
     and counted by reason. Notes (codes not read, partial dates) stand in the provenance with their number.
-
-    Args:
-        path: a Bundle or resource (.json), a bulk export (.ndjson), or a folder of either.
-        evidence: ``synthetic`` or ``real``; the files do not say it, so the reader must.
-        index_event: the latest, or the first, relapse or progression.
-
-    Raises:
-        InvalidCohort: naming every file, line and resource that cannot be read as it should.
-
     """
-    require_index_event(index_event)
-    if evidence not in EVIDENCE:
-        problem = Problem("evidence", "is not said", "say synthetic or real")
-        raise InvalidCohort(str(path), [problem])
-    findings = Findings()
-    patients = _patients(path, findings)
-    extracted = [
-        extract_patient(patient, entries, index_event=index_event, findings=Findings())
-        for patient, entries in sorted(patients.items())
-    ]
-    problems = [*findings.record, *(p for one in extracted for p in _blocking(one))]
-    if problems:
-        raise InvalidCohort(str(path), problems)
-    kept = [one for one in extracted if one.excluded is None]
-    provenance = _provenance(path, evidence, index_event, extracted, findings)
-    return Cohort.from_frame(_frame(kept), dictionary=readable(), provenance=(provenance,))
+
+    name = "FHIR"
+    inputs = "a Bundle or resource (.json), a bulk export (.ndjson), or a folder of either"
+    follows = FhirRecipe
+
+    def recognises(self, source: str) -> bool:
+        """Take every path: what is no FHIR is named file by file."""
+        return True
+
+    def read(self, recipe: FhirRecipe, source: str) -> Cohort:
+        """Return the cohort of everyone with a relapse or progression.
+
+        Raises:
+            InvalidCohort: naming every file, line and resource that cannot be read as it should.
+
+        """
+        require_index_event(recipe.index_event)
+        if recipe.evidence not in EVIDENCE:
+            problem = Problem("evidence", "is not said", "say synthetic or real")
+            raise InvalidCohort(source, [problem])
+        findings = Findings()
+        patients = _patients(Path(source), findings)
+        extracted = [
+            extract_patient(patient, entries, index_event=recipe.index_event, findings=Findings())
+            for patient, entries in sorted(patients.items())
+        ]
+        problems = [*findings.record, *(p for one in extracted for p in _blocking(one))]
+        if problems:
+            raise InvalidCohort(source, problems)
+        kept = [one for one in extracted if one.excluded is None]
+        provenance = _provenance(recipe, Path(source).name, extracted, findings)
+        return Cohort.from_frame(_frame(kept), dictionary=readable(), provenance=(provenance,))
 
 
 def readable() -> Dictionary:
@@ -128,7 +150,7 @@ def _frame(kept: Sequence[Extracted]) -> "pd.DataFrame":
 
 
 def _provenance(
-    path: Path, evidence: str, index_event: str, extracted: Sequence[Extracted], findings: Findings
+    recipe: FhirRecipe, files: str, extracted: Sequence[Extracted], findings: Findings
 ) -> Provenance:
     attrition = Attrition(len(extracted))
     reasons = Counter(one.excluded for one in extracted)
@@ -140,11 +162,11 @@ def _provenance(
         if one.excluded and one.value_problems:
             notes["a value that cannot be read, of a patient left out"] += len(one.value_problems)
     return Provenance(
-        recipe="fhir",
-        evidence=evidence,
-        source=f"FHIR files: {path.name}",
+        recipe=recipe.name,
+        evidence=recipe.evidence,
+        source=f"FHIR files: {files}",
         terms="as agreed with whoever exported the records",
-        index_event=index_event,
+        index_event=recipe.index_event,
         selection=_stated(notes),
         attrition=attrition,
     )

@@ -35,7 +35,6 @@ NEEDED = {
     "concept": ("concept_id", "vocabulary_id", "concept_code"),
 }  # fmt: skip
 ANCESTORS = "concept_ancestor"
-EXAMPLES = 5
 SCHEMA = re.compile(r"[A-Za-z_]\w*")
 
 Records: TypeAlias = "pd.Series[Any] | pd.Index[Any] | npt.NDArray[Any]"
@@ -63,7 +62,7 @@ class Cdm:
         """Note a problem of some records, which are named by their ids."""
         named = [int(record) for record in records]
         if named:
-            self.problems.append(Problem(where, problem, remedy, len(named), tuple(sorted(named)[:EXAMPLES])))
+            self.problems.append(Problem.in_rows(where, problem, remedy, sorted(named)))
 
     def dates(self, frame: pd.DataFrame, table: str, column: str, *, key: str) -> "pd.Series[Any]":
         """Return a column of days; those that are missing or cannot be read are noted as problems.

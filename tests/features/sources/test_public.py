@@ -84,7 +84,7 @@ def test_the_published_table_given_as_a_file_is_the_same_cohort(
     file = tmp_path / f"table.{kind}"
     write = published[name].to_parquet if kind == "parquet" else published[name].to_csv
     write(file, index=False)
-    assert build_cohort(load_recipe(name), file=file).fingerprint() == public[name].fingerprint()
+    assert build_cohort(load_recipe(name), source=file).fingerprint() == public[name].fingerprint()
 
 
 def test_both_cohorts_join_without_sharing_a_patient(public: dict[str, Cohort]):

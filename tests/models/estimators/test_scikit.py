@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from models.estimators.table import default_model, table_columns
 
 from features.errors import InvalidInput, NotFittable
-from models.estimators.table import default_model, table_columns
 
 TIMES = np.array([0.5, 3.0, 6.0, 12.0, 24.0, 60.0])
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from models.estimators.hazard import BoostedHazard
 
 from features.censoring import Outcome
 from features.errors import InvalidInput
 from models.estimators.competing import CompetingModel
 from models.estimators.cox import RidgeCox
 from models.estimators.cross_fitted import CrossFitted
-from models.estimators.hazard import BoostedHazard
 from models.estimators.interface import CrossFit, probabilities
 from models.uncertainty.intervals import (
     DOCUMENT,
