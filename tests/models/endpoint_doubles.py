@@ -72,7 +72,7 @@ def hazard_double(columns: int, *, seed: int, steep: float = 0.3, interacting: b
         outcomes=("overall_survival",),
         transform=IntervalHazards(EDGES),
         base=rng.normal(-2.0, 0.2, (2, len(EDGES))),
-        means=rng.normal(0.1, 0.1, (2, columns)),
+        means=np.tile([[0.1], [-0.2]], columns),
         coefficients=np.tile(linear, (2, 1, 1)),
         trees=grown(columns, len(EDGES), seed=seed, steep=steep, interacting=interacting),
         stretch=np.ones(len(EDGES)),

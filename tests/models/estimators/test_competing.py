@@ -124,6 +124,12 @@ def test_incidences_of_anyone_never_fall_and_leave_the_event_free(spread):
         assert (np.diff(incidence, axis=2) >= -1e-14).all()
 
 
+def test_causes_that_are_centred_apart_cannot_be_joined():
+    one = hazard_double(3, seed=1)
+    with pytest.raises(AssertionError, match="causes differ in means"):
+        join_causes([one, replace(one, means=one.means + 1.0)], CAUSES)
+
+
 def test_names_are_each_cause_s_own():
     hazards = [hazard_double(3, seed=1), hazard_double(3, seed=2)]
     named = [replace(hazard, hyperparameters={"models": float(at)}) for at, hazard in enumerate(hazards)]
@@ -210,22 +216,53 @@ def test_files_give_the_same_answers(fitted, cohort):
     np.testing.assert_array_equal(again.predict(X, strata, TIMES), ready.predict(X, strata, TIMES))
 
 
-def test_a_cause_with_five_events_is_fitted_and_stays_rare(cohort):
+@pytest.fixture(scope="module")
+def rare(cohort):
+    """A cause with five events: its diseases, which differ in their columns and their gaps, are pooled."""
     X, strata, outcome = cohort
+    X = X + np.array([[0.0, 0.0], [2.0, -1.0]])[strata]
+    X[np.random.default_rng(2).random(X.shape) < 0.2] = np.nan
     five = np.flatnonzero((outcome.cause == 2) & (outcome.duration < 20.0))[:5]
     assert np.bincount(strata[five], minlength=2).min() < 5
-    rare = with_events(outcome, five)
+    few = with_events(outcome, five)
     how = replace(QUICK, folds=5, hazards=replace(QUICK.hazards, folds=5))
-    model = how.cross_fit(X, strata, rare).model
+    return X, strata, few, how.cross_fit(X, strata, few)
+
+
+def test_a_cause_with_five_events_is_fitted_and_stays_rare(rare):
+    X, strata, outcome, found = rare
+    model = found.model
     assert model.hyperparameters["non_relapse_mortality_pooled_diseases"] == 2.0
     assert "relapse_pooled_diseases" not in model.hyperparameters
     assert [len(edges) for edges in model.transform.edges] == [20, 1]
-    own = slice(20, 21)
-    np.testing.assert_array_equal(model.base[0, own], model.base[1, own])
-    np.testing.assert_array_equal(model.coefficients[0, own], model.coefficients[1, own])
-    by_cause = model.predict(X, strata, np.array([24.0]))[:, :, 0]
-    assert 0.5 * aalen_johansen(rare, 2, 24.0) < by_cause[:, 1].mean() < 1.5 * aalen_johansen(rare, 2, 24.0)
-    assert by_cause[:, 0].mean() == pytest.approx(aalen_johansen(rare, 1, 24.0), abs=0.06)
+    by_cause = model.predict(X, strata, np.array([24.0]))[:, :, 0].mean(axis=0)
+    expected = [aalen_johansen(outcome, cause, 24.0) for cause in (1, 2)]
+    assert 0.5 * expected[1] < by_cause[1] < 1.5 * expected[1]
+    assert by_cause[0] == pytest.approx(expected[0], abs=0.06)
+
+
+def test_pooled_diseases_are_as_one_where_all_is_known(rare):
+    X, _, _, found = rare
+    known = X[~np.isnan(X).any(axis=1)]
+    one, other = (found.model.scores(known, np.full(len(known), disease)) for disease in (0, 1))
+    np.testing.assert_allclose(one[:, 20], other[:, 20], atol=1e-9)
+    assert np.abs(one[:, :20] - other[:, :20]).max() > 0.1
+
+
+def test_pooled_diseases_have_a_gap_at_their_own_mean(rare):
+    X, strata, _, found = rare
+    linear = replace(found.model, trees=None)
+    gaps, means = (linear.scores(at, np.arange(2)) for at in (np.full((2, 2), np.nan), linear.means))
+    np.testing.assert_allclose(linear.means[1], np.nanmean(X[strata == 1], axis=0), atol=1e-12)
+    np.testing.assert_allclose(gaps, means, atol=1e-12)
+
+
+def test_held_out_scores_of_a_pooled_cause_are_by_members_too(rare):
+    X, strata, _, found = rare
+    by_member = np.stack([member.scores(X, strata) for member in found.members])
+    apart = np.abs(by_member - found.held_out.scores).max(axis=2)
+    assert apart.min(axis=0).max() < 1e-5
+    np.testing.assert_allclose(by_member.mean(axis=0), found.model.scores(X, strata), atol=1e-5)
 
 
 def test_intervals_are_joined_until_about_five_events_fall_in_each():
