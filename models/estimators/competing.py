@@ -10,7 +10,7 @@ Discrete Time-to-Event Data, 2016, chapter 8.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -100,7 +100,7 @@ class CrossFittedCompeting:
 
 
 def join_causes(models: Sequence[AdditiveModel], causes: tuple[str, ...]) -> AdditiveModel:
-    """Return the hazard models of several causes as one model of their incidences.
+    """Return the hazard models of several causes, all centred alike, as one model of their incidences.
 
     Raises:
         InvalidInput: fewer than two causes, or a name twice.
@@ -109,6 +109,7 @@ def join_causes(models: Sequence[AdditiveModel], causes: tuple[str, ...]) -> Add
     if len(set(causes)) < max(2, len(models)):
         problem = Problem("causes", "are not two or more different names", "name each cause once")
         raise InvalidInput("competing risks", [problem])
+    assert all(np.array_equal(model.means, models[0].means) for model in models), "causes differ in means"
     transform = CauseSpecificHazards(tuple(_edges(model) for model in models))
     return AdditiveModel(
         outcomes=causes,
@@ -151,15 +152,8 @@ def _fit_cause(
     splits: Sequence[IntArray],
 ) -> AdditiveCrossFit:
     edges = joined_intervals(outcome, edges)
-    if np.bincount(strata, weights=outcome.event).min() >= how.folds:
-        return how.cross_fit_on(X, strata, outcome, splits=splits, edges=edges)
-    pooled = how.cross_fit_on(X, np.zeros_like(strata), outcome, splits=splits, edges=edges)
-    count = int(strata.max()) + 1
-    return replace(
-        pooled,
-        model=_for_each_disease(pooled.model, count),
-        members=tuple(_for_each_disease(member, count) for member in pooled.members),
-    )
+    pooled = bool(np.bincount(strata, weights=outcome.event).min() < how.folds)
+    return how.cross_fit_on(X, strata, outcome, splits=splits, edges=edges, pooled=pooled)
 
 
 def cause_specific(outcome: CompetingOutcome, cause: int) -> Outcome:
@@ -187,17 +181,6 @@ def joined_intervals(outcome: Outcome, edges: FloatArray) -> FloatArray:
     inner = np.quantile(events, np.arange(1, count) / count)
     kept: FloatArray = edges[np.unique(np.append(np.searchsorted(edges, inner), len(edges) - 1))]
     return kept
-
-
-def _for_each_disease(model: AdditiveModel, count: int) -> AdditiveModel:
-    """Return a model of one stratum as one of several that are alike."""
-    return replace(
-        model,
-        base=np.repeat(model.base, count, axis=0),
-        means=np.repeat(model.means, count, axis=0),
-        coefficients=np.repeat(model.coefficients, count, axis=0),
-        hyperparameters=dict(model.hyperparameters) | {"pooled_diseases": float(count)},
-    )
 
 
 def _require_sound(outcome: CompetingOutcome, causes: Sequence[str]) -> None:

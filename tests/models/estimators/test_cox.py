@@ -12,7 +12,7 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from features.censoring import Outcome
 from features.errors import NotFittable
 from models.estimators.cox import PENALTIES, CoxModel, RidgeCox, _Risk
-from models.estimators.curves import stratified_folds
+from models.estimators.folds import stratified_folds
 from tests.models.outcomes import sample_outcome, structured
 
 COEFFICIENTS = np.array([0.8, -0.5, 0.3])
