@@ -119,17 +119,22 @@ def read_trees(model: bytes, *, columns: int, intervals: int | None) -> Trees:
 
     Raises:
         InvalidInput: the model has no trees or more than one margin.
+        ValueError: it reads other columns.
+
     """
     slots, time = (1, None) if intervals is None else (intervals, 0)
     groups, bits = plan(read_file(model), time=time, intervals=slots, most=MOST_ENTRIES)
-    return Trees(columns, intervals, _flat(groups, _tabled(groups, bits), skip=0 if time is None else 1))
+    parts = _flat(groups, _tabled(groups, bits), skip=0 if time is None else 1)
+    require_trees(vars(parts), columns=columns, slots=slots)
+    return Trees(columns, intervals, parts)
 
 
 def tabulate(models: Sequence[tuple[bytes | None, int]], *, columns: int) -> Trees:
     """Tabulate several JSON models side by side, each with its number of slots; None has no trees.
 
     Raises:
-        InvalidInput: as :func:`read_trees`.
+        InvalidInput, ValueError: as :func:`read_trees`.
+
     """
     groups: list[Group] = []
     tabled: list[bool] = []
@@ -140,7 +145,9 @@ def tabulate(models: Sequence[tuple[bytes | None, int]], *, columns: int) -> Tre
         groups += [replace(g, span=(g.span[0] + first, g.span[1] + first)) for g in own]
         tabled += _tabled(own, bits)
         first += slots
-    return Trees(columns, first, _flat(groups, tabled, skip=1))
+    parts = _flat(groups, tabled, skip=1)
+    require_trees(vars(parts), columns=columns, slots=first)
+    return Trees(columns, first, parts)
 
 
 def _tabled(groups: Sequence[Group], bits: int) -> list[bool]:
