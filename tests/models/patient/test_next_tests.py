@@ -9,6 +9,7 @@ from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.encoder import Encoder
 from models.patient.next_tests import Information, is_test
+from models.prediction import NextTest
 
 DISEASES = ("dlbcl", "ovarian_cancer")
 NAMES = (
