@@ -18,6 +18,7 @@ from features.dictionary import FloatArray
 from features.errors import InvalidCohort, Problem
 
 SURVIVAL, COMPETING_RISKS, RESPONSE = "survival", "competing_risks", "response"
+KINDS = frozenset({SURVIVAL, COMPETING_RISKS, RESPONSE})
 LOG_CUMULATIVE_HAZARD, COMPLEMENTARY_LOG_LOG, LOG_ODDS = (
     "log_cumulative_hazard", "complementary_log_log", "log_odds",
 )  # fmt: skip
@@ -164,6 +165,20 @@ class Endpoint:
             if not any(np.array_equal(event, other.event) for other in read.values()):
                 read[outcome.name] = BinaryOutcome(event, ~np.isnan(values))
         return ResponseOutcome(tuple(read), tuple(read.values()))
+
+    def check(self) -> None:
+        """Raise ValueError, naming the part, where a stored declaration is none."""
+        words = (self.name, self.title, *self.fields, *(w for o in self.outcomes for w in (o.name, o.label)))
+        flags = (self.falls, *(outcome.harm for outcome in self.outcomes))
+        if not all(isinstance(word, str) for word in words) or not all(isinstance(f, bool) for f in flags):
+            raise ValueError("words and flags of the endpoint are not as they must be")
+        fewest = 2 if self.kind == COMPETING_RISKS else 1
+        if self.kind not in KINDS or not fewest <= len(self.outcomes) == len(self.labels):
+            raise ValueError("kind and outcomes of the endpoint are not as they must be")
+        if len(self.fields) != (2 if self.timed else 1):
+            raise ValueError("fields of the endpoint are not as they must be")
+        if self.falls and self.kind != SURVIVAL:
+            raise ValueError("falls of the endpoint is not as it must be")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the declaration as plain JSON values, as a bundle stores it."""

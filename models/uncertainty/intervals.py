@@ -142,6 +142,8 @@ class Intervals:
         for name in _ARRAYS:
             shape = (columns,) if name in ("means", "scales") else (outcomes,)
             require_numbers(f"intervals' {name}", getattr(self, name), shape)
+        if (self.scales <= 0.0).any() or min(self.errors.min(), self.inflation.min()) < 0.0:
+            raise ValueError("intervals' scales are not as they must be")
 
 
 _ARRAYS = ("means", "scales", "errors", "inflation")
