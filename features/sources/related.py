@@ -44,15 +44,7 @@ def in_window(
     ``everyone`` holds all patients of the source, the excluded ones too: a record of none of them is
     unmatched. Unmatched and undated records are problems, unless the recipe leaves them out.
     """
-    problems = []
-    unmatched = np.flatnonzero(~records[related.key].isin(everyone))
-    if len(records) and len(unmatched) == len(records):
-        problems.append(
-            Problem(f"{name}.{related.key}", "matches no patient", "correct the key", len(records))
-        )
-    elif unmatched.size and "unmatched" not in related.left_out:
-        remedy = "add the patients, or say left_out: [unmatched]"
-        problems.append(rows_problem(f"{name}.{related.key}", "is no patient", remedy, records, unmatched))
+    problems = _unmatched(name, related, records, everyone)
     owners = pd.Series(np.arange(len(rows)), index=rows[patient].to_numpy())
     place = records[related.key].map(owners).to_numpy(dtype=float, na_value=np.nan)
     mine = records[~np.isnan(place)]
@@ -71,6 +63,16 @@ def in_window(
     within = (since >= low) & (since <= high) & verdict.holds
     owner = rows[ROW].to_numpy()[place]
     return RelatedRecords(mine.assign(**{OWNER: owner})[within]), problems
+
+
+def _unmatched(name: str, related: RelatedTable, records: pd.DataFrame, everyone: pd.Series) -> list[Problem]:
+    unmatched = np.flatnonzero(~records[related.key].isin(everyone))
+    if len(records) and len(unmatched) == len(records):
+        return [Problem(f"{name}.{related.key}", "matches no patient", "correct the key", len(records))]
+    if unmatched.size and "unmatched" not in related.left_out:
+        remedy = "add the patients, or say left_out: [unmatched]"
+        return [rows_problem(f"{name}.{related.key}", "is no patient", remedy, records, unmatched)]
+    return []
 
 
 def gather(
