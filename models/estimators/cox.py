@@ -10,9 +10,8 @@ Source: Cox, JRSS B 1972;34:187-220; ties by Breslow; the penalty is chosen by c
 likelihood (Verweij and van Houwelingen, Statistics in Medicine 1993;12:2305-2314).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -57,21 +56,6 @@ class CoxModel:
     def survival(self, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
         """Return survival probabilities, shape (patients, times)."""
         return np.exp(-np.exp(self.log_cumulative_hazard(X, strata, times)))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the model as plain JSON values."""
-        return {
-            "means": self.means.tolist(),
-            "coefficients": self.coefficients.tolist(),
-            "baselines": [[t.tolist(), hazard.tolist()] for t, hazard in self.baselines],
-            "penalty": self.penalty,
-        }
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> "CoxModel":
-        """Read what :meth:`as_dict` wrote."""
-        baselines = tuple((np.array(t), np.array(hazard)) for t, hazard in stored["baselines"])
-        return cls(np.array(stored["means"]), np.array(stored["coefficients"]), baselines, stored["penalty"])
 
 
 @dataclass(frozen=True)

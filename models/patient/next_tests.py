@@ -47,10 +47,9 @@ class Given:
 
 @dataclass(frozen=True)
 class Now:
-    """The probability before any test, the outcome it is of in words, and a decision threshold, if any."""
+    """The probability before any test, and the outcome it is of in words."""
 
     answer: float
-    threshold: float | None
     outcome: str
 
 
@@ -196,11 +195,8 @@ def _standardised(X: FloatArray, means: FloatArray, scales: FloatArray) -> Float
 def _test(declared: Field, answers: list[float], weights: list[float], now: Now) -> NextTest:
     low, high = _between(sorted(zip(answers, weights, strict=True)))
     change = sum(weight * abs(answer - now.answer) for answer, weight in zip(answers, weights, strict=True))
-    crosses = None
-    if now.threshold is not None:
-        crosses = bool(high >= now.threshold if now.answer < now.threshold else low < now.threshold)
-    words = _words(declared.label, change, (low, high), now, crosses)
-    return NextTest(declared.name, declared.label, change, low, high, crosses, words)
+    words = _words(declared.label, change, (low, high), now)
+    return NextTest(declared.name, declared.label, change, low, high, words)
 
 
 def _between(rising: list[tuple[float, float]]) -> tuple[float, float]:
@@ -211,18 +207,12 @@ def _between(rising: list[tuple[float, float]]) -> tuple[float, float]:
     return low, high
 
 
-def _words(label: str, change: float, bounds: tuple[float, float], now: Now, crosses: bool | None) -> str:
+def _words(label: str, change: float, bounds: tuple[float, float], now: Now) -> str:
     low, high = (f"{bound:.0%}" for bound in bounds)
-    start = f"{label}: knowing it would "
     if change < HARDLY:
-        said = f"hardly move {now.outcome}, now {now.answer:.0%}"
-    else:
-        points = f"{100 * change:.0f} percentage point{'' if round(100 * change) == 1 else 's'}"
-        said = (
-            f"move {now.outcome}, now {now.answer:.0%}, by {points} on average; "
-            f"in nine cases of ten it would then lie between {low} and {high}"
-        )
-    if crosses is None:
-        return f"{start}{said}."
-    side = "could" if crosses else "would not"
-    return f"{start}{said}, which {side} cross {now.threshold:.0%}."
+        return f"{label}: knowing it would hardly move {now.outcome}, now {now.answer:.0%}."
+    points = f"{100 * change:.0f} percentage point{'' if round(100 * change) == 1 else 's'}"
+    return (
+        f"{label}: knowing it would move {now.outcome}, now {now.answer:.0%}, by {points} on average; "
+        f"in nine cases of ten it would then lie between {low} and {high}."
+    )

@@ -238,7 +238,6 @@ def test_missing_tests_are_ranked_by_how_much_they_would_move_the_leading_answer
     assert changes[0] > 0.02 > changes[1] >= 0
     for test in tests:
         assert 0 <= test["low"] <= test["high"] <= 1
-        assert test["crosses"] is None
 
 
 def test_a_next_test_says_what_it_would_move_in_words(several):

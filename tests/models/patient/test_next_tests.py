@@ -87,13 +87,13 @@ def given(information, patient):
     return information.given(values, information.encoder.encode(patient)[0], patient.text("disease")[0])
 
 
-def rank(information, patient, answer, *, threshold=None, outcome="the probability"):
+def rank(information, patient, answer, *, outcome="the probability"):
     """Rank a patient's missing tests, the answers being those of a function of a cohort."""
     found, answers = given(information, patient), {}
     for name, each in found.items():
         tried = patient.take(np.zeros(len(each.values), dtype=np.int64))
         answers[name] = answer(replace(tried, values=tried.values | {name: each.values}))
-    return information.ranked(found, answers, Now(float(answer(patient)[0]), threshold, outcome))
+    return information.ranked(found, answers, Now(float(answer(patient)[0]), outcome))
 
 
 def by_name(tests: tuple[NextTest, ...]) -> dict[str, NextTest]:
@@ -175,18 +175,6 @@ def test_values_stay_what_a_form_would_take_and_within_what_was_seen(information
         assert not field.read([field.value(v) for v in each.values]).faults
         assert each.weights.sum() == pytest.approx(1.0)
     assert len(found["deauville"].values) == 5
-
-
-def test_a_threshold_is_crossed_only_where_the_range_reaches_it(information, cohort, dlbcl):
-    patient = without(cohort, dlbcl, "tumour_burden", "largest_lesion")
-    plain = by_name(rank(information, patient, truth))["tumour_burden"]
-    assert plain.crosses is None
-    now = float(truth(patient)[0])
-    within = (now + plain.high) / 2
-    for threshold in (plain.high + 0.01, within, plain.low - 0.01):
-        test = by_name(rank(information, patient, truth, threshold=threshold))["tumour_burden"]
-        assert test.crosses is (threshold == within)
-        assert ("could cross" in test.words) is (threshold == within)
 
 
 def test_words_say_what_a_board_asks(information, cohort, dlbcl):
