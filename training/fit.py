@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -10,38 +10,36 @@ from threadpoolctl import threadpool_limits
 from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.encoder import Encoder
-from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, SURVIVAL, Endpoint, ResponseOutcome
+from features.endpoints import ENDPOINTS, AnyOutcome
 from features.protocol import StudyProtocol
 from models.applicability import Applicability
 from models.background import fit_background
 from models.bundle import ModelBundle, strata
 from models.card import ModelCard
-from models.competing import CrossFittedCompeting
-from models.conformal import SurvivalBounds
-from models.cox import RidgeCox
 from models.curves import IntArray, supported_until
-from models.endpoint import CrossFit
-from models.ensemble import CrossFitted
+from models.endpoint import CrossFit, EndpointModel
 from models.fitted import NO_TIME, FittedEndpoint
 from models.information import Information
 from models.likeness import Likeness
 from models.plans import Plans
-from models.response import CrossFittedResponse
 from models.uncertainty import Intervals
+from training.kinds.registry import kind_of
 from training.plan import TrainingPlan
-from training.split import as_times
-from training.tuning import Tuned, tune
 
-Outcomes = Mapping[str, Any]
+if TYPE_CHECKING:
+    from training.tuning import TuningResult
+
+Outcomes = Mapping[str, AnyOutcome]
+"""By endpoint, the outcome of every patient of a cohort."""
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModels:
     """An encoder and, by endpoint, the models fitted on what it encodes and what a search found for them."""
 
     encoder: Encoder
-    endpoints: Mapping[str, CrossFit[Any]]
-    tuned: Mapping[str, Tuned]
+    endpoints: Mapping[str, CrossFit[EndpointModel]]
+    tuned: "Mapping[str, TuningResult]"
 
 
 def read_outcomes(cohort: Cohort, protocol: StudyProtocol) -> Outcomes:
@@ -49,43 +47,23 @@ def read_outcomes(cohort: Cohort, protocol: StudyProtocol) -> Outcomes:
     return {name: ENDPOINTS[name].read(cohort) for name in protocol.endpoints}
 
 
-def fit_models(cohort: Cohort, outcomes: Outcomes, *, protocol: StudyProtocol, plan: TrainingPlan) -> Fitted:
+def fit_models(
+    cohort: Cohort, outcomes: Outcomes, *, protocol: StudyProtocol, plan: TrainingPlan
+) -> FittedModels:
     """Learn the encoding, the settings where the plan searches them, and each endpoint's model."""
     encoder = Encoder.fit(cohort, predictors=protocol.predictors)
     X, stratum = encoder.encode(cohort), strata(cohort, protocol.diseases)
-    fitted, tuned = {}, {}
+    cross_fits, searches = {}, {}
     with threadpool_limits(1):  # sums in another order would change the last digits, and so the bundle's hash
         for name, outcome in outcomes.items():
-            how = estimator(ENDPOINTS[name], plan)
-            if plan.trials > 1 and isinstance(how, CrossFitted):
-                tuned[name] = tune(X, stratum, outcome, trials=plan.trials, seed=plan.seed, estimator=how)
-                how = tuned[name].estimator
-            fitted[name] = how.cross_fit(X, stratum, by_name(outcome))
-    return Fitted(encoder, fitted, tuned)
-
-
-def by_name(outcome: Any) -> Any:
-    """Return a response as the mapping that its estimator takes; any other outcome as it is."""
-    if isinstance(outcome, ResponseOutcome):
-        return dict(zip(outcome.names, outcome.parts, strict=True))
-    return outcome
-
-
-def estimator(endpoint: Endpoint, plan: TrainingPlan) -> Any:
-    """Return the unfitted estimator of an endpoint; its ``cross_fit(X, strata, outcome)`` fits it."""
-    if endpoint.kind == RESPONSE:
-        return CrossFittedResponse(folds=plan.inner_folds, seed=plan.seed)
-    cox = RidgeCox(seed=plan.seed, folds=plan.inner_folds)
-    hazards = CrossFitted(
-        outcome=endpoint.name, cox=cox, folds=plan.inner_folds, repeats=plan.repeats, seed=plan.seed
-    )
-    if endpoint.kind == COMPETING_RISKS:
-        return CrossFittedCompeting(outcomes=tuple(endpoint.labels), survival=hazards)
-    return hazards
+            cross_fits[name], tuned = kind_of(ENDPOINTS[name]).fit(X, stratum, outcome, plan)
+            if tuned is not None:
+                searches[name] = tuned
+    return FittedModels(encoder, cross_fits, searches)
 
 
 def bundle_from(
-    fitted: Fitted,
+    fitted: FittedModels,
     cohort: Cohort,
     outcomes: Outcomes,
     *,
@@ -116,40 +94,31 @@ def bundle_from(
 
 
 def _fitted_endpoint(
-    fitted: Fitted,
+    fitted: FittedModels,
     name: str,
     X: FloatArray,
     stratum: IntArray,
-    outcome: Any,
+    outcome: AnyOutcome,
     *,
     protocol: StudyProtocol,
     plan: TrainingPlan,
 ) -> FittedEndpoint:
-    endpoint, found = ENDPOINTS[name], fitted.endpoints[name]
-    times = np.array(protocol.horizons) if endpoint.timed else NO_TIME
-    followed = as_times(outcome)
+    kind, cross_fit = kind_of(ENDPOINTS[name]), fitted.endpoints[name]
+    times = np.array(protocol.horizons) if kind.endpoint.timed else NO_TIME
+    followed = kind.times(outcome)
     supported = {
         disease: supported_until(followed.take(stratum == at), at_risk=plan.smallest_at_risk)
-        for at, disease in enumerate(protocol.diseases)
+        for at, disease in enumerate(protocol.diseases if kind.endpoint.timed else ())
     }
     return FittedEndpoint(
-        endpoint=endpoint,
-        model=found.model,
-        background=fit_background(found.model, X, stratum, times, size=plan.background),
-        intervals=Intervals.fit(found, X, stratum, times),
-        supported=supported if endpoint.timed else {},
+        endpoint=kind.endpoint,
+        model=cross_fit.model,
+        background=fit_background(cross_fit.model, X, stratum, times, size=plan.background),
+        intervals=Intervals.fit(cross_fit, X, stratum, times),
+        supported=supported,
         horizons=protocol.horizons,
         explained_horizon=protocol.explained_horizon,
         owners=fitted.encoder.owners(),
         dictionary=fitted.encoder.dictionary,
-        bounds=_bounds(endpoint, found, stratum, outcome, supported),
+        bounds=kind.bounds(cross_fit, stratum, outcome, supported),
     )
-
-
-def _bounds(
-    endpoint: Endpoint, found: CrossFit[Any], stratum: IntArray, outcome: Any, supported: Mapping[str, float]
-) -> SurvivalBounds | None:
-    """Return lower bounds on survival time; None for what is no survival, or has too few events."""
-    if endpoint.kind != SURVIVAL:
-        return None
-    return SurvivalBounds.fit(found, stratum, outcome, limits=supported)

@@ -5,24 +5,26 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features.cohort import Cohort
-from features.endpoints import SURVIVAL
 from features.protocol import StudyProtocol
-from models.bundle import ModelBundle, strata
+from models.bundle import ModelBundle
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
 from models.registry.tracking import TrackedRun, environment, tracked_run
 from models.shelf import Shelf
-from training import report
 from training.evaluate import Evaluation, evaluate, predict_held_out
+from training.figures import figures_of, shap_summary
 from training.fit import bundle_from, fit_models, read_outcomes
-from training.gate import Verdict, judge
+from training.gate import GateVerdict, judge
 from training.plan import TrainingPlan
+from training.report import model_card, sample_sizes, size_warnings
 from training.scope import in_scope, with_every_disease
-from training.split import as_times, split_by_patient
-from training.tuning import Tuned
+from training.split import split_for
+
+if TYPE_CHECKING:
+    from training.tuning import TuningResult
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Registered:
     bundle: str
     run_id: str
     evaluation: Evaluation
-    verdict: Verdict
+    verdict: GateVerdict
 
     def as_dict(self) -> dict[str, Any]:
         """Return what was registered, and how it did, as plain JSON values."""
@@ -61,18 +63,15 @@ def train(
     """Fit, evaluate on held-out patients, track, judge and register; promote when the gate is passed."""
     cohort = with_every_disease(in_scope(cohort, protocol), protocol)
     outcomes = read_outcomes(cohort, protocol)
-    leading = as_times(outcomes[protocol.endpoints[0]])
-    split = split_by_patient(
-        strata(cohort, protocol.diseases), leading, folds=plan.evaluation_folds, seed=plan.seed
-    )
-    for warning in report.size_warnings(report.sample_sizes(cohort, outcomes, protocol=protocol)):
+    split = split_for(cohort, outcomes, protocol=protocol, plan=plan)
+    for warning in size_warnings(sample_sizes(cohort, outcomes, protocol=protocol)):
         report_warning(warning)
     report_progress("evaluating on held-out patients")
     held_out = predict_held_out(cohort, outcomes, split, protocol=protocol, plan=plan)
     evaluation = evaluate(held_out, protocol=protocol, plan=plan)
     report_progress("fitting on everyone")
     fitted = fit_models(cohort, outcomes, protocol=protocol, plan=plan)
-    card = report.model_card(cohort, outcomes, evaluation, protocol=protocol, plan=plan)
+    card = model_card(cohort, outcomes, evaluation, protocol=protocol, plan=plan)
     bundle = bundle_from(fitted, cohort, outcomes, protocol=protocol, plan=plan, card=card)
     report_progress("tracking and registering")
     verdict = judge(evaluation)
@@ -83,8 +82,8 @@ def _register(
     bundle: ModelBundle,
     cohort: Cohort,
     evaluation: Evaluation,
-    verdict: Verdict,
-    tuned: Mapping[str, Tuned],
+    verdict: GateVerdict,
+    tuned: "Mapping[str, TuningResult]",
     *,
     plan: TrainingPlan,
     settings: RegistrySettings,
@@ -131,18 +130,17 @@ def _log(
     run.log_document({"cohorts": [source.as_dict() for source in cohort.provenance]}, "cohort.json")
     run.log_document(environment(), "environment.json")
     run.log_document(bundle.card.as_dict(), "card.json")
-    for name, found in evaluation.endpoints.items():
-        if found.held_out.endpoint.kind == SURVIVAL:
-            run.log_figure(report.survival_by_risk_group(found), f"{name}.survival_by_risk_group")
-        run.log_figure(report.calibration_plot(found), f"{name}.calibration")
-    run.log_figure(report.shap_summary(bundle, cohort), "shap_summary")
+    for endpoint, evaluated in evaluation.endpoints.items():
+        for name, figure in figures_of(evaluated):
+            run.log_figure(figure, f"{endpoint}.{name}")
+    run.log_figure(shap_summary(bundle, cohort), "shap_summary")
 
 
-def _log_trials(run: TrackedRun, tuned: Mapping[str, Tuned]) -> None:
+def _log_trials(run: TrackedRun, tuned: "Mapping[str, TuningResult]") -> None:
     """Log what a search found, and each of its trials as a run inside the run."""
-    for endpoint, found in tuned.items():
-        run.log_parameters({f"{endpoint}.{name}": value for name, value in found.as_dict().items()})
-        for trial in found.trials:
+    for endpoint, search in tuned.items():
+        run.log_parameters({f"{endpoint}.{name}": value for name, value in search.as_dict().items()})
+        for trial in search.trials:
             with run.child(f"{endpoint} trial {trial.number}") as child:
                 child.log_parameters(trial.settings)
                 child.log_metrics({"held_out_loss": trial.loss})
@@ -150,16 +148,16 @@ def _log_trials(run: TrackedRun, tuned: Mapping[str, Tuned]) -> None:
 
 def chosen(model: object) -> Mapping[str, float]:
     """Return what a model's fit chose."""
-    found: Mapping[str, float] = getattr(model, "chosen", {})
-    return found
+    settings: Mapping[str, float] = getattr(model, "chosen", {})
+    return settings
 
 
 def flat_metrics(evaluation: Evaluation) -> Mapping[str, float]:
     """Return ``endpoint.group.model.metric`` with ``.low`` and ``.high`` where it has an interval."""
     return {
         f"{endpoint}.{group}.{model}.{metric}{end}": value
-        for endpoint, found in evaluation.endpoints.items()
-        for group, models in found.by_group.items()
+        for endpoint, evaluated in evaluation.endpoints.items()
+        for group, models in evaluated.by_group.items()
         for model, metrics in models.items()
         for metric, estimate in metrics.items()
         for end, value in (("", estimate.value), (".low", estimate.low), (".high", estimate.high))

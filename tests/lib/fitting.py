@@ -2,13 +2,13 @@
 
 from features.cohort import Cohort
 from features.protocol import StudyProtocol
-from models.bundle import ModelBundle, strata
+from models.bundle import ModelBundle
 from tests.lib.patients import protocol
 from training.evaluate import Evaluation, evaluate, predict_held_out
 from training.fit import Outcomes, bundle_from, fit_models, read_outcomes
 from training.plan import TrainingPlan
 from training.report import model_card
-from training.split import as_times, split_by_patient
+from training.split import split_for
 
 PLAN = TrainingPlan(seed=3, evaluation_folds=3, inner_folds=3, repeats=1, bootstrap=20, background=40)
 
@@ -17,12 +17,7 @@ def small_evaluation(cohort: Cohort, study: StudyProtocol | None = None) -> tupl
     """Evaluate the procedure on held-out patients of a small cohort."""
     study = study or protocol()
     outcomes = read_outcomes(cohort, study)
-    split = split_by_patient(
-        strata(cohort, study.diseases),
-        as_times(outcomes[study.endpoints[0]]),
-        folds=PLAN.evaluation_folds,
-        seed=PLAN.seed,
-    )
+    split = split_for(cohort, outcomes, protocol=study, plan=PLAN)
     held_out = predict_held_out(cohort, outcomes, split, protocol=study, plan=PLAN)
     return outcomes, evaluate(held_out, protocol=study, plan=PLAN)
 
