@@ -23,6 +23,7 @@ from training.plan import TrainingPlan
 from training.sample import Sample
 from training.scoring import EVERYONE, MODEL, Scale, Scores
 from training.split import PatientSplit
+from training.workers import IN_THIS_PROCESS, Workers
 
 STEP = 2.0
 FEWEST_EVENTS = 10
@@ -99,19 +100,28 @@ def predict_held_out(
     *,
     protocol: StudyProtocol,
     plan: TrainingPlan,
-    advance: Callable[[], None] = lambda: None,
+    workers: Workers = IN_THIS_PROCESS,
+    advance: Callable[[int], None] = lambda done: None,
 ) -> Mapping[str, HeldOut]:
-    """Fit the whole procedure and the baselines without each fold in turn, and predict that fold."""
+    """Fit the whole procedure and the baselines without each fold in turn, and predict that fold.
+
+    Folds do not depend on each other: any number of ``workers`` gives the same bits. ``advance`` hears how
+    many folds are done.
+    """
+    parts = split.parts()
+    started = [
+        workers.start(predict_fold, cohort, outcomes, train, test, protocol=protocol, plan=plan)
+        for train, test in parts
+    ]
     predictions: dict[str, dict[str, FloatArray]] = {name: {} for name in outcomes}
-    for train, test in split.parts():
-        fold = predict_fold(cohort, outcomes, train, test, protocol=protocol, plan=plan)
-        for endpoint, by_model in fold.items():
+    for done, ((_, test), result) in enumerate(zip(parts, started, strict=True), start=1):
+        for endpoint, by_model in result().items():
             for model, predicted in by_model.items():
                 everyone = predictions[endpoint].setdefault(
                     model, np.empty((len(cohort), *predicted.shape[1:]))
                 )
                 everyone[test] = predicted
-        advance()
+        advance(done)
     stratum = strata(cohort, protocol.diseases)
     return {
         name: HeldOut(
@@ -137,7 +147,7 @@ def predict_fold(
     """Fit the procedure and the baselines on the ``train`` rows and predict the ``test`` rows."""
     known = {name: outcome.take(train) for name, outcome in outcomes.items()}
     predictions: dict[str, dict[str, FloatArray]] = {}
-    with threadpool_limits(1):  # sums in another order would change the last digits
+    with threadpool_limits(1):  # as many threads as elsewhere, whichever process this is
         fitted = fit_models(cohort.take(train), known, protocol=protocol, plan=plan)
         learned, unseen = (
             Sample(part, fitted.encoder.encode(part), strata(part, protocol.diseases))

@@ -22,6 +22,7 @@ from training.plan import TrainingPlan
 from training.report import model_card, sample_sizes, size_warnings
 from training.scope import in_scope, with_every_disease
 from training.split import split_for
+from training.workers import IN_THIS_PROCESS, Workers
 
 if TYPE_CHECKING:
     from training.tuning import TuningResult
@@ -57,20 +58,38 @@ def train(
     protocol: StudyProtocol,
     plan: TrainingPlan,
     settings: RegistrySettings,
+    workers: Workers = IN_THIS_PROCESS,
     report_progress: Callable[[str], None] = lambda _: None,
     report_warning: Callable[[str], None] = lambda _: None,
 ) -> Registered:
-    """Fit, evaluate on held-out patients, track, judge and register; promote when the gate is passed."""
+    """Fit, evaluate on held-out patients, track, judge and register; promote when the gate is passed.
+
+    Whatever the ``workers``, the same cohort and plan give the same bundle.
+
+    Raises:
+        InvalidCohort: when the cohort does not fit the protocol; then nothing has been written.
+        NotFittable: when an endpoint has too few events to learn from.
+        WorkerLost: when a worker process ended before its fit was done.
+
+    """
     cohort = with_every_disease(in_scope(cohort, protocol), protocol)
     outcomes = read_outcomes(cohort, protocol)
     split = split_for(cohort, outcomes, protocol=protocol, plan=plan)
     for warning in size_warnings(sample_sizes(cohort, outcomes, protocol=protocol)):
         report_warning(warning)
-    report_progress("evaluating on held-out patients")
-    held_out = predict_held_out(cohort, outcomes, split, protocol=protocol, plan=plan)
+
+    def report_fold(done: int) -> None:
+        report_progress(f"evaluating on held-out patients: {done} of {split.folds} folds done")
+
+    report_fold(0)
+    # first, as it takes longest
+    fit = workers.start(fit_models, cohort, outcomes, protocol=protocol, plan=plan)
+    held_out = predict_held_out(
+        cohort, outcomes, split, protocol=protocol, plan=plan, workers=workers, advance=report_fold
+    )
     evaluation = evaluate(held_out, protocol=protocol, plan=plan)
     report_progress("fitting on everyone")
-    fitted = fit_models(cohort, outcomes, protocol=protocol, plan=plan)
+    fitted = fit()
     card = model_card(cohort, outcomes, evaluation, protocol=protocol, plan=plan)
     bundle = bundle_from(fitted, cohort, outcomes, protocol=protocol, plan=plan, card=card)
     report_progress("tracking and registering")

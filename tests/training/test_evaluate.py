@@ -82,9 +82,9 @@ def test_each_fold_is_announced_when_it_is_done(cohort, split):
         split,
         protocol=protocol(),
         plan=PLAN,
-        advance=lambda: done.append(1),
+        advance=done.append,
     )
-    assert len(done) == PLAN.evaluation_folds
+    assert done == list(range(1, PLAN.evaluation_folds + 1))
 
 
 @pytest.mark.parametrize("group", ["all", "breast_cancer", "colorectal_cancer"])

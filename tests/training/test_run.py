@@ -38,11 +38,8 @@ def run(trained, client):
 
 
 def test_progress_is_reported_step_by_step(trained):
-    assert trained.progress == 2 * (
-        "evaluating on held-out patients",
-        "fitting on everyone",
-        "tracking and registering",
-    )
+    folds = tuple(f"evaluating on held-out patients: {done} of 3 folds done" for done in range(4))
+    assert trained.progress == 2 * (*folds, "fitting on everyone", "tracking and registering")
 
 
 def test_each_run_is_registered_under_the_next_version(trained):
