@@ -9,7 +9,8 @@ from models.registry.settings import RegistrySettings
 from tests.lib.fitting import PLAN, small_evaluation
 from tests.lib.patients import protocol, simulated_cohort
 from training.evaluate import Evaluation
-from training.run import Registered, train
+from training.registration import Registered
+from training.run import train
 from training.workers import start_workers
 
 

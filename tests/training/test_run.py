@@ -20,7 +20,8 @@ from models.shelf import Shelf
 from tests.lib.fitting import PLAN, small_bundle
 from tests.lib.patients import protocol
 from tests.models.registry.noise import NOISE
-from training.run import flat_metrics, train
+from training.registration import flat_metrics
+from training.run import train
 
 pytestmark = NOISE
 NAME = "salvage-relapse-survival-synthetic"
@@ -178,6 +179,15 @@ def test_the_summary_is_plain_json(trained):
     assert summary["version"] == "1"
     assert re.fullmatch("[0-9a-f]{64}", summary["bundle"])
     assert len(summary["gate"]) == len(trained.failed.verdict.failures) > 0
+
+
+def test_a_store_that_cannot_be_prepared_is_an_error_before_anything_is_published(cohort, tmp_path):
+    settings = RegistrySettings.from_environment({"SALVAGE_HOME": str(tmp_path / "home")})
+    with pytest.raises(MlflowException, match="nonsense"):
+        train(
+            cohort, protocol=protocol(), plan=PLAN, settings=replace(settings, tracking_uri="nonsense://here")
+        )
+    assert not settings.shelf.exists()
 
 
 def test_a_cohort_outside_the_protocol_leaves_no_run_and_no_folder(cohort, tmp_path):
