@@ -136,7 +136,7 @@ def test_what_was_refused_leaves_nothing_and_no_gap(store):
         {"subject": "\udfff"},
         {"subject": 7},
         {"kind": None},
-        {"facts": {"x": object()}},
+        {"facts": {"x": b"bytes"}},
         {"facts": {"x": 2**80}},
         {"facts": 7},
         {"content": "no bytes"},
