@@ -1,4 +1,4 @@
-"""The cross-fitted ensemble of survival: what it averages, recovers, needs; the Cox score alone. Synthetic."""
+"""The cross-fitted ensemble of survival: what it averages, recovers and needs; the Cox score alone."""
 
 from dataclasses import replace
 
