@@ -122,9 +122,9 @@ class Endpoint:
         return self.kind != RESPONSE
 
     @property
-    def clock(self) -> str | None:
-        """Return the field that holds the months of follow-up; None without time."""
-        return self.fields[0] if self.timed else None
+    def clock(self) -> str:
+        """Return, of an endpoint with time, the field that holds the months of follow-up."""
+        return self.fields[0]
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -281,16 +281,17 @@ def _require_values(cohort: Cohort, name: str, fields: tuple[str, ...]) -> None:
     _require_columns(cohort, name, fields)
     problems = []
     for field in fields:
-        if (blank := np.flatnonzero(np.isnan(cohort.values[field]))).size:
-            problems.append(
-                _rows(field, "has no value", "complete it, or exclude those patients in the recipe", blank)
-            )
-    if (unfollowed := np.flatnonzero(cohort.values[fields[0]] <= 0)).size:
+        if blank := _numbered(np.isnan(cohort.values[field])):
+            remedy = "complete it, or exclude those patients in the recipe"
+            problems.append(Problem.in_rows(field, "has no value", remedy, blank))
+    if unfollowed := _numbered(cohort.values[fields[0]] <= 0):
         remedy = "exclude patients without follow-up after the index date"
-        problems.append(_rows(fields[0], "is zero", remedy, unfollowed))
+        problems.append(Problem.in_rows(fields[0], "is zero", remedy, unfollowed))
     if problems:
         raise InvalidCohort(name, problems)
 
 
-def _rows(field: str, problem: str, remedy: str, rows: npt.NDArray[np.int64]) -> Problem:
-    return Problem(field, problem, remedy, int(rows.size), tuple((rows[:5] + 1).tolist()))
+def _numbered(rows: BoolArray) -> list[int]:
+    """Return the numbers, from 1, of the rows that are marked."""
+    numbers: list[int] = (np.flatnonzero(rows) + 1).tolist()
+    return numbers

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, date, datetime
+from functools import cache, partial
 from importlib import metadata
 from typing import Any
 
@@ -99,8 +100,7 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
     app.include_router(health_router(champions, log))
     app.include_router(metrics_router(metrics))
     errors.install(app)
-    described = openapi.document(app)
-    app.openapi = lambda: described  # type: ignore[method-assign]  # the framework's own way to correct it
+    app.openapi = cache(partial(openapi.document, app))  # type: ignore[method-assign]  # FastAPI's way
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.origins,

@@ -1,4 +1,4 @@
-"""The server's commands."""
+"""The commands of the server and of its audit log."""
 
 import os
 from dataclasses import replace
@@ -7,9 +7,12 @@ from typing import Annotated
 import typer
 
 from serving.audit.cli import audit
+from serving.export import export
 from serving.settings import ServingSettings
 
 __all__ = ["audit", "serve"]
+
+audit.command("export")(export)
 
 
 def serve(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from features.cohort import Cohort, concatenate
 from features.sources.build import build_cohort
@@ -14,6 +15,11 @@ from tests.lib.fitting import small_bundle
 from tests.lib.patients import protocol, simulated_cohort
 
 collect_ignore = ["benchmarks/pyfunc_model.py"]  # loaded by MLflow alone; importing it takes seconds
+
+# The first example of a property may have to compile kernels, so no example has a deadline. The rest is
+# Hypothesis' own: random examples, and failed ones kept; always the same examples where CI is set.
+settings.register_profile("salvage", deadline=None)
+settings.load_profile("salvage")
 
 MODEL = "salvage-relapse-survival-synthetic"
 

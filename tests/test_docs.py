@@ -18,7 +18,7 @@ from rich.console import Console
 from starlette.exceptions import HTTPException
 
 import salvage
-from features.cohort import Cohort
+from features.cohort import read_patient
 from features.dictionary import load_dictionary
 from features.dictionary_page import REFRESH, dictionary_page
 from features.endpoints import ENDPOINTS
@@ -273,21 +273,21 @@ def test_the_shown_request_is_accepted():
     request = contract.parse_request(shown_json("docs/api.md", "POST /v1/predictions"))
     protocol = load_protocol(str(request.model).removeprefix("salvage-"))
     assert request.horizon in protocol.horizons
-    Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
+    read_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
 
 
 def test_the_shown_explanation_request_is_accepted():
     request = contract.parse_explanation(shown_json("docs/api.md", "POST /v1/explanations"))
     protocol = load_protocol(str(request.model).removeprefix("salvage-"))
     assert set(request.horizons) <= set(protocol.horizons)
-    Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
+    read_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
 
 
 def test_the_shown_comparison_request_is_accepted():
     request = contract.parse_comparison(shown_json("docs/api.md", "POST /v1/comparisons"))
     for plan in request.plans:
         assert {load_dictionary()[name].group for name in plan} == {GROUP}
-        Cohort.from_patient({**request.patient, **plan}, dictionary=load_dictionary())
+        read_patient({**request.patient, **plan}, dictionary=load_dictionary())
 
 
 def shown_json(name: str, heading: str) -> bytes:
@@ -365,7 +365,7 @@ def shown_output(folder: Path, recipe_file: str, table: str) -> str:
     said = io.StringIO()
     console = Console(file=said, width=80)
     try:
-        cohort = build_cohort(recipe.load_recipe(str(folder / recipe_file)), file=folder / table)
+        cohort = build_cohort(recipe.load_recipe(str(folder / recipe_file)), source=folder / table)
         display.attrition(console, display.cohort_summary(cohort))
     except InvalidInput as error:
         salvage._explain(error, console)
@@ -390,7 +390,7 @@ def test_shown_recipes_build_the_counts_that_the_page_states(files, about, outpu
 
 
 def test_the_tutorial_explains_the_counts_that_the_build_gives(files):
-    cohort = build_cohort(recipe.load_recipe(str(files / "hospital.yaml")), file=files / "patients.csv")
+    cohort = build_cohort(recipe.load_recipe(str(files / "hospital.yaml")), source=files / "patients.csv")
     attrition, text = (
         cohort.provenance[0].attrition,
         section("docs/recipes.md", "7. Build, and read the attrition"),
@@ -402,7 +402,7 @@ def test_the_tutorial_explains_the_counts_that_the_build_gives(files):
 
 
 def test_the_tutorial_computes_the_values_that_the_build_gives(files):
-    cohort = build_cohort(recipe.load_recipe(str(files / "hospital.yaml")), file=files / "patients.csv")
+    cohort = build_cohort(recipe.load_recipe(str(files / "hospital.yaml")), source=files / "patients.csv")
     first, text = cohort.patient(0), section("docs/recipes.md", "8. Check a patient by hand")
     for name in ("months_diagnosis_to_relapse", "months_followed", "age"):
         assert f"= {first[name]:.2f} " in text
@@ -436,7 +436,7 @@ def test_the_steps_of_the_tutorial_are_parts_of_the_whole_recipe():
 
 def test_the_shown_protocol_fits_the_shown_cohort(files):
     protocol = load_protocol(str(files / "hospital-relapse.yaml"))
-    cohort = build_cohort(recipe.load_recipe(str(files / "hospital.yaml")), file=files / "patients.csv")
+    cohort = build_cohort(recipe.load_recipe(str(files / "hospital.yaml")), source=files / "patients.csv")
     assert set(protocol.predictors) <= set(cohort.dictionary.names)
 
 

@@ -12,8 +12,9 @@ from rich.table import Table
 from features.cohort import Cohort, concatenate, read_header
 from features.errors import InvalidInput, Problem
 from features.protocol import StudyProtocol, load_protocol
-from features.sources.anywhere import build_from
 from features.sources.build import build_cohort
+from features.sources.fhir import FhirRecipe
+from features.sources.omop import OmopRecipe
 from features.sources.recipe import load_recipe, recipe_names
 from models.bundle.signature import Keys
 from models.registry.settings import RegistrySettings
@@ -49,8 +50,7 @@ def build(
 ) -> None:
     """Build a cohort and print who was read, excluded and kept."""
     _require_folder(out)
-    read = load_recipe(recipe)
-    _write(build_cohort(read) if source is None else build_from(read, source), out, as_json=as_json)
+    _write(build_cohort(load_recipe(recipe), source), out, as_json=as_json)
 
 
 @cohort.command("import-fhir")
@@ -61,9 +61,7 @@ def import_fhir(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Build a cohort from mCODE Bundles or a bulk export."""
-    from features.sources.fhir import read_fhir  # noqa: PLC0415
-
-    _write(read_fhir(path, evidence=evidence), out, as_json=as_json)
+    _write(build_cohort(FhirRecipe(evidence=evidence), path), out, as_json=as_json)
 
 
 @cohort.command("import-omop")
@@ -76,9 +74,7 @@ def import_omop(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Build a cohort from an OMOP CDM 5.4 database with oncology episodes."""
-    from features.sources.omop import read_omop  # noqa: PLC0415
-
-    _write(read_omop(url, evidence=evidence, index=index, schema=schema), out, as_json=as_json)
+    _write(build_cohort(OmopRecipe(evidence=evidence, index=index, schema=schema), url), out, as_json=as_json)
 
 
 @cohort.command("simulate")
@@ -146,7 +142,7 @@ def describe(
 @cohort.command("check")
 def check(file: Path) -> None:
     """Validate a cohort file of any size against the dictionary, part by part."""
-    from features.sources.table import check_parquet  # noqa: PLC0415
+    from features.sources.parquet_check import check_parquet  # noqa: PLC0415
 
     dictionary, provenance = read_header(file)
     checked = check_parquet(file, dictionary=dictionary)

@@ -17,7 +17,7 @@ from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.endpoints import SURVIVAL, Endpoint
 from features.protocol import StudyProtocol
-from features.scores import Scored, compute, load_score, score_names
+from features.scores import ScoredCohort, compute, load_score, score_names
 from models.estimators.cox import CoxModel, RidgeCox
 from models.estimators.curves import IntArray
 from training.baselines import ALMOST_NO_PENALTY, SurvivalBaseline, fit_kaplan_meier
@@ -50,7 +50,7 @@ class PublishedScoreModel:
         return self.survival(points, strata, times)[:, None]
 
 
-def applicable_scores(cohort: Cohort, protocol: StudyProtocol) -> tuple[Scored, ...]:
+def applicable_scores(cohort: Cohort, protocol: StudyProtocol) -> tuple[ScoredCohort, ...]:
     """Return the scores of the protocol's diseases that at least 50 patients have, not all the same points.
 
     A score counts from its own ``time_zero``, which need not be the protocol's index event: compare the two
@@ -96,7 +96,7 @@ def fit_published_score(points: FloatArray, strata: IntArray, outcome: Outcome) 
     return PublishedScoreModel(fit_kaplan_meier(points[:, None], strata, outcome), models)
 
 
-def concordance_of_points(scored: Scored, cohort: Cohort, outcome: Outcome) -> Mapping[str, float]:
+def concordance_of_points(scored: ScoredCohort, cohort: Cohort, outcome: Outcome) -> Mapping[str, float]:
     """Return Harrell's C of the raw points in each disease with at least 10 deaths among those scored.
 
     More points mean a higher risk in every score. Nothing is fitted, so it needs no held-out patients.
@@ -117,7 +117,7 @@ def _in_both(train: Cohort, test: Cohort) -> Iterator[tuple[str, FloatArray, Flo
             yield name, known, points
 
 
-def _scored(name: str, *, cohort: Cohort) -> Scored:
+def _scored(name: str, *, cohort: Cohort) -> ScoredCohort:
     return compute(load_score(name), cohort)
 
 

@@ -63,7 +63,7 @@ def model_card(
         evidence=cohort.evidence,
         intended_use=protocol.intended_use,
         out_of_scope=protocol.out_of_scope,
-        index_event=protocol.index_event,
+        index_event=protocol.time_zero,
         endpoints=protocol.endpoints,
         horizons=protocol.horizons,
         method=" ".join(METHODS[k] for k in dict.fromkeys(ENDPOINTS[e].kind for e in protocol.endpoints))

@@ -8,15 +8,28 @@ from features.censoring import BoolArray
 from features.cohort import Cohort
 from features.endpoints import ENDPOINTS
 from features.errors import InvalidCohort, Problem
+from features.landmark import landmark
 from features.protocol import StudyProtocol
 
 
 def select(cohort: Cohort, protocol: StudyProtocol) -> Cohort:
     """Return the patients of one source that the protocol is about, the others counted in its attrition.
 
-    Left out are those of other diseases and those of whom an endpoint beside the leading one is unknown. A
-    cohort joined from several sources is returned as it is.
+    Left out are those of other diseases, those of whom an endpoint beside the leading one is unknown, and
+    those no longer at risk at the protocol's landmark, where the clocks of the others then start. Without a
+    landmark, a cohort joined from several sources is returned as it is.
+
+    Raises:
+        InvalidCohort: when the protocol's landmark cannot be set.
+
     """
+    concerned = _concerned(cohort, protocol)
+    if protocol.landmark is None:
+        return concerned
+    return landmark(concerned, months=protocol.landmark, endpoints=protocol.endpoints)
+
+
+def _concerned(cohort: Cohort, protocol: StudyProtocol) -> Cohort:
     if len(cohort.provenance) != 1 or "disease" not in cohort.dictionary:
         return cohort
     concerned = np.array([disease in protocol.diseases for disease in cohort.text("disease")], dtype=bool)
@@ -65,17 +78,16 @@ def in_scope(cohort: Cohort, protocol: StudyProtocol) -> Cohort:
     ]
     problems += [
         Problem(
-            "index_event", f"of {source.recipe} is {source.index_event}", f"expected {protocol.index_event}"
+            "index_event", f"of {source.recipe} is {source.index_event}", f"expected {protocol.time_zero}"
         )
         for source in cohort.provenance
-        if source.index_event != protocol.index_event
+        if source.index_event != protocol.time_zero
     ]
     if "disease" in cohort.dictionary:
-        outside = np.flatnonzero([disease not in protocol.diseases for disease in cohort.text("disease")])
-        if outside.size:
+        diseases = enumerate(cohort.text("disease"), start=1)
+        if outside := [row for row, disease in diseases if disease not in protocol.diseases]:
             remedy = "exclude these patients in the recipe; expected " + ", ".join(protocol.diseases)
-            rows = tuple((outside[:5] + 1).tolist())
-            problems.append(Problem("disease", "is outside the protocol", remedy, int(outside.size), rows))
+            problems.append(Problem.in_rows("disease", "is outside the protocol", remedy, outside))
     if problems:
         raise InvalidCohort(f"cohort for {protocol.name}", problems)
     return cohort

@@ -1,4 +1,4 @@
-"""Following a recipe: from a source's table to a validated cohort, every exclusion counted."""
+"""Building cohorts: from a recipe and a source to a validated cohort, with every exclusion counted."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -7,63 +7,45 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.cohort import PATIENT, Cohort, Provenance
-from features.dictionary import Dictionary, Field, FloatArray, load_dictionary
-from features.eligibility import has_follow_up
+from features.cohort import PATIENT, Cohort, Provenance, applicability_problems
+from features.dictionary import Field, FloatArray, load_dictionary
+from features.eligibility import NO_FOLLOW_UP, has_follow_up
 from features.errors import InvalidCohort, Problem
-from features.sources.codes import ROW, UNKNOWN_CODE, member, rows_problem
+from features.sources.codes import ROW, member, rows_problem
+from features.sources.door import SourceRecipe, SourceTables
+from features.sources.doors import read_source
 from features.sources.inclusion import include
 from features.sources.mapping import DISEASE, read_field
-from features.sources.public import read_public
 from features.sources.recipe import Recipe
-from features.sources.related import Records, in_window, read_related
+from features.sources.related import RelatedRecords, in_window
 from features.sources.reshape import side_by_side
-from features.sources.table import read_table
 
-__all__ = ["NO_FOLLOW_UP", "UNKNOWN_CODE", "build_cohort", "follow"]
-
-NO_FOLLOW_UP = "no follow-up after the index date"
 ADD_COLUMN = "add the column or correct its name in the recipe"
 
 
-def build_cohort(recipe: Recipe, *, file: Path | None = None) -> Cohort:
-    """Read the recipe's source, or a file in its place, and return the cohort.
-
-    ``file`` may be a folder that holds the file named by the recipe, with its related files beside it.
+def build_cohort(recipe: SourceRecipe, source: Path | str | None = None) -> Cohort:
+    """Return the cohort that a recipe makes of a path or an address, or of its own public source.
 
     Raises:
-        InvalidCohort: naming every missing column, repeated patient, unknown code and impossible value.
-        MissingExtra: when a public source's package is not installed.
+        InvalidCohort: naming everything wrong with the source, or with its tables at one stage.
+        MissingExtra: when the source needs a package that is not installed.
 
     """
-    if file is None:
-        if recipe.public is None:
-            problem = Problem("input", "is needed by this recipe", "add --input FILE")
-            raise InvalidCohort(f"recipe {recipe.name}", [problem])
-        return follow(recipe, read_public(*recipe.public), related=read_related(recipe.related, None))
-    main = file
-    if file.is_dir() and recipe.file is not None:
-        main = file / recipe.file
-    elif file.is_dir():
-        problem = Problem("file", "is a folder, and the recipe names no file in it", "give one file")
-        raise InvalidCohort(str(file), [problem])
-    return follow(recipe, read_table(main), related=read_related(recipe.related, main.parent))
+    read = read_source(recipe, source)
+    return read if isinstance(read, Cohort) else follow(read)
 
 
-def follow(
-    recipe: Recipe, table: pd.DataFrame, *, related: Mapping[str, pd.DataFrame] | None = None
-) -> Cohort:
-    """Turn a table into the recipe's cohort: reshape, include, map, validate.
-
-    ``related`` holds the related tables by the names that the recipe gives them.
+def follow(tables: SourceTables) -> Cohort:
+    """Turn tables into their recipe's cohort: reshape, include, map, validate.
 
     Raises:
-        InvalidCohort: naming every problem found at the stage that cannot be passed.
+        InvalidCohort: naming every missing column, repeated patient, unknown code and impossible value, stage
+            by stage.
 
     """
-    beside = related or {}
-    _require_columns(recipe, table, beside)
-    rows = _blanked(recipe, _numbered(table, _wanted(recipe)), spared=recipe.patient)
+    recipe = tables.recipe
+    _require_columns(tables)
+    rows = _blanked(recipe, _numbered(tables.patients, _wanted(recipe)), spared=recipe.patient)
     if recipe.reshape:
         rows = side_by_side(
             recipe.reshape, rows, patient=recipe.patient, used=recipe.columns, subject=recipe.name
@@ -71,7 +53,7 @@ def follow(
     _require_patients(recipe, rows)
     kept, attrition = include(recipe.include, recipe.duplicates, rows, subject=recipe.name)
     kept = kept.reset_index(drop=True)
-    records, problems = _records(recipe, beside, kept, everyone=rows[recipe.patient])
+    records, problems = _records(tables, kept, everyone=rows[recipe.patient])
     frame = _map_fields(recipe, kept, records, problems)
     if "months_followed" in frame:
         followed = has_follow_up(frame["months_followed"].to_numpy(dtype=float, na_value=np.nan))
@@ -90,33 +72,37 @@ def follow(
     return Cohort.from_frame(frame.reset_index(drop=True), dictionary=dictionary, provenance=(provenance,))
 
 
-def _require_columns(recipe: Recipe, table: pd.DataFrame, related: Mapping[str, pd.DataFrame]) -> None:
+def _require_columns(tables: SourceTables) -> None:
+    recipe = tables.recipe
     needed = _wanted(recipe) - set(recipe.reshape.made if recipe.reshape else ())
-    missing = sorted(needed - set(table.columns))
-    for name in recipe.related:
-        if name not in related:
-            missing.append(f"{name} (the table)")
-            continue
-        wanted = set(recipe.related_columns(name)) - set(related[name].columns)
+    missing = sorted(needed - set(tables.patients.columns))
+    for name, table in tables.related.items():
+        wanted = set(recipe.related_columns(name)) - set(table.columns)
         missing += [f"{name}.{column}" for column in sorted(wanted)]
-    if missing:
-        raise InvalidCohort(recipe.name, [Problem(name, "column is missing", ADD_COLUMN) for name in missing])
+    problems = [Problem(name, "column is missing", ADD_COLUMN) for name in missing]
+    problems += [
+        Problem(name, "table is missing", f"add --input FOLDER with the file {related.file} in it")
+        for name, related in recipe.related.items()
+        if name not in tables.related
+    ]
+    if problems:
+        raise InvalidCohort(recipe.name, problems)
 
 
 def _wanted(recipe: Recipe) -> set[str]:
-    """Return the columns that the recipe reads, before or after reshaping."""
+    """Return the columns that the recipe reads before or after reshaping."""
     shape = recipe.reshape
     return {*recipe.columns, *((shape.by, *shape.columns) if shape else ())}
 
 
 def _numbered(table: pd.DataFrame, wanted: Collection[str]) -> pd.DataFrame:
-    """Keep the wanted columns, and give every row its number in the source, counted from 1."""
+    """Keep the wanted columns, and add each row's number in the source, from 1."""
     kept = table[[name for name in table.columns if name in wanted]]
     return kept.reset_index(drop=True).assign(**{ROW: np.arange(1, len(table) + 1)})
 
 
 def _blanked(recipe: Recipe, table: pd.DataFrame, *, spared: str) -> pd.DataFrame:
-    """Empty the cells that carry a code for missing."""
+    """Empty the cells that hold a code for missing, except in the ``spared`` column."""
     if recipe.missing is None:
         return table
     kept = {spared, ROW, *recipe.missing.excepted}
@@ -138,58 +124,45 @@ def _require_patients(recipe: Recipe, rows: pd.DataFrame) -> None:
 
 
 def _records(
-    recipe: Recipe, related: Mapping[str, pd.DataFrame], rows: pd.DataFrame, *, everyone: pd.Series
-) -> tuple[dict[str, Records], list[Problem]]:
-    found: dict[str, Records] = {}
+    tables: SourceTables, rows: pd.DataFrame, *, everyone: pd.Series
+) -> tuple[dict[str, RelatedRecords], list[Problem]]:
+    """Return the related records of the patients in ``rows``, within their windows, and what is wrong."""
+    recipe = tables.recipe
+    records: dict[str, RelatedRecords] = {}
     problems: list[Problem] = []
     for name, declared in recipe.related.items():
-        table = _blanked(recipe, _numbered(related[name], recipe.related_columns(name)), spared=declared.key)
-        found[name], wrong = in_window(
+        numbered = _numbered(tables.related[name], recipe.related_columns(name))
+        table = _blanked(recipe, numbered, spared=declared.key)
+        records[name], wrong = in_window(
             name, declared, table, rows=rows, patient=recipe.patient, everyone=everyone
         )
         problems += wrong
-    return found, problems
+    return records, problems
 
 
 def _map_fields(
-    recipe: Recipe, rows: pd.DataFrame, records: Mapping[str, Records], problems: list[Problem]
+    recipe: Recipe, rows: pd.DataFrame, records: Mapping[str, RelatedRecords], problems: list[Problem]
 ) -> pd.DataFrame:
-    """Map every field, and judge the values here, where the source's row numbers are still known."""
+    """Map and check every field while the source's row numbers are known, the disease first."""
     dictionary = load_dictionary()
     numbers: dict[str, FloatArray] = {}
     for name in sorted(recipe.fields, key=lambda name: name != "disease"):
-        reading = read_field(dictionary[name], recipe.fields[name], rows, records)
-        problems += reading.problems
-        numbers[name] = reading.numbers
+        mapped = read_field(dictionary[name], recipe.fields[name], rows, records)
+        problems += mapped.problems
+        numbers[name] = mapped.numbers
         if name == "disease":
             diseases = np.array([*dictionary[name].category_names, None], dtype=object)
-            found = np.where(np.isnan(reading.numbers), -1, reading.numbers).astype(int)
-            rows = rows.assign(**{DISEASE: diseases[found]})
-    problems += _inapplicable(dictionary, numbers, rows)
+            codes = np.where(np.isnan(mapped.numbers), -1, mapped.numbers).astype(int)
+            rows = rows.assign(**{DISEASE: diseases[codes]})
+    problems += applicability_problems(dictionary.slice(numbers), numbers, rows=rows[ROW].to_numpy())
     if problems:
         raise InvalidCohort(recipe.name, dict.fromkeys(problems))
     columns: dict[str, Any] = {PATIENT: rows[recipe.patient].astype(str).to_numpy()}
     return pd.DataFrame(columns | {n: _readable(dictionary[n], v) for n, v in numbers.items()})
 
 
-def _inapplicable(
-    dictionary: Dictionary, numbers: Mapping[str, FloatArray], rows: pd.DataFrame
-) -> list[Problem]:
-    """Name the values given for a disease in which their field has no meaning."""
-    problems = []
-    for name, values in numbers.items():
-        applies_to = dictionary[name].applies_to
-        if applies_to is None or "disease" not in numbers:
-            continue
-        beyond = ~np.isnan(values) & ~rows[DISEASE].isin(applies_to) & rows[DISEASE].notna()
-        if (at := np.flatnonzero(beyond)).size:
-            remedy = "leave it out; it has a meaning only in " + ", ".join(applies_to)
-            problems.append(rows_problem(name, "does not apply to this disease", remedy, rows, at))
-    return problems
-
-
 def _readable(field: Field, numbers: FloatArray) -> Any:
-    """Return numbers as the values they stand for, a whole column at once."""
+    """Return a column of values from the numbers that encode them."""
     missing = np.isnan(numbers)
     if field.type == "category":
         codes = np.where(missing, -1, numbers).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Excel workbooks: one sheet as a table, with what Excel does to numbers and dates named, never guessed."""
+"""Excel workbooks: one sheet as a table, refused where Excel has changed numbers or dates."""
 
 import datetime as dt
 import re
@@ -18,16 +18,15 @@ ERRORS = frozenset({"#N/A", "#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#
 NUMBER_AS_TEXT = re.compile(r"\s*[-+]?(0|[1-9]\d*)([.,]\d+)?([eE][-+]?\d+)?\s*")
 DAY_NUMBERS = (10_000, 80_000)  # 1927 to 2119, as Excel counts days
 DATE_WORDS, SPAN_WORDS = {"date", "datum", "dob"}, {"days", "weeks", "months", "years", "diff"}
-EXAMPLES = 5
 
 Row = Sequence[Any]
 
 
 def read_excel(path: Path, *, sheet: str | None = None) -> pd.DataFrame:
-    """Return one sheet whose first row is the header; the first sheet when none is named.
+    """Return one sheet, whose first row is the header; the first sheet when none is named.
 
-    Cells that hold nothing or ``NA`` are missing. Rows are counted from 1 below the header, as everywhere:
-    row 1 is the sheet's row 2.
+    Empty cells and those in ``MISSING`` are missing. Rows are counted from 1 below the header: row 1 is the
+    sheet's row 2.
 
     Raises:
         InvalidCohort: when the workbook or sheet cannot be read, and naming every column that mixes dates
@@ -48,14 +47,16 @@ def read_excel(path: Path, *, sheet: str | None = None) -> pd.DataFrame:
         problems += _column_problems(name, cells)
     if unsaved:
         remedy = "open the workbook in Excel and save it, or paste the values"
-        problems.append(_problem("sheet", "holds formulas without a stored result", remedy, sorted(unsaved)))
+        problems.append(
+            Problem.in_rows("sheet", "holds formulas without a stored result", remedy, sorted(unsaved))
+        )
     if problems:
         raise InvalidCohort(_subject(path, sheet), problems)
     return pd.DataFrame({name: _series(cells) for name, cells in values.items()})
 
 
 def _read_rows(path: Path, sheet: str | None) -> tuple[list[Row], set[int]]:
-    """Return the sheet's cells, and the rows in which a formula was never computed."""
+    """Return the sheet's cells by row, and the rows with a formula whose result is not stored."""
     import openpyxl  # noqa: PLC0415  half a second, and only who reads Excel needs it
 
     def cells(*, values: bool) -> list[Row]:
@@ -63,9 +64,9 @@ def _read_rows(path: Path, sheet: str | None) -> tuple[list[Row], set[int]]:
             warnings.simplefilter("ignore", UserWarning)  # openpyxl warns of styles it does not know
             book = openpyxl.load_workbook(path, read_only=True, data_only=values)
             try:
-                found = _sheet(path, book, sheet)
-                found.reset_dimensions()  # the size that some programs write is wrong
-                return [tuple(map(_cell, row)) for row in found.iter_rows(values_only=True)]
+                worksheet = _sheet(path, book, sheet)
+                worksheet.reset_dimensions()  # the size that some programs write is wrong
+                return [tuple(map(_cell, row)) for row in worksheet.iter_rows(values_only=True)]
             finally:
                 book.close()
 
@@ -84,7 +85,7 @@ def _read_rows(path: Path, sheet: str | None) -> tuple[list[Row], set[int]]:
 
 
 def _sheet(path: Path, book: Any, sheet: str | None) -> Any:
-    names = [found.title for found in book.worksheets]
+    names = [each.title for each in book.worksheets]
     if sheet is None:
         return book.worksheets[0]
     if sheet not in names:
@@ -140,10 +141,10 @@ def _column_problems(name: str, cells: Row) -> list[Problem]:
     problems = _date_problems(name, cells, numbers)
     if errors:
         remedy = "mend the formula, or leave the cell empty where the value is missing"
-        problems.append(_problem(name, "holds an error of Excel", remedy, errors))
+        problems.append(Problem.in_rows(name, "holds an error of Excel", remedy, errors))
     if texts and (numbers or _declared_number(name)):
         remedy = "turn the column into numbers in Excel (Data, Text to Columns)"
-        problems.append(_problem(name, "holds numbers stored as text", remedy, texts))
+        problems.append(Problem.in_rows(name, "holds numbers stored as text", remedy, texts))
     return problems
 
 
@@ -153,10 +154,10 @@ def _date_problems(name: str, cells: Row, numbers: list[int]) -> list[Problem]:
     as_numbers = numbers if dates else _rows_where(cells, _is_day_number)
     if of_dates and as_numbers:
         remedy = "format the cells as dates in Excel, and check what they then show"
-        return [_problem(name, "holds dates as plain numbers", remedy, as_numbers)]
+        return [Problem.in_rows(name, "holds dates as plain numbers", remedy, as_numbers)]
     if dates and not of_dates and (numbers or _declared_number(name)):
         remedy = "type the numbers again in cells formatted as numbers; Excel turned them into dates"
-        return [_problem(name, "holds dates among numbers", remedy, dates)]
+        return [Problem.in_rows(name, "holds dates among numbers", remedy, dates)]
     return []
 
 
@@ -175,17 +176,13 @@ def _declared_number(name: str) -> bool:
 
 
 def _series(cells: Row) -> "pd.Series[Any]":
-    """Return a column in the type that its cells share; a column of several types stays as it is."""
+    """Return a column of numbers or timestamps where all its cells are; any other as objects."""
     present = [value for value in cells if value is not None]
     if present and all(map(_is_number, present)):
         return pd.Series(cells)
     if present and all(isinstance(value, dt.datetime) for value in present):
         return pd.Series(pd.to_datetime(pd.Series(cells)))
     return pd.Series(cells, dtype=object)
-
-
-def _problem(name: str, problem: str, remedy: str, rows: list[int]) -> Problem:
-    return Problem(name, problem, remedy, len(rows), tuple(rows[:EXAMPLES]))
 
 
 def _subject(path: Path, sheet: str | None) -> str:

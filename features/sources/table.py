@@ -1,32 +1,54 @@
-"""Tables from files: CSV, TSV, Parquet and Excel, exactly as they stand.
+"""Tables from files: CSV, TSV, Parquet and Excel, with every value as it is stored.
 
-A fault that would shift, drop or turn a value without a word is a problem here: repeated or nameless
-columns, rows wider than the header, and what :mod:`features.sources.excel` names. Rows are counted from 1
-below the header.
+A fault that would shift, drop or convert a value unnoticed is refused: repeated or nameless columns, rows
+wider than the header, and what :mod:`features.sources.excel` lists. Rows are counted from 1 below the header.
 """
 
 import csv
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from features.cohort import PATIENT, Cohort
-from features.dictionary import Dictionary
 from features.errors import InvalidCohort, Problem
+from features.sources.door import SourceTables
 from features.sources.excel import read_excel
+from features.sources.recipe import Recipe
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx")
-BATCH = 65_536
-EXAMPLES = 5
+GAPS = ("", "NA")
 MISSING_FILE = Problem("file", "does not exist", "check the path")
+
+
+class FileDoor:
+    """A file with the patients' table, or a folder that holds it, with the related files beside it."""
+
+    name = "file"
+    inputs = f"a file ({', '.join(SUFFIXES)}; BOOK.xlsx#SHEET), or a folder with the recipe's files"
+    follows = Recipe
+
+    def recognises(self, source: str) -> bool:
+        """Return whether the suffix is one of ``SUFFIXES``, or the path a folder."""
+        return _file_and_sheet(source)[0].suffix.lower() in SUFFIXES or Path(source).is_dir()
+
+    def read(self, recipe: Recipe, source: str) -> SourceTables:
+        """Return the patients' table and every related file's.
+
+        Raises:
+            InvalidCohort: when a file is absent or would be misread, or the recipe names none in a folder.
+
+        """
+        folder = Path(source)
+        if not folder.is_dir():
+            folder = _file_and_sheet(source)[0].parent
+        elif recipe.file is None:
+            problem = Problem("file", "is a folder, and the recipe names no file in it", "give one file")
+            raise InvalidCohort(source, [problem])
+        else:
+            source = str(folder / recipe.file)
+        patients = read_table(source)
+        beside = {related.file: read_table(folder / related.file) for related in recipe.related.values()}
+        return SourceTables(recipe, patients, {name: beside[r.file] for name, r in recipe.related.items()})
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
@@ -36,8 +58,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
         InvalidCohort: when the file is absent, of another kind, cannot be read, or would be misread.
 
     """
-    name, _, sheet = str(path).partition(".xlsx#")
-    file = Path(f"{name}.xlsx") if sheet else Path(path)
+    file, sheet = _file_and_sheet(str(path))
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         remedy = "give one of " + ", ".join(SUFFIXES)
@@ -45,16 +66,19 @@ def read_table(path: Path | str) -> pd.DataFrame:
     if not file.is_file():
         raise InvalidCohort(str(path), [MISSING_FILE])
     if suffix == ".xlsx":
-        return read_excel(file, sheet=sheet or None)
+        return read_excel(file, sheet=sheet)
     try:
         if suffix == ".parquet":
             return pd.read_parquet(file)
         return _read_delimited(file, separator="\t" if suffix == ".tsv" else ",")
     except (ValueError, OSError, pa.ArrowInvalid, pd.errors.ParserError) as error:
-        raise InvalidCohort(str(path), [Problem("file", "cannot be read", _first_line(error))]) from error
+        raise InvalidCohort(str(path), [Problem("file", "cannot be read", first_line(error))]) from error
 
 
-GAPS = ("", "NA")
+def _file_and_sheet(source: str) -> tuple[Path, str | None]:
+    """Return the path, and the sheet that ``book.xlsx#Sheet`` names in it."""
+    name, _, sheet = source.partition(".xlsx#")
+    return (Path(f"{name}.xlsx"), sheet) if sheet else (Path(source), None)
 
 
 def _read_delimited(file: Path, *, separator: str) -> pd.DataFrame:
@@ -72,7 +96,7 @@ def _read_delimited(file: Path, *, separator: str) -> pd.DataFrame:
 
 
 def header_problems(header: list[str]) -> list[Problem]:
-    """Name the columns that have no name, or the name of another column.
+    """Return a problem for each column without a name, and for each name of several columns.
 
     >>> [problem.field for problem in header_problems(["age", "", "age"])]
     ['column 2', 'age']
@@ -88,147 +112,6 @@ def header_problems(header: list[str]) -> list[Problem]:
     ]
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What a whole file was found to be: its rows, and every problem with the rows of the file."""
-
-    rows: int
-    problems: tuple[Problem, ...]
-
-    def require_valid(self, subject: str) -> None:
-        """Raise every problem at once.
-
-        Raises:
-            InvalidCohort: when there is one.
-
-        """
-        if self.problems:
-            raise InvalidCohort(subject, self.problems)
-
-
-def check_parquet(path: Path | str, *, dictionary: Dictionary) -> Checked:
-    """Validate a Parquet file of any size, in memory that does not grow with it.
-
-    It is read row group by row group, in batches, each judged by the validator that makes cohorts. Problems
-    are merged: row counts added up, examples the first rows of the file. A patient who stands in two row
-    groups is found by 128-bit digests that wait in temporary files, 24 bytes a row.
-
-    Raises:
-        InvalidCohort: when the file is absent or is not Parquet.
-
-    """
-    file = _open_parquet(Path(path))
-    names = file.schema_arrow.names
-    if problems := header_problems(names):
-        return Checked(file.metadata.num_rows, tuple(problems))
-    used = [name for name in names if name == PATIENT or name in dictionary.names]
-    merged = _Merged()
-    with tempfile.TemporaryDirectory() as folder:
-        seen = _Patients(Path(folder), parts=min(256, 1 + file.metadata.num_rows // 1_000_000))
-        for first_row, batch in _batches(file, used):
-            frame = batch.to_pandas()
-            if PATIENT in used:
-                present = frame[PATIENT].notna().to_numpy()
-                seen.add(batch.column(PATIENT), present, first_row)
-                # Row numbers stand in for the patients, who are compared over the whole file below.
-                numbered = np.where(present, np.arange(len(frame)), None)  # type: ignore[call-overload]
-                frame = frame.assign(**{PATIENT: numbered})
-            merged.add(_judge(frame, dictionary), first_row)
-        merged.add(seen.problems(), 0)
-    return Checked(file.metadata.num_rows, merged.problems)
-
-
-def _open_parquet(path: Path) -> pq.ParquetFile:
-    if not path.is_file():
-        raise InvalidCohort(str(path), [MISSING_FILE])
-    try:
-        # A read buffer keeps even one huge row group from being loaded whole.
-        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InvalidCohort(str(path), [Problem("file", "is not Parquet", _first_line(error))]) from error
-
-
-def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the file's rows in order with the number of rows before; an empty file yields one empty batch."""
-    if file.metadata.num_rows == 0:
-        yield 0, pa.RecordBatch.from_pandas(file.read(columns=columns).to_pandas(), preserve_index=False)
-    first_row = 0
-    for group in range(file.num_row_groups):
-        for batch in file.iter_batches(batch_size=BATCH, row_groups=[group], columns=columns):
-            yield first_row, batch
-            first_row += batch.num_rows
-
-
-def _judge(frame: pd.DataFrame, dictionary: Dictionary) -> tuple[Problem, ...]:
-    try:
-        Cohort.from_frame(frame, dictionary=dictionary)
-    except InvalidCohort as error:
-        return error.problems
-    return ()
-
-
-@dataclass
-class _Merged:
-    """Problems of a file's parts, brought together under the rows of the whole."""
-
-    found: dict[tuple[str, str, str], Problem] = field(default_factory=dict)
-
-    def add(self, problems: tuple[Problem, ...], first_row: int) -> None:
-        for problem in problems:
-            key = (problem.field, problem.problem, problem.remedy)
-            moved = replace(problem, examples=tuple(row + first_row for row in problem.examples))
-            earlier = self.found.get(key)
-            if earlier is not None and earlier.rows is not None and moved.rows is not None:
-                examples = (*earlier.examples, *moved.examples)[:EXAMPLES]
-                moved = replace(moved, rows=earlier.rows + moved.rows, examples=examples)
-            self.found[key] = moved
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        return tuple(self.found.values())
-
-
-_DIGEST = np.dtype([("high", "u8"), ("low", "u8"), ("row", "u8")])
-_KEYS = ("salvage.patient1", "salvage.patient2")
-
-
-@dataclass(frozen=True)
-class _Patients:
-    """Finds patients who stand in several rows, holding one part of their digests in memory at a time."""
-
-    folder: Path
-    parts: int
-
-    def add(self, patients: pa.Array, present: npt.NDArray[np.bool_], first_row: int) -> None:
-        names = np.asarray(patients.cast(pa.string()).to_numpy(zero_copy_only=False)[present], dtype=object)
-        digests = np.empty(len(names), dtype=_DIGEST)
-        digests["high"], digests["low"] = (pd.util.hash_array(names, hash_key=key) for key in _KEYS)
-        digests["row"] = first_row + 1 + np.flatnonzero(present)
-        part_of = digests["high"] % np.uint64(self.parts)
-        for part in np.unique(part_of).tolist():
-            with (self.folder / str(part)).open("ab") as file:
-                file.write(digests[part_of == part].tobytes())
-
-    def problems(self) -> tuple[Problem, ...]:
-        count, first = 0, np.array([], dtype=np.uint64)
-        for path in self.folder.iterdir():
-            rows = _repeated(np.fromfile(path, dtype=_DIGEST))
-            count += len(rows)
-            first = np.sort(np.concatenate([first, rows]))[:EXAMPLES]
-        if not count:
-            return ()
-        remedy = "keep one row a patient"
-        return (Problem(PATIENT, "stands in several rows", remedy, count, tuple(first.tolist())),)
-
-
-def _repeated(digests: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
-    ordered = digests[np.lexsort((digests["low"], digests["high"]))]
-    high, low = ordered["high"], ordered["low"]
-    same = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
-    repeated = np.append(same, False) | np.append(False, same)
-    rows: npt.NDArray[np.uint64] = ordered["row"][repeated]
-    return rows
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its class where it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)

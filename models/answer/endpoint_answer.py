@@ -17,7 +17,7 @@ from models.answer.fitted_endpoint import FittedEndpoint
 from models.estimators.additive import AdditiveModel
 from models.estimators.curves import IntArray
 from models.estimators.interface import NO_TIME
-from models.estimators.transforms import probabilities
+from models.estimators.transforms import Steps, probabilities, probabilities_after
 from models.explanation.attribution import PROBABILITY, Attributions
 from models.prediction import (
     Contribution,
@@ -70,7 +70,7 @@ class EndpointAnswer:
 
     def _numbers(self, X: FloatArray, strata: IntArray) -> Numbers:
         attributions = self.endpoint.explainer.explain(X, strata, self.explained)
-        probability = self._probabilities_at(X, strata, attributions.scores, self._times)
+        probability = self._drawn(X, strata, attributions.scores)
         curve, stated = np.split(probability, [len(self._months)], axis=2)
         curve = monotone(curve, falling=self.endpoint.endpoint.falls)
         ends = self.endpoint.intervals.around(np.ascontiguousarray(stated), X)
@@ -80,13 +80,17 @@ class EndpointAnswer:
         crossings = crossing_times(self._months, curve, self._levels).reshape(len(X), -1)
         return Numbers(values, crossings, attributions.scores)
 
-    def _probabilities_at(
-        self, X: FloatArray, strata: IntArray, scores: FloatArray | None, times: FloatArray
-    ) -> FloatArray:
+    def _drawn(self, X: FloatArray, strata: IntArray, scores: FloatArray | None) -> FloatArray:
+        """Return probabilities at the curve's months and the supported horizons."""
+        if scores is None or self._steps is None:
+            return self.endpoint.probabilities(X, strata, self._times)
+        return probabilities_after(self._steps, scores)
+
+    @cached_property
+    def _steps(self) -> Steps | None:
+        """Return an additive model's transform at the curve's months and the supported horizons."""
         model = self.endpoint.model
-        if scores is None or not isinstance(model, AdditiveModel):
-            return self.endpoint.probabilities(X, strata, times)
-        return probabilities(model.transform, scores, times)
+        return model.transform.at(self._times) if isinstance(model, AdditiveModel) else None
 
     def _on_scales(self, attributions: Attributions) -> Iterator[FloatArray]:
         """Yield, on the probability and on its link: prediction, contributions, groups', standard error."""
@@ -100,7 +104,10 @@ class EndpointAnswer:
 
     def first_answers(self, X: FloatArray, strata: IntArray, scores: FloatArray | None) -> FloatArray:
         """Return the first outcome's probabilities at the explained horizon, shape (rows,)."""
-        return np.clip(self._probabilities_at(X, strata, scores, self.explained)[:, 0, 0], 0.0, 1.0)
+        model = self.endpoint.model
+        if scores is None or not isinstance(model, AdditiveModel):
+            return self.endpoint.probabilities(X, strata, self.explained)[:, 0, 0]
+        return probabilities(model.transform, scores, self.explained)[:, 0, 0]
 
     def score_changes(self, X: FloatArray, strata: IntArray, columns: Sequence[int]) -> FloatArray | None:
         """Return an additive model's score changes of rows that differ in these columns alone."""

@@ -39,7 +39,6 @@ from models.answer.fitted_endpoint import FittedEndpoint
 from models.answer.patient_answer import PatientAnswer
 from models.bundle.card import ModelCard
 from models.estimators.curves import IntArray
-from models.estimators.interface import NO_TIME
 from models.patient.applicability import Applicability
 from models.patient.next_tests import Information
 from models.patient.plans import Plans
@@ -182,7 +181,7 @@ class ModelBundle:
                 information=self.information,
                 likeness=self.likeness,
                 applicability=self.applicability,
-                index_event=self.protocol.index_event,
+                index_event=self.protocol.time_zero,
                 unanswered=self._unanswered(disease),
                 notice=NOTICE,
             )
@@ -211,31 +210,6 @@ class ModelBundle:
     def probabilities(self, cohort: Cohort, name: str, times: FloatArray) -> FloatArray:
         """Return an endpoint's probabilities for a whole cohort, shape (patients, outcomes, times)."""
         return self.endpoint(name).probabilities(self.encoder.encode(cohort), self.strata(cohort), times)
-
-    @cached_property
-    def answer_names(self) -> tuple[str, ...]:
-        """Return a name for each number that :meth:`answered` gives a patient."""
-        return tuple(
-            f"{outcome}_{horizon:g}_months" if e.endpoint.timed else outcome
-            for e in self.endpoints
-            for outcome in e.model.outcomes
-            for horizon in (self.protocol.horizons if e.endpoint.timed else (0.0,))
-        )
-
-    def answered(self, cohort: Cohort) -> FloatArray:
-        """Return every answer for a whole cohort, shape (patients, answers).
-
-        Outcomes are at the protocol's horizons, NaN beyond the follow-up of each patient's disease.
-        """
-        X, strata, at = self.encoder.encode(cohort), self.strata(cohort), np.array(self.protocol.horizons)
-        columns = []
-        for e in self.endpoints:
-            found = e.probabilities(X, strata, at if e.endpoint.timed else NO_TIME)
-            if e.endpoint.timed:
-                limits = np.array([e.supported[disease] for disease in self.protocol.diseases])[strata]
-                found = np.where(at <= limits[:, None, None], found, np.nan)
-            columns.append(found.reshape(len(X), -1))
-        return np.hstack(columns)
 
     def strata(self, cohort: Cohort) -> IntArray:
         """Return each patient's disease as its position in the protocol."""

@@ -40,6 +40,14 @@ class Columns:
         means = stratum_means(X, strata)
         return cls(X, np.nan_to_num(X - means[strata], nan=0.0), means, strata)
 
+    @classmethod
+    def pooled(cls, X: FloatArray, strata: IntArray) -> "Columns":
+        """Centre the columns as if all strata were one, with missing values at the mean of their own."""
+        one = np.zeros_like(strata)
+        means = stratum_means(X, one)
+        filled = np.where(np.isnan(X), stratum_means(X, strata)[strata], X)
+        return cls(X, filled - means[one], means, one)
+
     def linear(self, base: FloatArray, coefficients: FloatArray, rows: BoolArray | slice) -> FloatArray:
         """Return base and linear terms of some patients, shape (rows, slots)."""
         strata, slopes = self.strata[rows], coefficients[self.strata[rows]]

@@ -10,11 +10,10 @@ Discrete Time-to-Event Data, 2016, chapter 8.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from features.censoring import Outcome
 from features.dictionary import FloatArray
@@ -100,7 +99,7 @@ class CrossFittedCompeting:
 
 
 def join_causes(models: Sequence[AdditiveModel], causes: tuple[str, ...]) -> AdditiveModel:
-    """Return the hazard models of several causes as one model of their incidences.
+    """Return the hazard models of several causes, all centred alike, as one model of their incidences.
 
     Raises:
         InvalidInput: fewer than two causes, or a name twice.
@@ -109,6 +108,7 @@ def join_causes(models: Sequence[AdditiveModel], causes: tuple[str, ...]) -> Add
     if len(set(causes)) < max(2, len(models)):
         problem = Problem("causes", "are not two or more different names", "name each cause once")
         raise InvalidInput("competing risks", [problem])
+    assert all(np.array_equal(model.means, models[0].means) for model in models), "causes differ in means"
     transform = CauseSpecificHazards(tuple(_edges(model) for model in models))
     return AdditiveModel(
         outcomes=causes,
@@ -151,15 +151,8 @@ def _fit_cause(
     splits: Sequence[IntArray],
 ) -> AdditiveCrossFit:
     edges = joined_intervals(outcome, edges)
-    if np.bincount(strata, weights=outcome.event).min() >= how.folds:
-        return how.cross_fit_on(X, strata, outcome, splits=splits, edges=edges)
-    pooled = how.cross_fit_on(X, np.zeros_like(strata), outcome, splits=splits, edges=edges)
-    count = int(strata.max()) + 1
-    return replace(
-        pooled,
-        model=_for_each_disease(pooled.model, count),
-        members=tuple(_for_each_disease(member, count) for member in pooled.members),
-    )
+    pooled = bool(np.bincount(strata, weights=outcome.event).min() < how.folds)
+    return how.cross_fit_on(X, strata, outcome, splits=splits, edges=edges, pooled=pooled)
 
 
 def cause_specific(outcome: CompetingOutcome, cause: int) -> Outcome:
@@ -189,31 +182,17 @@ def joined_intervals(outcome: Outcome, edges: FloatArray) -> FloatArray:
     return kept
 
 
-def _for_each_disease(model: AdditiveModel, count: int) -> AdditiveModel:
-    """Return a model of one stratum as one of several that are alike."""
-    return replace(
-        model,
-        base=np.repeat(model.base, count, axis=0),
-        means=np.repeat(model.means, count, axis=0),
-        coefficients=np.repeat(model.coefficients, count, axis=0),
-        hyperparameters=dict(model.hyperparameters) | {"pooled_diseases": float(count)},
-    )
-
-
 def _require_sound(outcome: CompetingOutcome, causes: Sequence[str]) -> None:
     problems = []
-    unfollowed = np.flatnonzero(~(np.isfinite(outcome.duration) & (outcome.duration > 0.0)))
-    if unfollowed.size:
-        problems.append(
-            _rows("duration", "is not above zero months", "exclude patients without follow-up", unfollowed)
-        )
-    nameless = np.flatnonzero(~np.isin(outcome.cause, np.arange(len(causes) + 1)))
-    if nameless.size:
-        expected = f"give 0 where censored, 1 to {len(causes)} for {', '.join(causes)}"
-        problems.append(_rows("cause", "is a number without a name", expected, nameless))
+    followed = np.isfinite(outcome.duration) & (outcome.duration > 0.0)
+    named = np.isin(outcome.cause, np.arange(len(causes) + 1))
+    expected = f"give 0 where censored, 1 to {len(causes)} for {', '.join(causes)}"
+    for name, sound, problem, remedy in (
+        ("duration", followed, "is not above zero months", "exclude patients without follow-up"),
+        ("cause", named, "is a number without a name", expected),
+    ):
+        if not sound.all():
+            rows = (np.flatnonzero(~sound) + 1).tolist()
+            problems.append(Problem.in_rows(name, problem, remedy, rows))
     if problems:
         raise InvalidInput("competing risks", problems)
-
-
-def _rows(name: str, problem: str, remedy: str, rows: npt.NDArray[np.int64]) -> Problem:
-    return Problem(name, problem, remedy, int(rows.size), tuple((rows[:5] + 1).tolist()))

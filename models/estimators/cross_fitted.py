@@ -30,6 +30,7 @@ from models.estimators.blending import (
     Member,
     blend,
     held_out_scores,
+    stratum_means,
     weigh,
 )
 from models.estimators.boosting import Boosting, boost
@@ -52,9 +53,9 @@ class CrossFitted:
     """Fits survival; the same data, settings and seed give the same model.
 
     ``started`` boosts from the Cox score, ``free`` from the life table; above 1,000 events both learn faster
-    and one level deeper. ``repeats`` is halved above 2,000 patients. ``boosted`` False leaves the Cox score
-    alone. The Cox score is learned from up to 50,000 patients of each disease: more would not move it by as
-    much as trees correct.
+    and one level deeper, and stop sooner. ``repeats`` is halved above 2,000 patients. ``boosted`` False
+    leaves the Cox score alone. The Cox score is learned from up to 50,000 patients of each disease: more
+    would not move it by as much as trees correct.
     """
 
     outcomes: tuple[str, ...] = ("survival",)
@@ -108,14 +109,42 @@ class CrossFitted:
         *,
         splits: Sequence[IntArray],
         edges: FloatArray | None = None,
+        pooled: bool = False,
     ) -> AdditiveCrossFit:
         """Fit on given folds, an array (patients,) a repeat, and intervals; raises as :meth:`cross_fit`.
 
-        Without ``edges`` (the intervals' ends, in months) intervals are quantiles of the event times.
+        Without ``edges`` (the intervals' ends, in months) intervals are quantiles of the event times. Where
+        ``pooled``, diseases have one hazard and one coefficient of each column; a missing value still stands
+        at its disease's mean.
         """
-        require_events(strata, outcome, self.folds)
+        columns = Columns.pooled(X, strata) if pooled else Columns.of(X, strata)
+        require_events(columns.strata, outcome, self.folds)
         edges = interval_edges(outcome, count=self.intervals) if edges is None else edges
-        columns, rows = Columns.of(X, strata), person_intervals(outcome, edges)
+        rows = person_intervals(outcome, edges)
+        members, held, penalty = self._members(columns, outcome, rows, splits)
+        kinds = held_out_scores(members, held, columns)
+        weights = weigh(kinds, rows, prior=PRIOR, firmness=FIRMNESS) if self.boosted else np.eye(3)[0]
+        blended = (
+            blend(
+                some, weights, columns, outcomes=self.outcomes, transform=IntervalHazards(edges),
+                penalty=penalty, chosen={"cox_penalty": penalty},
+            ) for some in (members, *([member] for member in members))
+        )  # fmt: skip
+        means = stratum_means(X, strata)
+        model, *alone = (_for_each_disease(one, means) if pooled else one for one in blended)
+        level = _level(model.scores(X, strata), columns.strata, rows)
+        scores = np.tensordot(weights, kinds, axes=1) + level[columns.strata][:, None]
+        return AdditiveCrossFit(
+            model=_moved(model, level),
+            members=tuple(_moved(one, level) for one in alone),
+            held_out=HeldOutScores(model.transform, scores),
+            fold_share=1.0 / self.folds,
+        )
+
+    def _members(
+        self, columns: Columns, outcome: Outcome, rows: SlotRows, splits: Sequence[IntArray]
+    ) -> tuple[list[Member], list[BoolArray], float]:
+        """Return what was fitted without each fold, whom each member never saw, and the Cox penalty."""
         cox = self.cox or RidgeCox(folds=self.folds, seed=self.seed)
         penalty = self._fit_cox(columns, outcome, np.ones(len(outcome), dtype=bool), cox)[1]
         held = [fold == out for fold in splits for out in range(self.folds)]
@@ -123,22 +152,7 @@ class CrossFitted:
             self._member(columns, outcome, rows, out, penalty, seed=self.seed + at)
             for at, out in enumerate(held)
         ]
-        kinds = held_out_scores(members, held, columns)
-        weights = weigh(kinds, rows, prior=PRIOR, firmness=FIRMNESS) if self.boosted else np.eye(3)[0]
-        made = partial(
-            blend, weights=weights, columns=columns, outcomes=self.outcomes, transform=IntervalHazards(edges),
-            penalty=penalty, chosen={"cox_penalty": penalty},
-        )  # fmt: skip
-        model = made(members)
-        level = _level(model, columns, rows)
-        return AdditiveCrossFit(
-            model=_moved(model, level),
-            members=tuple(_moved(made([member]), level) for member in members),
-            held_out=HeldOutScores(
-                IntervalHazards(edges), np.tensordot(weights, kinds, axes=1) + level[strata][:, None]
-            ),
-            fold_share=1.0 / self.folds,
-        )
+        return members, held, penalty
 
     def _member(
         self, columns: Columns, outcome: Outcome, rows: SlotRows, out: BoolArray, penalty: float, *, seed: int
@@ -218,7 +232,8 @@ def spaced(strata: IntArray, outcome: Outcome, rows: BoolArray, *, most: int) ->
 
 
 def _faster(how: Boosting) -> Boosting:
-    return replace(how, learning_rate=min(0.1, 2.5 * how.learning_rate), depth=how.depth + 1)
+    rate, patience = min(0.1, 2.5 * how.learning_rate), max(10, how.patience * 2 // 5)
+    return replace(how, learning_rate=rate, depth=how.depth + 1, patience=patience)
 
 
 def _stopped(
@@ -229,22 +244,34 @@ def _stopped(
     return boosted.keep(int(np.argmin(boosted.losses)) + 1)
 
 
-def _level(model: AdditiveModel, columns: Columns, rows: SlotRows) -> FloatArray:
+def _level(scores: FloatArray, strata: IntArray, rows: SlotRows) -> FloatArray:
     """Return how far to move each stratum's log odds so that as many events are expected as there were.
 
     A mean of log odds is the log odds of less than the mean probability, the more so the less members agree;
     with few events that is a percentage point or two. Shape (strata,).
     """
-    level = np.zeros(len(model.base))
-    scores = model.scores(columns.X, columns.strata)[rows.patient, rows.slot]
+    level = np.zeros(int(strata.max()) + 1)
+    margins = scores[rows.patient, rows.slot]
     for stratum in range(len(level)):
-        inside = columns.strata[rows.patient] == stratum
-        score, weight, events = scores[inside], rows.weight[inside], float(rows.event[inside].sum())
+        inside = strata[rows.patient] == stratum
+        score, weight, events = margins[inside], rows.weight[inside], float(rows.event[inside].sum())
         for _ in range(LEVELLING_STEPS):
             probability = chance(score + level[stratum])
             expected = weight * probability
             level[stratum] += (events - float(expected.sum())) / float(expected @ (1.0 - probability))
     return level
+
+
+def _for_each_disease(model: AdditiveModel, means: FloatArray) -> AdditiveModel:
+    """Return a model of one stratum as one of several that are alike, each centred at its own ``means``."""
+    count, linear = len(means), model.coefficients[0, 0]
+    return replace(
+        model,
+        base=model.base + ((means - model.means) @ linear)[:, None],
+        means=means,
+        coefficients=np.repeat(model.coefficients, count, axis=0),
+        hyperparameters=dict(model.hyperparameters) | {"pooled_diseases": float(count)},
+    )
 
 
 def _moved(model: AdditiveModel, level: FloatArray) -> AdditiveModel:

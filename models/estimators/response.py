@@ -37,6 +37,7 @@ from models.estimators.blending import (
     weigh,
 )
 from models.estimators.boosting import Boosting, boost
+from models.estimators.cox import is_past
 from models.estimators.curves import IntArray
 from models.estimators.nested_regression import NestedData, NestedLinear, NestedRegression
 from models.estimators.slots import SlotRows, chance
@@ -154,18 +155,21 @@ def _regress(
     data: NestedData, held: Sequence[BoolArray], penalties: Sequence[float]
 ) -> tuple[list[NestedLinear], float]:
     """Return each member's regression at the penalty whose held-out likelihood is the largest."""
-    paths: list[list[NestedLinear]] = []
-    gained = np.zeros(len(penalties))
-    for out in held:
-        regression, at, path = NestedRegression(data, ~out), None, []
-        judged = data.rows.take(out[data.rows.patient])
-        for tried, penalty in enumerate(penalties):
-            at = regression.fit(penalty, at)
-            path.append(regression.linear(at))
-            gained[tried] += judged.log_likelihood(path[-1].scores(data))
-        paths.append(path)
+    regressions = [NestedRegression(data, ~out) for out in held]
+    judged = [data.rows.take(out[data.rows.patient]) for out in held]
+    starts: list[FloatArray | None] = [None] * len(held)
+    fits, gained = list[list[NestedLinear]](), list[float]()
+    for penalty in penalties:
+        solved = [one.fit(penalty, start) for one, start in zip(regressions, starts, strict=True)]
+        fits.append([one.linear(at) for one, at in zip(regressions, solved, strict=True)])
+        starts = [*solved]
+        gained.append(
+            sum(rows.log_likelihood(fit.scores(data)) for rows, fit in zip(judged, fits[-1], strict=True))
+        )
+        if is_past(gained):
+            break
     best = int(np.argmax(gained))
-    return [path[best] for path in paths], penalties[best]
+    return fits[best], penalties[best]
 
 
 def _frequencies(data: NestedData, train: BoolArray) -> NestedLinear:

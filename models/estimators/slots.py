@@ -1,4 +1,4 @@
-"""Rows of a regression in slots: one row per patient and interval entered, or per patient and outcome judged."""
+"""Rows of a regression in slots: one per patient and interval entered, or per patient and outcome judged."""
 
 from dataclasses import dataclass
 

@@ -260,8 +260,14 @@ def read_transform(stored: Mapping[str, Any]) -> Transform:
 
 def probabilities(transform: Transform, scores: FloatArray, times: FloatArray) -> FloatArray:
     """Return probabilities, shape (patients, outcomes, times); one time where they do not depend on it."""
-    out = np.empty((len(scores), transform.outcomes, len(times) if transform.timed else 1))
-    follow(transform.at(times), np.ascontiguousarray(scores), out)
+    return probabilities_after(transform.at(times), scores)
+
+
+def probabilities_after(steps: Steps, scores: FloatArray) -> FloatArray:
+    """Return the same by a transform at times that are settled."""
+    outcomes = steps.lived.shape[0] if steps.kind == NESTED else len(steps.score)
+    out = np.empty((len(scores), outcomes, 1 if steps.kind == NESTED else len(steps.lived)))
+    follow(steps, np.ascontiguousarray(scores), out)
     return out
 
 

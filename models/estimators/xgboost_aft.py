@@ -34,7 +34,11 @@ SCALES = (0.5, 0.8, 1.2)
 
 @dataclass(frozen=True)
 class AFTModel:
-    """A fitted model: ``booster`` is xgboost's JSON, ``unit`` the months that count as 1, ``scale`` the noise's."""
+    """A fitted model.
+
+    ``booster`` is xgboost's JSON on ``columns`` and the stratum, ``unit`` the months that count as 1 and
+    ``scale`` the noise's.
+    """
 
     outcomes: tuple[str, ...]
     booster: bytes
@@ -144,8 +148,8 @@ class XGBoostAFT:
         settings = {
             "objective": "survival:aft", "aft_loss_distribution": "logistic",
             "aft_loss_distribution_scale": scale, "tree_method": "hist", "max_depth": self.depth,
-            "eta": self.learning_rate, "min_child_weight": 5.0, "lambda": 5.0, "base_score": 1.0, "nthread": 1,
-            "seed": self.seed,
+            "eta": self.learning_rate, "min_child_weight": 5.0, "lambda": 5.0, "base_score": 1.0,
+            "nthread": 1, "seed": self.seed,
         }  # fmt: skip
         booster = xgboost.train(settings, data, self.rounds)
         return AFTModel(

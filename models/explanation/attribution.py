@@ -21,7 +21,7 @@ from models.compiled import compiled
 from models.estimators.additive import AdditiveModel, Sums
 from models.estimators.curves import IntArray
 from models.estimators.links import Link, on_both_scales
-from models.estimators.transforms import probabilities
+from models.estimators.transforms import probabilities_after
 from models.explanation.aumann_shapley import NODES, SHARES, Lines, carry, sum_groups
 from models.explanation.background import Background
 
@@ -108,8 +108,8 @@ def divide(
     """Write scores (rows, scores) and each predictor's shares of them (rows, scores, predictors).
 
     ``columns`` (rows, scores, columns) are the trees' contributions; a missing value adds no linear term.
-    ``owner`` (columns,) is the predictor that a column shows; what depends on the disease alone belongs to the
-    predictor ``disease``.
+    ``owner`` (columns,) is the predictor that a column shows; what depends on the disease alone belongs to
+    the predictor ``disease``.
     """
     shares[:] = 0.0
     for r in range(X.shape[0]):
@@ -150,7 +150,7 @@ class ExactExplainer:
         """Explain every outcome at every time; raises as :meth:`Explainer.explain`."""
         lines = self._lines(times)
         scores, shares = self._divide(X, strata)
-        prediction = on_both_scales(probabilities(self.model.transform, scores, times), self.link)
+        prediction = on_both_scales(probabilities_after(lines.steps, scores), self.link)
         answers = prediction.reshape(len(X), -1)
         contributions = np.empty((*answers.shape, self.predictors))
         carry(lines, scores, shares, answers, contributions)
@@ -193,8 +193,9 @@ class ExactExplainer:
 
     def _prepare(self, times: FloatArray) -> Lines:
         scores, shares = self._divide(self.background.X, self.background.strata)
-        both = on_both_scales(probabilities(self.model.transform, scores, times), self.link)
+        steps = self.model.transform.at(times)
+        both = on_both_scales(probabilities_after(steps, scores), self.link)
         return Lines(
-            self.model.transform.at(times), self.link.code, scores, shares, both.reshape(len(both), -1),
+            steps, self.link.code, scores, shares, both.reshape(len(both), -1),
             self.background.weights, NODES, SHARES,
         )  # fmt: skip

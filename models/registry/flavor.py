@@ -7,9 +7,9 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
-from features.cohort import PATIENT, Cohort
 from features.dictionary import Field
 from models.bundle.bundle import ModelBundle, read_bundle
+from models.bundle.tables import score_names, score_table
 
 TYPES = {"flag": DataType.boolean, "category": DataType.string}
 
@@ -22,10 +22,7 @@ class AnswersAtHorizons:
 
     def predict(self, patients: pd.DataFrame) -> pd.DataFrame:
         """Return one column an outcome and horizon; the table is validated as every cohort is."""
-        table = patients.reindex(columns=list(self.bundle.dictionary.names))
-        table[PATIENT] = [str(row) for row in range(len(table))]
-        cohort = Cohort.from_frame(table, dictionary=self.bundle.dictionary)
-        return pd.DataFrame(self.bundle.answered(cohort), columns=list(self.bundle.answer_names))
+        return score_table(self.bundle, patients)
 
 
 def _load_pyfunc(path: str) -> AnswersAtHorizons:
@@ -35,7 +32,7 @@ def _load_pyfunc(path: str) -> AnswersAtHorizons:
 def signature(bundle: ModelBundle) -> ModelSignature:
     """Return the model's signature, made from the dictionary."""
     inputs: list[ColSpec | TensorSpec] = [_column(field) for field in bundle.dictionary.fields]
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in bundle.answer_names]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in score_names(bundle)]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 

@@ -13,13 +13,12 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 KINDS = {
-    bool: ("group_tabled", "condition_missing", "test_missing", "test_allowed"),
+    bool: ("condition_missing",),
     np.float32: ("condition_lower", "condition_upper"),
     np.float64: ("leaf_value", "need_share"),
     np.int64: (
         "group_conditions", "group_features", "group_leaves", "group_first", "group_end", "feature",
-        "condition_feature", "condition_test", "leaf_needs", "need_slot", "need_mask", "need_want",
-        "test_feature", "test_codes",
+        "condition_feature", "leaf_needs", "need_slot", "need_mask", "need_want",
     ),
 }  # fmt: skip
 ALIKE = ("group_", "condition_", "leaf_", "need_")
@@ -28,9 +27,8 @@ COUNTED = {
     "group_features": "feature",
     "group_leaves": "leaf_value",
     "leaf_needs": "need_slot",
-    "test_codes": "test_allowed",
 }
-MOST_COLUMNS, MOST_SLOTS, MOST_BITS, MOST_NEEDS = 100_000, 10_000, 8, 256
+MOST_COLUMNS, MOST_SLOTS, MOST_BITS = 100_000, 10_000, 8
 MOST_ENTRIES = 1 << 29
 
 
@@ -47,7 +45,6 @@ def require_trees(parts: Mapping[str, Array], *, columns: int, slots: int) -> No
             _require(parts[name].dtype == kind and parts[name].ndim == 1, name)
     for start in ALIKE:
         _require(len({len(array) for name, array in parts.items() if name.startswith(start)}) == 1, start)
-    _require(len(parts["test_feature"]) == len(parts["test_missing"]) == len(parts["test_codes"]), "test_")
     for count, counted in COUNTED.items():
         counts, total = parts[count], len(parts[counted])
         _require(_within(counts, 0, total) and counts.sum() == total, count)
@@ -57,35 +54,29 @@ def require_trees(parts: Mapping[str, Array], *, columns: int, slots: int) -> No
 
 
 def _require_conditions(parts: Mapping[str, Array], columns: int) -> None:
-    for name in ("feature", "condition_feature", "test_feature"):
+    for name in ("feature", "condition_feature"):
         _require(_within(parts[name], 0, columns - 1), name)
-    _require(_within(parts["condition_test"], -1, len(parts["test_feature"]) - 1), "condition_test")
-    _require(_within(parts["test_codes"], 1, len(parts["test_allowed"])), "test_codes")
     for name in ("condition_lower", "condition_upper"):
         _require(not np.isnan(parts[name]).any(), name)
 
 
 def _require_groups(parts: Mapping[str, Array], columns: int, slots: int) -> None:
-    """A group has a table and few conditions, or is one leaf with a condition for each of its features."""
+    """A group has few conditions, and at most as many features."""
     first, end = parts["group_first"], parts["group_end"]
     _require(
         _within(first, 0, slots) and _within(end, 0, slots) and bool((first <= end).all()), "group_first"
     )
-    tabled, bits, width = parts["group_tabled"], parts["group_conditions"], parts["group_features"]
-    _require(_within(bits[tabled], 0, MOST_BITS) and bool((width <= bits).all()), "group_conditions")
-    _require(bool((parts["group_leaves"][~tabled] == 1).all()), "group_leaves")
-    _require(bool((bits[~tabled] == width[~tabled]).all()), "group_features")
-    entries = (1 << np.where(tabled, bits, 0)) * np.maximum(width, 1)
+    bits, width = parts["group_conditions"], parts["group_features"]
+    _require(_within(bits, 0, MOST_BITS) and bool((width <= bits).all()), "group_conditions")
+    entries = (1 << bits) * np.maximum(width, 1)
     spans = min(len(bits), slots * slots)
-    _require(max(int(entries.sum()), spans * columns, slots * columns) <= MOST_ENTRIES, "group_tabled")
+    _require(max(int(entries.sum()), spans * columns, slots * columns) <= MOST_ENTRIES, "group_conditions")
 
 
 def _require_leaves(parts: Mapping[str, Array]) -> None:
     group = np.repeat(np.arange(len(parts["group_leaves"])), parts["group_leaves"])
-    width, tabled = parts["group_features"][group], parts["group_tabled"][group]
-    needs = parts["leaf_needs"]
-    full = needs == width
-    _require(_within(needs, 0, MOST_NEEDS) and bool(((needs <= width) & (full | tabled)).all()), "leaf_needs")
+    width, needs = parts["group_features"][group], parts["leaf_needs"]
+    _require(_within(needs, 0, MOST_BITS) and bool((needs <= width).all()), "leaf_needs")
     slot = parts["need_slot"]
     _require(bool(((slot >= 0) & (slot < np.repeat(width, needs))).all()), "need_slot")
     share = parts["need_share"]

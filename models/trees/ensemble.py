@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ from models.trees import shap
 from models.trees.checks import require_trees
 from models.trees.grouping import Group, plan
 from models.trees.layout import Layout, Parts
-from models.trees.xgboost_json import Condition, read_file
+from models.trees.xgboost_json import read_file
 
 IntArray = npt.NDArray[np.int64]
 
@@ -43,10 +42,10 @@ class Trees:
         """Return the summed leaf values, shape (rows, intervals) or (rows,), without the base margin."""
         rows, at = self._rows(X), self._layout
         out = np.empty((len(rows), at.groups.slots))
-        if at.tabled and len(rows) <= shap.FEW:
+        if len(rows) <= shap.FEW:
             shap.margins_of_few(at.conditions, at.groups, at.reach, rows, out)
         else:
-            work = partial(shap.margins, at.conditions, at.groups, at.leaves, at.reach)
+            work = partial(shap.margins, at.conditions, at.groups, at.reach)
             _in_threads(work, rows, out, threads)
         return self._shaped(out, axis=1)
 
@@ -57,7 +56,7 @@ class Trees:
         """
         rows, at = self._rows(X), self._layout
         out = np.empty((len(rows), at.groups.slots))
-        shap.margins(at.conditions, at.asking(tuple(columns)), at.leaves, at.reach, rows, out)
+        shap.margins(at.conditions, at.asking(tuple(columns)), at.reach, rows, out)
         return self._shaped(out - out[0], axis=1)
 
     def contributions(self, X: FloatArray, *, threads: int = 1) -> FloatArray:
@@ -67,10 +66,10 @@ class Trees:
         """
         rows, at = self._rows(X), self._layout
         out = np.empty((len(rows), at.groups.slots, self.columns))
-        if at.tabled and len(rows) <= shap.FEW:
+        if len(rows) <= shap.FEW:
             shap.contributions_of_few(at.conditions, at.groups, at.table, rows, out)
         else:
-            work = partial(shap.contributions, at.conditions, at.groups, at.leaves, at.table)
+            work = partial(shap.contributions, at.conditions, at.groups, at.table)
             _in_threads(work, rows, out, threads)
         return self._shaped(out, axis=1)
 
@@ -113,18 +112,18 @@ class Trees:
 
 
 def read_trees(model: bytes, *, columns: int, intervals: int | None) -> Trees:
-    """Tabulate xgboost's JSON model (one margin, gbtree or dart).
+    """Tabulate xgboost's JSON model (one margin, splits on numbers).
 
     With ``intervals``, feature 0 is the slot and features 1.. are the columns; without, features 0.. are.
 
     Raises:
-        InvalidInput: the model has no trees or more than one margin.
+        InvalidInput: the model is not one margin on numbers, or a leaf depends on over eight features.
         ValueError: it reads other columns.
 
     """
     slots, time = (1, None) if intervals is None else (intervals, 0)
-    groups, bits = plan(read_file(model), time=time, intervals=slots, most=MOST_ENTRIES)
-    parts = _flat(groups, _tabled(groups, bits), skip=0 if time is None else 1)
+    groups = plan(read_file(model), time=time, intervals=slots, most=MOST_ENTRIES)
+    parts = _flat(groups, skip=0 if time is None else 1)
     require_trees(vars(parts), columns=columns, slots=slots)
     return Trees(columns, intervals, parts)
 
@@ -137,33 +136,23 @@ def tabulate(models: Sequence[tuple[bytes | None, int]], *, columns: int) -> Tre
 
     """
     groups: list[Group] = []
-    tabled: list[bool] = []
     first = 0
     for model, slots in models:
         trees = [] if model is None else read_file(model)
-        own, bits = plan(trees, time=0, intervals=slots, most=MOST_ENTRIES)
+        own = plan(trees, time=0, intervals=slots, most=MOST_ENTRIES)
         groups += [replace(g, span=(g.span[0] + first, g.span[1] + first)) for g in own]
-        tabled += _tabled(own, bits)
         first += slots
-    parts = _flat(groups, tabled, skip=1)
+    parts = _flat(groups, skip=1)
     require_trees(vars(parts), columns=columns, slots=first)
     return Trees(columns, first, parts)
 
 
-def _tabled(groups: Sequence[Group], bits: int) -> list[bool]:
-    """Tell which groups have few enough conditions for a table."""
-    return [len(group.conditions) <= bits for group in groups]
-
-
-def _flat(groups: Sequence[Group], tabled: Sequence[bool], *, skip: int) -> Parts:
+def _flat(groups: Sequence[Group], *, skip: int) -> Parts:
     conditions = [c for group in groups for c in group.conditions]
     leaves = [leaf for group in groups for leaf in group.leaves]
-    tests = {c: at for at, c in enumerate(dict.fromkeys(c for c in conditions if c.tests))}
     slots = [_slots(group) for group in groups]
     needs = [need for leaf in leaves for need in leaf.needs.values()]
-    allowed = [_allowed(test) for test in tests]
     return Parts(
-        group_tabled=np.array(tabled, dtype=bool),
         group_conditions=_ints(len(g.conditions) for g in groups),
         group_features=_ints(len(g.features) for g in groups),
         group_leaves=_ints(len(g.leaves) for g in groups),
@@ -174,7 +163,6 @@ def _flat(groups: Sequence[Group], tabled: Sequence[bool], *, skip: int) -> Part
         condition_lower=np.array([c.lower for c in conditions], dtype=np.float32),
         condition_upper=np.array([c.upper for c in conditions], dtype=np.float32),
         condition_missing=np.array([c.missing for c in conditions], dtype=bool),
-        condition_test=_ints(tests.get(c, -1) for c in conditions),
         leaf_value=np.array([leaf.value for leaf in leaves], dtype=np.float64),
         leaf_needs=_ints(len(leaf.needs) for leaf in leaves),
         need_slot=_ints(
@@ -183,21 +171,11 @@ def _flat(groups: Sequence[Group], tabled: Sequence[bool], *, skip: int) -> Part
         need_mask=_ints(need.mask for need in needs),
         need_want=_ints(need.want for need in needs),
         need_share=np.array([need.share for need in needs], dtype=np.float64),
-        test_feature=_ints(test.feature - skip for test in tests),
-        test_missing=np.array([test.missing for test in tests], dtype=bool),
-        test_codes=_ints(map(len, allowed)),
-        test_allowed=np.array(list(chain.from_iterable(allowed)), dtype=bool),
     )
 
 
 def _slots(group: Group) -> dict[int, int]:
     return {feature: slot for slot, feature in enumerate(group.features)}
-
-
-def _allowed(condition: Condition) -> list[bool]:
-    """Return which codes meet a condition; the last entry stands for every code that no test names."""
-    codes = max(max(named, default=-1) for named, _ in condition.tests) + 2
-    return [all((code in named) == inside for named, inside in condition.tests) for code in range(codes)]
 
 
 def _ints(values: Iterable[int]) -> IntArray:

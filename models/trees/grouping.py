@@ -13,6 +13,7 @@ from itertools import pairwise
 from math import ceil
 from typing import NamedTuple
 
+from features.errors import InvalidInput, Problem
 from models.trees.xgboost_json import Condition, Tree
 
 MOST_BITS = 8
@@ -86,8 +87,13 @@ class Planner:
         node = self._follow(node, span)
         tree = self.tree
         if tree.left[node] == -1:
-            group = self._group(node, path, span)
-            return [group or _lone(tree.value(node), path, span)]
+            return [
+                Group(
+                    span,
+                    tuple(step.condition for step in path.values()),
+                    (Leaf(tree.value(node), _needs(path)),),
+                )
+            ]
         if tree.feature[node] == self.time:
             cut = self._cut(node)
             low, high = (span[0], cut), (cut, span[1])
@@ -154,7 +160,7 @@ class Planner:
 
     def _group(self, node: int, path: Path, span: Span) -> Group | None:
         conditions = [step.condition for step in path.values()]
-        needs = {f: Need(1 << at, 1 << at, step.share) for at, (f, step) in enumerate(path.items())}
+        needs = _needs(path)
         leaves: list[Leaf] = []
         waiting = [(node, needs)]
         while waiting and len(conditions) <= self.bits:
@@ -174,16 +180,22 @@ class Planner:
         return Group(span, tuple(conditions), tuple(leaves))
 
 
-def _lone(value: float, path: Path, span: Span) -> Group:
-    """Return a leaf with too many features for a table; its needs are its conditions, one for one."""
-    needs = {f: Need(0, 0, step.share) for f, step in sorted(path.items())}
-    return Group(span, tuple(path[f].condition for f in needs), (Leaf(value, needs),))
+def _needs(path: Path) -> dict[int, Need]:
+    """Return what a leaf behind a path needs: each feature's condition met, one bit a feature."""
+    return {f: Need(1 << at, 1 << at, step.share) for at, (f, step) in enumerate(path.items())}
 
 
-def plan(trees: Sequence[Tree], *, time: int | None, intervals: int, most: int) -> tuple[list[Group], int]:
-    """Return groups of all trees and the bits a table may have so that all together hold ``most`` entries."""
+def plan(trees: Sequence[Tree], *, time: int | None, intervals: int, most: int) -> list[Group]:
+    """Return groups of all trees whose tables hold together at most ``most`` entries, or as few as can be.
+
+    Raises:
+        InvalidInput: when a leaf depends on more than eight features.
+    """
     for bits in range(MOST_BITS, 0, -1):
         groups = [g for tree in trees for g in Planner(tree, time, bits).groups(intervals)]
-        if sum(g.entries for g in groups if len(g.conditions) <= bits) <= most:
+        if sum(g.entries for g in groups) <= most:
             break
-    return groups, bits
+    if any(len(group.conditions) > MOST_BITS for group in groups):
+        fault = f"a leaf depends on more than {MOST_BITS} features"
+        raise InvalidInput("xgboost model", [Problem("max_depth", fault, "boost flatter trees")])
+    return groups

@@ -17,12 +17,10 @@ BoolArray = npt.NDArray[np.bool_]
 class Parts:
     """Groups of leaves as flat arrays without offsets, so that ensembles join by appending.
 
-    ``group_*`` one entry a group: whether it has a table, how many conditions, features and leaves, and its
-    time intervals. The others are in the order of the groups; models/trees/shap.py says what they mean.
-    ``condition_test`` is the condition's place among the tests of categories, or -1.
+    ``group_*`` one entry a group: how many conditions, features and leaves, and its slots. The others are in
+    the order of the groups; models/trees/tables.py says what they mean.
     """
 
-    group_tabled: BoolArray
     group_conditions: IntArray
     group_features: IntArray
     group_leaves: IntArray
@@ -33,17 +31,12 @@ class Parts:
     condition_lower: npt.NDArray[np.float32]
     condition_upper: npt.NDArray[np.float32]
     condition_missing: BoolArray
-    condition_test: IntArray
     leaf_value: FloatArray
     leaf_needs: IntArray
     need_slot: IntArray
     need_mask: IntArray
     need_want: IntArray
     need_share: FloatArray
-    test_feature: IntArray
-    test_missing: BoolArray
-    test_codes: IntArray
-    test_allowed: BoolArray
 
 
 @dataclass(frozen=True)
@@ -51,17 +44,14 @@ class Layout:
     """Groups as the compiled functions want them, and their tables.
 
     ``table`` holds per group and pattern of met conditions the SHAP value of each of its features, ``reach``
-    the value of the leaf reached; ``expected`` is the mean margin; ``tabled`` tells that every group has its
-    table.
+    the value of the leaf reached; ``expected`` is the mean margin.
     """
 
     conditions: tables.Conditions
     groups: tables.Groups
-    leaves: tables.Leaves
     table: FloatArray
     reach: FloatArray
     expected: FloatArray
-    tabled: bool
     _asking: dict[tuple[int, ...], tables.Groups] = field(default_factory=dict, repr=False, compare=False)
 
     def asking(self, columns: tuple[int, ...]) -> tables.Groups:
@@ -81,14 +71,13 @@ class Layout:
     def of(cls, parts: Parts, columns: int, *, slots: int) -> "Layout":
         """Lay out and tabulate."""
         arranged = _arranged(parts)
-        patterns = np.where(arranged.group_tabled, 1 << np.minimum(arranged.group_conditions, 62), 0)
-        conditions, asked = _conditions(arranged, columns)
+        patterns = 1 << arranged.group_conditions
+        conditions, asked = _conditions(arranged)
         groups, leaves = _groups(arranged, patterns, asked, columns, slots=slots), _leaves(arranged)
         table = np.zeros(int((patterns * arranged.group_features).sum()))
         reach = np.zeros(int(patterns.sum()))
         tables.tabulate(groups, leaves, table, reach)
-        tabled = bool(arranged.group_tabled.all())
-        return cls(conditions, groups, leaves, table, reach, tables.expectation(groups, leaves), tabled)
+        return cls(conditions, groups, table, reach, tables.expectation(groups, leaves))
 
 
 def _starts(counts: IntArray) -> IntArray:
@@ -97,8 +86,8 @@ def _starts(counts: IntArray) -> IntArray:
 
 
 def _arranged(parts: Parts) -> Parts:
-    """Return the groups in the order of their shapes, those without tables last."""
-    order = np.lexsort((parts.group_features, parts.group_conditions, ~parts.group_tabled))
+    """Return the groups in the order of their shapes."""
+    order = np.lexsort((parts.group_features, parts.group_conditions))
     each: dict[str, npt.NDArray[Any]] = {}
     each |= {f.name: getattr(parts, f.name)[order] for f in fields(Parts) if f.name.startswith("group_")}
     leaves = _members(parts.group_leaves, order)
@@ -120,24 +109,19 @@ def _members(counts: IntArray, order: IntArray) -> IntArray:
     return np.asarray(np.repeat(_starts(counts)[:-1][order], chosen) + within, dtype=np.int64)
 
 
-def _conditions(parts: Parts, columns: int) -> tuple[tables.Conditions, IntArray]:
+def _conditions(parts: Parts) -> tuple[tables.Conditions, IntArray]:
     """Return the different conditions, one that is never met behind them, and which one each group's is."""
-    tested = parts.condition_test >= 0
-    column = np.where(tested, columns + parts.condition_test, parts.condition_feature)
-    lower = np.where(tested, np.float32(0.5), parts.condition_lower)
-    stated = np.column_stack([column, lower, parts.condition_upper, parts.condition_missing])
+    stated = np.column_stack(
+        [parts.condition_feature, parts.condition_lower, parts.condition_upper, parts.condition_missing]
+    )
     never = np.array([[0.0, np.inf, -np.inf, 0.0]])
     different, asked = np.unique(stated, axis=0, return_inverse=True)
     column, lower, upper, missing = np.vstack([different.reshape(-1, 4), never]).T
-    codes = _starts(parts.test_codes)
-    tests = np.column_stack([parts.test_feature, parts.test_missing, codes[:-1], codes[1:]])
     conditions = tables.Conditions(
         column=column.astype(np.uint32),
         lower=lower.astype(np.float32),
         upper=upper.astype(np.float32),
         missing=missing.astype(bool),
-        tests=np.ascontiguousarray(tests),
-        allowed=parts.test_allowed,
     )
     return conditions, asked.ravel()
 
@@ -146,8 +130,7 @@ def _groups(parts: Parts, patterns: IntArray, asked: IntArray, columns: int, *, 
     """Return one row of fields a group, in the order of models/trees/tables.py, and what goes with it."""
     bits, width = parts.group_conditions, parts.group_features
     room = np.where(bits <= tables.FOUR, tables.FOUR, tables.EIGHT)
-    room = np.where(parts.group_tabled, room, bits)
-    table = np.where(parts.group_tabled, _starts(patterns * width)[:-1], tables.NO_TABLE)
+    table = _starts(patterns * width)[:-1]
     ranges = np.column_stack([parts.group_first, parts.group_end])
     spans, span = np.unique(ranges, axis=0, return_inverse=True)
     span, leaf = span.ravel(), _starts(parts.group_leaves)
@@ -155,12 +138,12 @@ def _groups(parts: Parts, patterns: IntArray, asked: IntArray, columns: int, *, 
         bits, room, _starts(room)[:-1], width, _starts(width)[:-1], table,
         _starts(patterns)[:-1], leaf[:-1], leaf[1:], span,
     )  # fmt: skip
-    shape = np.column_stack([parts.group_tabled, bits, width])
+    shape = np.column_stack([bits, width])
     other = np.flatnonzero((shape[1:] != shape[:-1]).any(axis=1)) + 1
     return tables.Groups(
         fields=np.ascontiguousarray(np.column_stack(columns_of_fields), dtype=np.int64),
         runs=np.unique(np.concatenate([[0], other, [len(bits)]])),
-        asked=_filled_up(asked, bits, room, parts.group_tabled),
+        asked=_filled_up(asked, bits, room),
         target=(np.repeat(span, width) * columns + parts.feature).astype(np.uint32),
         spans=spans,
         by_span=np.argsort(span, kind="stable"),
@@ -170,13 +153,14 @@ def _groups(parts: Parts, patterns: IntArray, asked: IntArray, columns: int, *, 
     )
 
 
-def _filled_up(asked: IntArray, bits: IntArray, room: IntArray, tabled: BoolArray) -> npt.NDArray[np.uint32]:
-    """Return each group's conditions in the room it has, shifted by their bit where it has a table."""
+def _filled_up(asked: IntArray, bits: IntArray, room: IntArray) -> npt.NDArray[np.uint32]:
+    """Return each group's conditions in the room it has, shifted by their bit."""
     count = int(asked.max(initial=-1)) + 2
     place = np.arange(room.sum()) - np.repeat(_starts(room)[:-1], room)
     whole = np.full(len(place), count - 1)
     whole[place < np.repeat(bits, room)] = asked
-    return (whole + np.where(np.repeat(tabled, room), place * count, 0)).astype(np.uint32)
+    shifted: npt.NDArray[np.uint32] = (whole + place * count).astype(np.uint32)
+    return shifted
 
 
 def _leaves(parts: Parts) -> tables.Leaves:

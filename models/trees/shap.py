@@ -1,8 +1,7 @@
 """Compiled sums over groups of leaves: margins and exact path-dependent SHAP values.
 
-A row meets or misses each condition of a group. Where the group has a table, the pattern of met conditions
-points at the group's SHAP values (models/trees/tables.py). A leaf with too many features for a table is
-computed when needed, by the same integral.
+A row meets or misses each condition of a group, and the pattern of met conditions points at the group's SHAP
+values (models/trees/tables.py).
 
 Trees share conditions, so each is judged once a row. Many rows go through the groups together, a block at a
 time, so that the processor works on several rows at once. A few rows go one by one: while some groups are
@@ -18,14 +17,8 @@ from models.trees.tables import (
     ASKED,
     BITS,
     BITS_OF_TABLE,
-    CODE,
-    COLUMN,
-    END_CODE,
     FEATURE,
     FOUR,
-    LEAF,
-    MISSING,
-    NO_TABLE,
     REACH,
     ROOM,
     SPAN,
@@ -37,9 +30,7 @@ from models.trees.tables import (
     Groups,
     IndexArray,
     IntArray,
-    Leaves,
     PlaceArray,
-    quadrature_points,
 )  # fmt: skip
 
 BLOCK = 64
@@ -53,23 +44,12 @@ LARGEST = np.finfo(np.float32).max
 
 
 @compiled
-def load(rows: FloatArray, conditions: Conditions, block: Float32Array) -> None:
-    """Copy rows into a block of 32 bits, shape (columns and tests, rows), infinity as the largest number."""
-    columns = rows.shape[1]
+def load(rows: FloatArray, block: Float32Array) -> None:
+    """Copy rows into a block of 32 bits, shape (columns, rows), infinity as the largest number."""
     for r in range(len(rows)):
-        for c in range(columns):
+        for c in range(rows.shape[1]):
             x = np.float32(rows[r, c])
             block[c, r] = LARGEST if x > LARGEST else x
-    for at in range(len(conditions.tests)):
-        test = conditions.tests[at]
-        others = test[END_CODE] - test[CODE] - 1
-        for r in range(len(rows)):
-            x = np.float32(rows[r, test[COLUMN]])
-            if np.isnan(x):
-                passed = test[MISSING] == 1
-            else:
-                passed = conditions.allowed[test[CODE] + (int(x) if 0.0 <= x < others else others)]
-            block[columns + at, r] = 1.0 if passed else 0.0
 
 
 @compiled
@@ -81,7 +61,7 @@ def meets(x: np.float32, lower: np.float32, upper: np.float32, missing: bool) ->
 @compiled
 def judge_row(row: FloatArray, conditions: Conditions, block: Float32Array, met: ByteArray) -> None:
     """Write which conditions one row, shape (1, columns), meets, as bit k in ``met[k]`` (8, conditions)."""
-    load(row, conditions, block)
+    load(row, block)
     values, count = block[:, 0], len(conditions.column)
     seen = np.empty(count, dtype=np.float32)
     for c in range(count):
@@ -175,8 +155,8 @@ def add_placed(
 def contributions_of_few(
     conditions: Conditions, groups: Groups, table: FloatArray, rows: FloatArray, out: FloatArray
 ) -> None:
-    """Write SHAP values, shape (rows, slots, columns), row by row; every leaf has a table."""
-    block = np.empty((groups.columns + len(conditions.tests), 1), dtype=np.float32)
+    """Write SHAP values, shape (rows, slots, columns), row by row."""
+    block = np.empty((groups.columns, 1), dtype=np.float32)
     met = np.empty((BITS_OF_TABLE, len(conditions.column)), dtype=np.uint8)
     place = np.empty(AHEAD, dtype=np.uint64)
     apart, sums = np.empty(len(groups.spans) * groups.columns), np.empty((groups.slots + 1, groups.columns))
@@ -205,8 +185,8 @@ def contributions_of_few(
 def margins_of_few(
     conditions: Conditions, groups: Groups, reach: FloatArray, rows: FloatArray, out: FloatArray
 ) -> None:
-    """Write summed leaf values, shape (rows, slots), row by row; every leaf has a table."""
-    block = np.empty((groups.columns + len(conditions.tests), 1), dtype=np.float32)
+    """Write summed leaf values, shape (rows, slots), row by row."""
+    block = np.empty((groups.columns, 1), dtype=np.float32)
     met = np.empty((BITS_OF_TABLE, len(conditions.column)), dtype=np.uint8)
     place = np.empty(AHEAD, dtype=np.uint64)
     apart, steps = np.empty(len(groups.spans)), np.empty(groups.slots + 1)
@@ -269,70 +249,30 @@ def add_looked_up(
 
 
 @compiled
-def add_long_leaf(
-    met_of: ByteArray, groups: Groups, group: IntArray, leaves: Leaves, room: FloatArray, sums: FloatArray
-) -> None:
-    """Add one untabulated leaf's SHAP values for the rows of a block; ``room`` is (4, features, rows)."""
-    d, n, leaf = group[WIDTH], room.shape[2], group[LEAF]
-    met, ahead, into, product = room[0], room[1], room[2], room[3, 0]
-    share = leaves.share[leaves.start[leaf] : leaves.start[leaf + 1]]
-    points = quadrature_points(d)
-    for j in range(d):
-        own = met_of[groups.asked[group[ASKED] + j]]
-        for r in range(n):
-            met[j, r] = 1.0 if own[r] else 0.0
-            into[j, r] = 0.0
-    for q in range(points):
-        t = leaves.rules[0, points, q]
-        product[:] = leaves.rules[1, points, q] * leaves.value[leaf]
-        for j in range(d):
-            rest = share[j] * (1.0 - t)
-            for r in range(n):
-                ahead[j, r] = product[r]
-                product[r] *= met[j, r] * t + rest
-        product[:] = 1.0
-        for i in range(d):
-            j = d - 1 - i
-            rest = share[j] * (1.0 - t)
-            for r in range(n):
-                into[j, r] += ahead[j, r] * product[r]
-                product[r] *= met[j, r] * t + rest
-    for j in range(d):
-        total = sums[groups.target[group[FEATURE] + j] - group[SPAN] * groups.columns]
-        for r in range(n):
-            total[r] += into[j, r] * (met[j, r] - share[j])
-
-
-@compiled
 def contributions(
     conditions: Conditions,
     groups: Groups,
-    leaves: Leaves,
     table: FloatArray,
     rows: FloatArray,
     out: FloatArray,
 ) -> None:
     """Write SHAP values, shape (rows, slots, columns), a block of rows at a time."""
     size, slots = max(1, min(BLOCK, len(rows))), groups.slots
-    block = np.empty((groups.columns + len(conditions.tests), size), dtype=np.float32)
+    block = np.empty((groups.columns, size), dtype=np.float32)
     met = np.empty((len(conditions.column), size), dtype=np.uint8)
     sums, apart = np.empty((slots + 1, groups.columns, size)), np.empty((groups.columns, size))
-    room = np.empty((4, 2 * leaves.rules.shape[1], size))
     pattern, place = np.empty(size, dtype=np.uint8), np.empty(size, dtype=np.uint64)
     for start in range(0, len(rows), size):
         n = min(size, len(rows) - start)
-        load(rows[start : start + n], conditions, block)
+        load(rows[start : start + n], block)
         judge_block(block, conditions, met)
         sums[:] = 0.0
         for span in range(len(groups.spans)):
             apart[:] = 0.0
             for at in range(groups.span_start[span], groups.span_start[span + 1]):
                 group = groups.fields[groups.by_span[at]]
-                if group[TABLE] == NO_TABLE:
-                    add_long_leaf(met, groups, group, leaves, room, apart)
-                else:
-                    find_patterns(met, groups, group, pattern)
-                    add_looked_up(table, group, groups, pattern, place, apart)
+                find_patterns(met, groups, group, pattern)
+                add_looked_up(table, group, groups, pattern, place, apart)
             first, end = groups.spans[span]
             for c in range(groups.columns):
                 for r in range(n):
@@ -347,50 +287,32 @@ def contributions(
 
 
 @compiled
-def reach_long_leaf(
-    met: ByteArray, groups: Groups, group: IntArray, leaves: Leaves, value: FloatArray
-) -> None:
-    """Add the value of an untabulated leaf where a row of a block reaches it."""
-    reached = np.full(len(value), MET)
-    for k in range(group[BITS]):
-        own = met[groups.asked[group[ASKED] + k]]
-        for r in range(len(value)):
-            reached[r] &= own[r]
-    for r in range(len(value)):
-        value[r] += leaves.value[group[LEAF]] if reached[r] else 0.0
-
-
-@compiled
 def margins(
     conditions: Conditions,
     groups: Groups,
-    leaves: Leaves,
     reach: FloatArray,
     rows: FloatArray,
     out: FloatArray,
 ) -> None:
     """Write summed leaf values, shape (rows, slots), a block of rows at a time."""
     size = max(1, min(BLOCK, len(rows)))
-    block = np.empty((groups.columns + len(conditions.tests), size), dtype=np.float32)
+    block = np.empty((groups.columns, size), dtype=np.float32)
     met = np.empty((len(conditions.column), size), dtype=np.uint8)
     sums, apart = np.empty((groups.slots + 1, size)), np.empty(size)
     pattern = np.empty(size, dtype=np.uint8)
     for start in range(0, len(rows), size):
         n = min(size, len(rows) - start)
-        load(rows[start : start + n], conditions, block)
+        load(rows[start : start + n], block)
         judge_block(block, conditions, met)
         sums[:] = 0.0
         for span in range(len(groups.spans)):
             apart[:] = 0.0
             for at in range(groups.span_start[span], groups.span_start[span + 1]):
                 group = groups.fields[groups.by_span[at]]
-                if group[TABLE] == NO_TABLE:
-                    reach_long_leaf(met, groups, group, leaves, apart)
-                else:
-                    find_patterns(met, groups, group, pattern)
-                    known = reach[group[REACH] :]
-                    for r in range(size):
-                        apart[r] += known[pattern[r]]
+                find_patterns(met, groups, group, pattern)
+                known = reach[group[REACH] :]
+                for r in range(size):
+                    apart[r] += known[pattern[r]]
             first, end = groups.spans[span]
             for r in range(n):
                 sums[first, r] += apart[r]

@@ -31,35 +31,29 @@ FOUR, EIGHT = 4, 8
 
 # The fields of a group, one row of :attr:`Groups.fields`.
 BITS, ROOM, ASKED, WIDTH, FEATURE, TABLE, REACH, LEAF, END_LEAF, SPAN = range(10)
-NO_TABLE = -1
 
-# The fields of a test, one row of :attr:`Conditions.tests`, and of a need, one row of :attr:`Leaves.needs`.
-COLUMN, MISSING, CODE, END_CODE = range(4)
+# The fields of a need, one row of :attr:`Leaves.needs`.
 SLOT, MASK, WANT = range(3)
 
 
 class Conditions(NamedTuple):
-    """What rows are asked, each condition once; the last one is never met.
+    """What rows must fulfil, each condition once; the last one is never met.
 
-    A condition is met by ``lower <= x < upper`` in its column, or by a missing x if ``missing``. A column
-    beyond the features holds 1 where a row passes a test of its category: ``tests`` has the feature, whether
-    missing passes, and where its codes start and end in ``allowed``, the last standing for every other code.
+    A condition is met by ``lower <= x < upper`` in its column, or by a missing x if ``missing``.
     """
 
     column: IndexArray
     lower: Float32Array
     upper: Float32Array
     missing: npt.NDArray[np.bool_]
-    tests: IntArray
-    allowed: npt.NDArray[np.bool_]
 
 
 class Groups(NamedTuple):
     """Groups of leaves: a row of ``fields`` each, those of one shape together.
 
     ``runs`` holds the first group of each shape and, at last, their number. ``asked`` has the conditions of
-    one group after the other, that of bit k as condition + k * number of conditions; a table's are filled up
-    to four or eight by the one that is never met. ``target`` has the features of one group after the other,
+    one group after the other, that of bit k as condition + k * number of conditions, filled up to four or
+    eight by the one that is never met. ``target`` has the features of one group after the other,
     as span * columns + feature. ``spans`` (spans, 2) are ranges of slots, and ``by_span`` the groups of one
     span after the other, which start at ``span_start``.
     """
@@ -141,11 +135,10 @@ def add_leaf(group: IntArray, leaves: Leaves, leaf: int, table: FloatArray, reac
 
 @compiled
 def tabulate(groups: Groups, leaves: Leaves, table: FloatArray, reach: FloatArray) -> None:
-    """Fill the tables, zero before, of every group that has them."""
+    """Fill every group's tables, zero before."""
     for group in groups.fields:
-        if group[TABLE] != NO_TABLE:
-            for leaf in range(group[LEAF], group[END_LEAF]):
-                add_leaf(group, leaves, leaf, table, reach)
+        for leaf in range(group[LEAF], group[END_LEAF]):
+            add_leaf(group, leaves, leaf, table, reach)
 
 
 @compiled

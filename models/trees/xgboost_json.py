@@ -1,13 +1,13 @@
 """One boosted model as xgboost writes it in JSON: its trees, or a named refusal of what is not one margin.
 
-Where a row goes at a split is xgboost's rule. A number goes left when it is under the threshold, compared in
-32 bits. A category goes right when its code is in the split's set, so an absent, negative or unheard-of code
-goes left. A missing value goes to the split's default side.
+Where a row goes at a split is xgboost's rule: left when the number is under the threshold, compared in 32
+bits; a missing value goes to the split's default side. The encoder shows categories as columns, so a model
+that splits on categories is refused.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import inf, log
 from typing import Any, NoReturn
@@ -23,27 +23,20 @@ LOGIT_LINK = frozenset({"binary:logistic", "reg:logistic", "binary:logitraw"})
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a row must fulfil in one feature: an interval, sets of categories, and whether missing will do.
-
-    ``tests`` holds pairs of codes and whether the row's code must be one of them.
-    """
+    """What a row must fulfil in one feature: ``lower <= x < upper``, or be missing where ``missing``."""
 
     feature: int
     lower: float = -inf
     upper: float = inf
     missing: bool = True
-    tests: tuple[tuple[frozenset[int], bool], ...] = ()
 
-    def both(self, other: "Condition | None") -> "Condition":
+    def both(self, other: "Condition") -> "Condition":
         """Return the condition that this one and another of the same feature hold together."""
-        if other is None:
-            return self
         return Condition(
             self.feature,
             max(self.lower, other.lower),
             min(self.upper, other.upper),
             self.missing and other.missing,
-            self.tests + other.tests,
         )
 
 
@@ -57,12 +50,10 @@ class Tree:
     number: Sequence[float]
     default_left: Sequence[int]
     cover: Sequence[float]
-    categories: Mapping[int, frozenset[int]]
-    factor: float = 1.0
 
     def value(self, leaf: int) -> float:
         """Return a leaf's margin."""
-        return self.factor * self.number[leaf]
+        return self.number[leaf]
 
     def share(self, node: int, child: int) -> float:
         """Return the share of a node's cover in one child; an empty node is halved."""
@@ -71,8 +62,6 @@ class Tree:
     def condition(self, node: int, *, left: bool) -> Condition:
         """Return what sends a row to one side of a split."""
         feature, missing = self.feature[node], bool(self.default_left[node]) == left
-        if node in self.categories:
-            return Condition(feature, missing=missing, tests=((self.categories[node], not left),))
         threshold = self.number[node]
         if left:
             return Condition(feature, upper=threshold, missing=missing)
@@ -98,22 +87,18 @@ def read_file(model: bytes) -> list[Tree]:
     """Return the trees of a model that xgboost saved with save_raw("json").
 
     Raises:
-        InvalidInput: the model is linear, of several classes or targets, or has vectors in its leaves; or the
-            bytes are no model.
+        InvalidInput: the model is linear, of several classes or targets, splits on categories or has vectors
+            in its leaves; or the bytes are no model.
 
     """
     learner = _learner(model)
     booster = learner["gradient_booster"]
-    if booster["name"] not in ("gbtree", "dart"):
-        _refuse("booster", f"{booster['name']} has no trees", "train with booster gbtree or dart")
+    if booster["name"] != "gbtree":
+        _refuse("booster", f"{booster['name']} is not read", "train with booster gbtree")
     shape = learner["learner_model_param"]
     if int(shape["num_class"]) > 1 or int(shape.get("num_target", 1)) > 1:
         _refuse("objective", "the model has several margins", "train one model for each class or target")
-    factors = booster.get("weight_drop")
-    found = [_tree(tree) for tree in booster.get("gbtree", booster)["model"]["trees"]]
-    if factors is None:
-        return found
-    return [replace(tree, factor=factor) for tree, factor in zip(found, factors, strict=True)]
+    return [_tree(tree) for tree in booster["model"]["trees"]]
 
 
 def base_margin(model: bytes) -> float:
@@ -143,13 +128,8 @@ def _refuse(field: str, problem: str, remedy: str) -> NoReturn:
 def _tree(stored: Mapping[str, Any]) -> Tree:
     if int(stored["tree_param"]["size_leaf_vector"]) > 1:
         _refuse("multi_strategy", "a leaf holds a vector", "train with one_output_per_tree, one target each")
-    codes, starts = stored["categories"], stored["categories_segments"]
-    categories = {
-        node: frozenset(codes[start : start + size])
-        for node, start, size in zip(
-            stored["categories_nodes"], starts, stored["categories_sizes"], strict=True
-        )
-    }
+    if stored["categories_nodes"]:
+        _refuse("enable_categorical", "a split is on categories", "show each category as a column")
     _require_a_tree(stored)
     return Tree(
         left=stored["left_children"],
@@ -158,7 +138,6 @@ def _tree(stored: Mapping[str, Any]) -> Tree:
         number=_singles(stored["split_conditions"]),
         default_left=stored["default_left"],
         cover=_singles(stored["sum_hessian"]),
-        categories=categories,
     )
 
 

@@ -68,8 +68,8 @@ class Intervals:
     ) -> "Intervals":
         """Estimate the errors from the members' spread over the training cohort at the given times.
 
-        ``unlearned`` is the estimator's share of squared bias. Of a large cohort 1,000 patients, evenly spaced,
-        are enough.
+        ``unlearned`` is the estimator's share of squared bias. Of a large cohort 1,000 patients, evenly
+        spaced, are enough.
         """
         known, link = ~np.isnan(X), LINKS[endpoint.link]
         count = np.maximum(known.sum(axis=0), 1)

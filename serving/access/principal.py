@@ -10,7 +10,6 @@ class Scope(StrEnum):
     PREDICT = "predict"
     EXPLAIN = "explain"
     AUDIT_READ = "audit:read"
-    MODELS_WRITE = "models:write"
 
 
 class How(StrEnum):

@@ -1,7 +1,7 @@
 """A recorded prediction as a card: one line to read, a table to judge by, and what to do with it."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from features.dictionary import load_dictionary
@@ -11,8 +11,8 @@ from serving.cds.prefetch import Gathered
 from serving.cds.services import Service
 from serving.contract import ModelStamp
 from serving.fhir.assessed import Assessed
-from serving.fhir.datatypes import Json, coding
-from serving.fhir.wording import COVERAGE, REAL, in_percent, notices, reasons, said
+from serving.fhir.datatypes import coding
+from serving.wording import COVERAGE, REAL, event_at, in_percent, notices, reasons
 
 LONGEST_SUMMARY = 139
 MOST_LISTED, MOST_TESTS = 8, 3
@@ -34,7 +34,7 @@ PLAN_UNUSED = (
 
 def card(
     assessed: Assessed, found: Extracted, gathered: Gathered, *, service: Service, public_url: str
-) -> Json:
+) -> dict[str, Any]:
     """Return the card of one recorded prediction.
 
     Its uuid is the record's id, so that feedback finds the record. The suggestion creates the RiskAssessment.
@@ -76,7 +76,7 @@ def summary(prediction: Prediction, stamp: ModelStamp) -> str:
     endpoint = prediction.endpoints[0]
     outcome = endpoint.outcomes[0]
     horizon = outcome.explanation.horizon
-    words = said(endpoint, outcome, horizon)
+    words = event_at(endpoint, outcome, horizon)
     line = f"{words[0].upper()}{words[1:]}: {_at(outcome, horizon)} from {prediction.index_event}"
     line = line if stamp.evidence == REAL else SIMULATED + line
     return line if len(line) <= LONGEST_SUMMARY else line[: LONGEST_SUMMARY - 1] + "…"
@@ -88,7 +88,7 @@ def _at(outcome: OutcomePrediction, horizon: float | None) -> str:
 
 def _detail(assessed: Assessed, found: Extracted, gathered: Gathered, service: Service) -> Iterator[str]:
     prediction, stamp = assessed.recorded.prediction, assessed.recorded.stamp
-    yield from (f"**{notice}**" for notice in notices(prediction, stamp.evidence)[:-1])
+    yield from (f"**{notice}**" for notice in notices(prediction.notice, stamp.evidence)[:-1])
     yield f"Counted from {prediction.index_event}, taken as {found.index_date}."
     yield _table(prediction)
     yield _why(prediction)
@@ -103,7 +103,8 @@ def _table(prediction: Prediction) -> str:
     for endpoint in prediction.endpoints:
         for outcome in endpoint.outcomes:
             rows += [
-                f"| {said(endpoint, outcome, p.horizon)} | {in_percent(p)} |" for p in outcome.probabilities
+                f"| {event_at(endpoint, outcome, p.horizon)} | {in_percent(p)} |"
+                for p in outcome.probabilities
             ]
     return "\n".join(rows)
 
@@ -112,7 +113,7 @@ def _why(prediction: Prediction) -> str:
     endpoint = prediction.endpoints[0]
     outcome = endpoint.outcomes[0]
     scale = outcome.explanation.scales[0]
-    words = said(endpoint, outcome, outcome.explanation.horizon)
+    words = event_at(endpoint, outcome, outcome.explanation.horizon)
     head = f"**Why** ({words}; the {scale.reference_name} is {100 * scale.reference:.0f} %):"
     return "\n".join([head, "", *(f"- {reason}" for reason in reasons(outcome))])
 
@@ -171,6 +172,6 @@ def _plain(text: str) -> str:
     return "`" + " ".join(text.replace("`", "'").split()) + "`"
 
 
-def answer(cards: Sequence[Json], *, system_actions: bool) -> dict[str, Any]:
+def answer(cards: Sequence[Mapping[str, Any]], *, system_actions: bool) -> dict[str, Any]:
     """Return a service's answer; some clients insist on a list of system actions, even an empty one."""
     return {"cards": list(cards)} | ({"systemActions": []} if system_actions else {})

@@ -23,7 +23,7 @@ from serving.fhir.datatypes import (
     percent,
     references,
 )
-from serving.fhir.wording import COVERAGE, REAL, notices, rationale, said
+from serving.wording import COVERAGE, REAL, event_at, notices, rationale
 
 TEST_DATA = coding(ACT_REASON, "HTEST", "test health data")
 LOINC_OUTCOMES = {"complete_response": coding(LOINC, "LA28366-5", "Complete response")}
@@ -63,7 +63,7 @@ def risk_assessment(
         "performer": {"reference": "#model"},
         "basis": references(basis),
         "prediction": _predictions(prediction, index_date),
-        "mitigation": " ".join(notices(prediction, stamp.evidence)),
+        "mitigation": " ".join(notices(prediction.notice, stamp.evidence)),
         "note": [{"text": text} for text in _notes(prediction, stamp, receipt, remarks)],
     }
     return {name: value for name, value in assessment.items() if value}
@@ -101,7 +101,7 @@ def _stated(
     period = {"start": index_date.isoformat()}
     if horizon is not None:
         period["end"] = months_later(index_date, horizon).isoformat()
-    words = said(endpoint, outcome, horizon)
+    words = event_at(endpoint, outcome, horizon)
     code = coding(OUTCOMES, f"{endpoint.endpoint}.{outcome.outcome}", outcome.label)
     codes = [code, *([LOINC_OUTCOMES[outcome.outcome]] if outcome.outcome in LOINC_OUTCOMES else [])]
     point: Json = {
@@ -128,7 +128,7 @@ def _quantity(probability: float) -> Json:
 def _notes(
     prediction: Prediction, stamp: ModelStamp, receipt: Receipt, remarks: Iterable[str]
 ) -> Iterable[str]:
-    yield from notices(prediction, stamp.evidence)[:-1]
+    yield from notices(prediction.notice, stamp.evidence)[:-1]
     yield (
         f"Record {receipt.id}, number {receipt.seq}, leaf hash {receipt.leaf_hash}; model {stamp.name} "
         f"version {stamp.version}, bundle SHA-256 {stamp.bundle}"
@@ -144,4 +144,4 @@ def unanswered(prediction: Prediction) -> Iterable[str]:
         for outcome in endpoint.outcomes:
             for probability in outcome.probabilities:
                 if probability.probability is None:
-                    yield f"{said(endpoint, outcome, probability.horizon)}: {probability.reason}"
+                    yield f"{event_at(endpoint, outcome, probability.horizon)}: {probability.reason}"

@@ -23,7 +23,7 @@ from serving.cds.services import SERVICES, Service, discovery
 from serving.contract import parse_object
 from serving.fhir.assessed import assess
 from serving.fhir.chart import Chart
-from serving.fhir.datatypes import MEDIA_TYPE, Json
+from serving.fhir.datatypes import MEDIA_TYPE
 from serving.fhir.operation_outcome import as_outcome
 from serving.gateway import request_id
 from serving.predictor import Predictor
@@ -95,7 +95,7 @@ class CdsHooks:
 
     async def _card(
         self, name: str, chart: Chart, gathered: Gathered, call: Call, service: Service, caller: Principal
-    ) -> Json | None:
+    ) -> dict[str, Any] | None:
         champion = await self._predictor.champions.champion(name)
         found = chart.at(champion.bundle.protocol.index_event)
         _require_the_patient(found, call)
@@ -237,10 +237,10 @@ def _incomplete(missing: PrefetchMissing) -> Response:
 
 
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    content: Json = {MEDIA_TYPE: {"schema": {"type": "object"}}}
+    content: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "object"}}}
     return {status: {"description": REFUSALS[status], "content": content} for status in statuses}
 
 
-def _body(*required: str) -> Json:
+def _body(*required: str) -> dict[str, Any]:
     schema = {"type": "object", "required": list(required)}
     return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}

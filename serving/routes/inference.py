@@ -13,7 +13,6 @@ from serving.access.gate import Gate
 from serving.access.principal import Principal, Scope
 from serving.audit.sequencer import AuditLog
 from serving.contract import PredictionRequest
-from serving.fhir.wording import REAL, SYNTHETIC
 from serving.gateway import request_id
 from serving.inference.endpoint_model import EndpointModel, split_name
 from serving.inference.exchange import HEADER, JSON, OCTETS, Asked, read_request, respond
@@ -21,6 +20,7 @@ from serving.predictor import Predictor
 from serving.recorder import Caller
 from serving.routes.asked import body_of
 from serving.routes.dialect import speaking
+from serving.wording import notices
 
 SERVER = "salvage"
 EXTENSIONS = ["binary_tensor_data"]
@@ -104,8 +104,8 @@ def inference_router(
         caller = Caller(principal.client, request_id.get())
         answers = await _answers(predictor, model, asked, caller)
         notice = answers[0]["prediction"]["notice"]
-        simulated = "" if model.champion.stamp.evidence == REAL else SYNTHETIC + " "
-        return respond(model, asked, model.outputs(answers), simulated + notice)
+        words = " ".join(notices(notice, model.champion.stamp.evidence))
+        return respond(model, asked, model.outputs(answers), words)
 
     return router
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.estimators.table import SurvivalEstimator, default_model
+from models.estimators.scikit import SurvivalEstimator, default_model
 
 ROOT = Path(__file__).parents[2]
 ARENA = ROOT.parent / "shared" / "arena"
@@ -35,12 +35,12 @@ class Ours:
         self.model: SurvivalEstimator = default_model(seed=int(os.environ.get("ARENA_SEED", "0")))
 
     def fit(self, X: pd.DataFrame, y: npt.NDArray[np.void]) -> None:
-        self.model.fit(X, y["time"], y["event"])
+        self.model.fit(X, y)
 
     def predict_survival_function(
         self, X: pd.DataFrame, times: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
-        return self.model.predict_survival(X, times)
+        return self.model.predict_survival_function(X, times)
 
 
 MODELS = {OURS: Ours}

@@ -9,8 +9,8 @@ what they may be. In the project's own simulator it also depends on what no colu
 calibrated a plan's arm); there it is a regression of the true risks of 30,000 patients on their records, and
 ``n.truth.everything`` the coverage of each patient's own. ``lived_n`` is the share of patients who outlive
 their conformal lower bound of nine in ten. ``coverage_error_n`` is the standard error of the coverage over
-cohorts of these truths. ``--truths chosen`` runs the truths by which the share that remains unlearned
-(models/uncertainty/intervals.py) was set; the default are others.
+cohorts of these truths. ``--truths chosen`` runs the truths by which the estimator's share of squared bias
+(``CrossFitted.unlearned``) was set; the default are others.
 """
 
 import argparse
@@ -25,13 +25,13 @@ import xgboost
 from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
 from features.encoder import Encoder
-from features.endpoints import overall_survival
+from features.endpoints import ENDPOINTS, overall_survival
 from features.protocol import load_protocol
 from features.simulation.simulate import Simulated, simulate
 from models.bundle.bundle import strata
+from models.estimators.additive import AdditiveModel
 from models.estimators.cross_fitted import CrossFitted
 from models.estimators.curves import IntArray, supported_until
-from models.estimators.hazard import HazardModel
 from models.estimators.interface import CrossFit
 from models.uncertainty.conformal import SurvivalBounds
 from models.uncertainty.intervals import Intervals
@@ -295,11 +295,12 @@ def measured(truth: Truth | Salvage, patients: int, *, seed: int) -> dict[str, f
     """Return coverage, width and the share outliving their lower bound in one cohort."""
     sample = truth.sample(patients, seed=seed)
     fit = CrossFitted(seed=seed).cross_fit(sample.X, sample.strata, sample.outcome)
-    found = Intervals.fit(fit, sample.X, sample.strata, sample.horizons)
-    low, high = (
-        bound[:, 0]
-        for bound in found.interval(sample.asked, sample.asked_strata, sample.horizons, level=LEVEL)
-    )
+    found = Intervals.fit(
+        fit, sample.X, sample.strata, sample.horizons, endpoint=ENDPOINTS["overall_survival"],
+        unlearned=CrossFitted.unlearned,
+    )  # fmt: skip
+    predicted = fit.model.predict(sample.asked, sample.asked_strata, sample.horizons)
+    low, high = (bound[:, 0] for bound in found.around(predicted, sample.asked, level=LEVEL))
     return {
         "coverage": inside(sample.truth, low, high),
         "everything": inside(sample.own, low, high),
@@ -311,7 +312,7 @@ def inside(truth: FloatArray, low: FloatArray, high: FloatArray) -> float:
     return float(((truth >= low) & (truth <= high)).mean())
 
 
-def outlived(fit: CrossFit[HazardModel], sample: Sample) -> dict[str, float]:
+def outlived(fit: CrossFit[AdditiveModel], sample: Sample) -> dict[str, float]:
     """Return the share of new patients who live at least as long as their bound; nothing without bounds."""
     followed = [sample.outcome.take(sample.strata == at) for at in range(int(sample.strata.max()) + 1)]
     limits = {str(at): supported_until(outcome) for at, outcome in enumerate(followed)}

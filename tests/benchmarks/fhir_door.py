@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from features.sources.fhir import read_fhir
+from features.sources.build import build_cohort
+from features.sources.fhir import FhirRecipe
 
 LABS = (
     ("1751-7", "g/dL", 3.9),
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
             content = orjson.dumps(bundle(number, resources=asked.resources))
             (Path(folder) / f"{number:06d}.json").write_bytes(content)
         started = time.perf_counter()
-        cohort = read_fhir(Path(folder), evidence="synthetic")
+        cohort = build_cohort(FhirRecipe(evidence="synthetic"), folder)
         seconds = time.perf_counter() - started
     if len(cohort) != asked.bundles:
         raise SystemExit(f"expected {asked.bundles} patients, read {len(cohort)}")

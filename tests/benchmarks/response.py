@@ -32,12 +32,13 @@ from threadpoolctl import threadpool_limits
 from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.encoder import Encoder
-from features.endpoints import BINARY_ENDPOINTS, BinaryOutcome
+from features.endpoints import ENDPOINTS, BinaryOutcome, ResponseOutcome
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
+from models.estimators.additive import AdditiveModel
 from models.estimators.curves import IntArray
-from models.estimators.interface import probabilities
-from models.estimators.response import CrossFittedResponse, ResponseModel
+from models.estimators.interface import NO_TIME
+from models.estimators.response import CrossFittedResponse
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 COHORTS: Mapping[str, tuple[str, ...]] = {
@@ -46,7 +47,6 @@ COHORTS: Mapping[str, tuple[str, ...]] = {
 }
 FOLDS = 5
 FEWEST_JUDGED = 10
-NO_TIME = np.zeros(1)
 
 
 def logistic() -> object:
@@ -76,10 +76,11 @@ class Judged:
 
     @classmethod
     def read(cls, name: str) -> "Judged":
-        cohort = build_cohort(load_recipe(name), file=DATA / name)
+        cohort = build_cohort(load_recipe(name), source=DATA / name)
         cohort = cohort.take(~np.isnan(cohort.values["response"]))
-        names = COHORTS[name]
-        return cls(cohort, names, np.stack([BINARY_ENDPOINTS[n](cohort).event for n in names], axis=1))
+        outcome = ENDPOINTS["response"].read(cohort)
+        assert outcome.names == COHORTS[name]
+        return cls(cohort, outcome.names, np.stack([part.event for part in outcome.parts], axis=1))
 
     def columns(self, train: IntArray, test: IntArray) -> tuple[FloatArray, FloatArray]:
         """Return both matrices as the training patients teach to encode."""
@@ -89,15 +90,14 @@ class Judged:
         return encoder.encode(self.cohort.take(train)), encoder.encode(self.cohort.take(test))
 
 
-def ours(X: FloatArray, had: FloatArray, names: tuple[str, ...]) -> ResponseModel:
+def ours(X: FloatArray, had: FloatArray, names: tuple[str, ...]) -> AdditiveModel:
     everyone = np.ones(len(had), dtype=bool)
-    outcomes = {name: BinaryOutcome(had[:, at] == 1.0, everyone) for at, name in enumerate(names)}
-    return CrossFittedResponse().fit(X, np.zeros(len(X), dtype=np.int64), outcomes)
+    outcome = ResponseOutcome(names, tuple(BinaryOutcome(each == 1.0, everyone) for each in had.T))
+    return CrossFittedResponse().cross_fit(X, np.zeros(len(X), dtype=np.int64), outcome).model
 
 
-def answered(model: ResponseModel, X: FloatArray) -> FloatArray:
-    found: FloatArray = probabilities(model, X, np.zeros(len(X), dtype=np.int64), NO_TIME)[:, :, 0]
-    return found
+def answered(model: AdditiveModel, X: FloatArray) -> FloatArray:
+    return model.predict(X, np.zeros(len(X), dtype=np.int64), NO_TIME)[:, :, 0]
 
 
 def held_out(data: Judged, seed: int) -> dict[str, FloatArray]:

@@ -16,7 +16,7 @@ import pytest
 from models.bundle.bundle import ModelBundle
 from serving.access.cds_clients import CdsClient
 from serving.access.keys import new_key
-from serving.access.principal import EVERY_SCOPE, Scope
+from serving.access.principal import EVERY_SCOPE
 from serving.access.settings import AccessSettings
 from serving.access.store import AccessStore
 from serving.app import create_app
@@ -84,7 +84,7 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory, bundle: ModelBundle) -> Iterator[House]:
     home = deploy(tmp_path_factory.mktemp("errors"), bundle)
     signer = Signer.make("ES384", "ec")
-    keys = {"all": made_key(home, EVERY_SCOPE), "other": made_key(home, [Scope.MODELS_WRITE])}
+    keys = {"all": made_key(home, EVERY_SCOPE), "none": made_key(home, [])}
     deployments: dict[str, dict[str, Any]] = {
         "whole": {},
         "slow": {"rate": 1},
@@ -121,7 +121,7 @@ def unauthenticated(house: House, path: str, method: str) -> Any:
 
 
 def forbidden(house: House, path: str, method: str) -> Any:
-    return house.ask(path, method, key="other")
+    return house.ask(path, method, key="none")
 
 
 def too_many(house: House, path: str, method: str) -> Any:

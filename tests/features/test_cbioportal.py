@@ -7,10 +7,9 @@ import pytest
 
 from features.dictionary import load_dictionary
 from features.errors import InvalidCohort
-from features.sources.build import follow
-from features.sources.cbioportal import read_cbioportal, read_cbioportal_timelines
-from features.sources.recipe import parse_recipe
-from features.sources.sql import read_source
+from features.sources.build import build_cohort
+from features.sources.cbioportal import StudyDoor, read_cbioportal, read_cbioportal_timelines
+from features.sources.recipe import load_recipe, parse_recipe
 
 PATIENTS = """\
 #Patient Identifier\tSex\tAge\tOverall Survival Status\tOverall Survival (Months)\tBulky
@@ -108,7 +107,7 @@ def test_a_recipe_turns_a_study_into_a_cohort(tmp_path):
         },
     }
     recipe = parse_recipe(declared, dictionary=load_dictionary())
-    cohort = follow(recipe, read_source(str(_study(tmp_path))))
+    cohort = build_cohort(recipe, _study(tmp_path))
     assert cohort.patients == ("P1", "P2", "P3", "P4")
     assert cohort.patient(0)["died"] is True
     assert cohort.patient(1)["age"] is None
@@ -116,10 +115,10 @@ def test_a_recipe_turns_a_study_into_a_cohort(tmp_path):
 
 
 def test_a_source_string_names_a_timeline(tmp_path):
-    folder = _study(tmp_path)
-    assert len(read_source(f"{folder}#treatment")) == 3
+    folder, any_recipe = _study(tmp_path), load_recipe("oak")
+    assert len(StudyDoor().read(any_recipe, f"{folder}#treatment").patients) == 3
     with pytest.raises(InvalidCohort, match="treatment"):
-        read_source(f"{folder}#labs")
+        StudyDoor().read(any_recipe, f"{folder}#labs")
 
 
 def test_every_fault_of_both_files_is_named_at_once(tmp_path):

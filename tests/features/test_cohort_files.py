@@ -30,7 +30,7 @@ def written(tmp_path: Path) -> Path:
 
 
 @given(patients=st.integers(0, 30), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_cohort_is_read_back_equal(tmp_path_factory: pytest.TempPathFactory, patients: int, seed: int):
     cohort = simulated_cohort(30, seed=seed).take(np.arange(patients))
     path = tmp_path_factory.mktemp("cohort") / "cohort.parquet"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.encoder import Encoder
-from tests.lib.patients import BREAST, protocol, simulated_cohort, simulated_frame
+from tests.lib.patients import BREAST, one_patient, protocol, simulated_cohort, simulated_frame
 
 DICTIONARY = load_dictionary()
 PREDICTORS = protocol().predictors
@@ -20,7 +20,7 @@ ENCODER = Encoder.fit(TRAINING, predictors=PREDICTORS)
 
 
 def patient(**values: object) -> Cohort:
-    return Cohort.from_patient(values, dictionary=DICTIONARY)
+    return one_patient(values, dictionary=DICTIONARY)
 
 
 def trained_on(**columns: list[object]) -> Cohort:
@@ -44,7 +44,7 @@ def test_names_are_the_predictors_and_for_nominal_ones_the_category():
 
 
 @given(st.permutations(range(200)))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_names_do_not_depend_on_the_order_of_patients(order: list[int]):
     shuffled = Encoder.fit(TRAINING.take(np.array(order)), predictors=PREDICTORS)
     assert shuffled == ENCODER
@@ -126,7 +126,7 @@ def test_a_missing_category_is_not_unseen():
 
 
 @given(seed=st.integers(0, 2**32 - 1), patients=st.integers(1, 40))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_valid_cohort_encodes_to_finite_numbers_and_gaps_only(seed: int, patients: int):
     cohort = simulated_cohort(patients, seed=seed)
     matrix = ENCODER.encode(cohort)

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.errors import InvalidCohort
-from features.sources.fhir import extract_bundle, read_fhir
+from features.sources.build import build_cohort
+from features.sources.fhir import FhirRecipe, extract_bundle
 from features.sources.fhir.line import inferred_lines
-from features.sources.fhir.resources import Entry, Item, Scope
+from features.sources.fhir.resources import DatedResource, LocatedResource, ReferenceScope
 from features.sources.fhir.terminology import Drug, load_terminology
 from features.sources.fhir.treatment import Dose
 
@@ -84,12 +85,12 @@ def write(folder: Path, *resources: dict[str, Any], name: str = "a.json") -> Pat
 
 
 def read(folder: Path, *resources: dict[str, Any], **more: Any) -> Cohort:
-    return read_fhir(write(folder, *resources), evidence="synthetic", **more)
+    return build_cohort(FhirRecipe(evidence="synthetic", **more), write(folder, *resources))
 
 
 def refused(path: Path) -> str:
     with pytest.raises(InvalidCohort) as caught:
-        read_fhir(path, evidence="synthetic")
+        build_cohort(FhirRecipe(evidence="synthetic"), path)
     return str(caught.value)
 
 
@@ -219,8 +220,8 @@ class TestOnePatient:
 
 def made_dose(day: str, name: str) -> Dose:
     drug = Drug(name, ("endocrine_therapy" if name == "endocrine" else "chemotherapy",))
-    entry = Entry({}, "", Scope())
-    return Dose(Item(entry, None), drug, date.fromisoformat(day))
+    entry = LocatedResource({}, "", ReferenceScope())
+    return Dose(DatedResource(entry, None), drug, date.fromisoformat(day))
 
 
 class TestLines:
@@ -259,7 +260,7 @@ class TestLeftOut:
             text = orjson.dumps(bundle(*records)).replace(b'"a"', f'"p{number}"'.encode())
             text = text.replace(b"Patient/a", f"Patient/p{number}".encode())
             (tmp_path / f"{number}.json").write_bytes(text)
-        attrition = read_fhir(tmp_path, evidence="real").provenance[0].attrition
+        attrition = build_cohort(FhirRecipe(evidence="real"), tmp_path).provenance[0].attrition
         assert (attrition.read, attrition.kept) == (4, 1)
         assert [step.excluded for step in attrition.exclusions] == [1, 1, 1]
 
@@ -279,7 +280,7 @@ class TestBulkExport:
                 changed = [t.replace('Patient/a"', f'Patient/{name}"') for t in texts]
                 lines += [t.replace('"id": "a"', f'"id": "{name}"') for t in changed]
             (tmp_path / f"{kind}.ndjson").write_text("\n".join(lines) + "\n")
-        assert read_fhir(tmp_path, evidence="synthetic").patients == ("a", "b")
+        assert build_cohort(FhirRecipe(evidence="synthetic"), tmp_path).patients == ("a", "b")
 
     def test_a_truncated_line_is_named_with_the_others(self, tmp_path: Path) -> None:
         good = json.dumps(patient())
@@ -354,7 +355,7 @@ class TestRefused:
 
     def test_evidence_must_be_said(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidCohort, match="synthetic or real"):
-            read_fhir(write(tmp_path, *RELAPSED), evidence="")
+            build_cohort(FhirRecipe(evidence=""), write(tmp_path, *RELAPSED))
 
     def test_a_problem_never_shows_the_value(self, tmp_path: Path) -> None:
         assert "912.25" not in refused(write(tmp_path, *RELAPSED, lab("718-7", "2020-01-01", 912.25, "g/dL")))
@@ -390,7 +391,7 @@ class TestPublishedExamples:
         [("mcode-examples", 7), ("synthea-breast", 35), ("mopa", 1), ("cancer_bundle_patient_86.json", 1)],
     )
     def test_every_folder_is_read_and_counted(self, name: str, patients: int) -> None:
-        attrition = read_fhir(SHARED / name, evidence="synthetic").provenance[0].attrition
+        attrition = build_cohort(FhirRecipe(evidence="synthetic"), SHARED / name).provenance[0].attrition
         assert (attrition.read, attrition.kept) == (patients, 0)
 
     def test_an_order_is_a_plan(self) -> None:
@@ -437,18 +438,18 @@ KEYS = sorted({key for item in RECORDS for key in item})
 
 
 class TestGarbage:
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
     @given(st.binary(max_size=60) | GARBAGE.map(orjson.dumps), st.sampled_from([".json", ".ndjson"]))
     def test_random_files_are_read_or_refused(self, content: bytes, suffix: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"a{suffix}"
             file.write_bytes(content)
             try:
-                read_fhir(file, evidence="synthetic")
+                build_cohort(FhirRecipe(evidence="synthetic"), file)
             except InvalidCohort as refusal:
                 assert refusal.problems  # noqa: PT017  being refused is as good as being read
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def test_a_record_with_any_part_replaced_never_breaks(self, data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(RECORDS) - 1))

@@ -14,7 +14,8 @@ import sqlalchemy
 from features.cohort import Cohort, concatenate
 from features.endpoints import overall_survival
 from features.errors import InvalidCohort
-from features.sources.omop import read_omop
+from features.sources.build import build_cohort
+from features.sources.omop import OmopRecipe
 from features.sources.omop.disease import NO_DISEASE, SEVERAL_DISEASES
 from features.sources.omop.follow_up import DEAD_BEFORE, OUTSIDE
 
@@ -225,7 +226,7 @@ def _read(
     cdm: Cdm, kind: str, folder, *, without: str | None = None, epoch: bool = False, **options
 ) -> Cohort:
     with _stored(cdm, kind, folder, without=without, epoch=epoch) as (url, schema):
-        return read_omop(url, schema=schema, evidence="synthetic", **options)
+        return build_cohort(OmopRecipe(schema=schema, evidence="synthetic", **options), url)
 
 
 def _by_patient(cohort: Cohort) -> dict[str, dict]:
@@ -427,7 +428,7 @@ def test_a_cdm_without_patients_or_concepts_is_refused_not_a_crash(kind, tmp_pat
 )
 def test_choices_are_checked(options, tmp_path):
     with pytest.raises(InvalidCohort):
-        read_omop(f"duckdb:///{tmp_path}/absent.duckdb", **({"evidence": "real"} | options))
+        build_cohort(OmopRecipe(**({"evidence": "real"} | options)), f"duckdb:///{tmp_path}/absent.duckdb")
 
 
 def test_many_patients_are_read_in_seconds(tmp_path):
@@ -439,5 +440,5 @@ def test_many_patients_are_read_in_seconds(tmp_path):
         cdm.episode(person, PROGRESSION, INDEX, about=DLBCL)
         cdm.measured(person, HB, INDEX, 120, GL)
     with _stored(cdm, "sqlite", tmp_path) as (url, _):
-        cohort = read_omop(url, evidence="synthetic")
+        cohort = build_cohort(OmopRecipe(evidence="synthetic"), url)
     assert np.allclose(cohort.values["months_followed"], np.array(days) / MONTH)

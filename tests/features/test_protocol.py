@@ -42,6 +42,30 @@ def test_a_protocol_survives_being_written_as_a_file(tmp_path: Path):
     assert isinstance(again.horizons[0], float)
 
 
+def test_without_a_landmark_the_clock_starts_at_the_index_event_and_nothing_is_stored():
+    protocol = load_protocol("relapse-survival")
+    assert protocol.time_zero == protocol.index_event == "first relapse"
+    assert set(protocol.as_dict()) == set(KEYS)
+
+
+@pytest.mark.parametrize(("months", "words"), [(2, "2 months"), (1.0, "1 month"), (0.5, "0.5 months")])
+def test_a_landmark_moves_time_zero_and_survives_being_stored(months: float, words: str):
+    protocol = StudyProtocol.from_dict(declared(landmark=months), dictionary=DICTIONARY)
+    assert protocol.time_zero == f"first relapse, plus {words}"
+    assert StudyProtocol.from_dict(protocol.as_dict(), dictionary=DICTIONARY) == protocol
+
+
+@pytest.mark.parametrize("months", [0, -2, True, "two", None, [2], float("inf"), float("nan")])
+def test_a_landmark_that_is_no_time_after_the_index_event_is_refused(months: object):
+    (problem,) = problems(declared(landmark=months))
+    assert (problem.field, problem.problem) == ("landmark", "is not a number of months above 0")
+
+
+def test_a_landmark_beside_an_endpoint_without_a_date_is_refused():
+    (problem,) = problems(declared(landmark=2, endpoints=["overall_survival", "response"]))
+    assert (problem.field, problem.problem) == ("endpoints", "name response, which has no date")
+
+
 def test_an_unknown_protocol_is_not_found_and_the_ready_ones_are_named():
     with pytest.raises(NotFound, match=r"no protocol elsewhere; ready ones: .*relapse-survival"):
         load_protocol("elsewhere")
@@ -52,7 +76,7 @@ def test_a_late_predictor_is_refused_by_name_with_the_way_out(name: str):
     (problem,) = problems(declared(predictors=["age", name]))
     assert problem.field == name
     assert problem.problem == "is known only after the index date (first relapse)"
-    assert "landmark" in problem.remedy
+    assert "protocol key landmark" in problem.remedy
 
 
 def test_every_predictor_known_at_the_index_date_is_accepted():

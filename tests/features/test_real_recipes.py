@@ -14,12 +14,14 @@ import yaml
 
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
+from features.eligibility import NO_FOLLOW_UP
 from features.endpoints import complete_response, event_counts, overall_survival
 from features.errors import InvalidCohort, InvalidRecipe, Problem
-from features.sources.build import NO_FOLLOW_UP, build_cohort
+from features.sources.build import build_cohort
 from features.sources.field_grammar import EVERYWHERE, FORMS, JOINED
+from features.sources.forms import MONTH
 from features.sources.grammar import KEYS
-from features.sources.recipe import MONTH, load_recipe, parse_recipe, recipe_names
+from features.sources.recipe import load_recipe, parse_recipe, recipe_names
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 FOLDERS = {
@@ -52,7 +54,7 @@ MEDIANS = {"bc-dlbcl": 11.3, "cibmtr-relapse": 5.3, "oak": 11.3, "tcga-progressi
 def real() -> dict[str, Cohort]:
     if not DATA.is_dir():
         pytest.skip(f"the real cohorts are kept outside the project, in {DATA}")
-    return {name: build_cohort(load_recipe(name), file=DATA / folder) for name, folder in FOLDERS.items()}
+    return {name: build_cohort(load_recipe(name), source=DATA / folder) for name, folder in FOLDERS.items()}
 
 
 def frame(cohort: Cohort) -> pd.DataFrame:
@@ -182,7 +184,7 @@ def test_fields_of_one_disease_are_empty_in_the_others(real: dict[str, Cohort]):
 
 
 def test_a_folder_and_its_file_give_the_same_cohort(real: dict[str, Cohort]):
-    again = build_cohort(load_recipe("oak"), file=DATA / "oak" / "OAK_Clinical_Data.csv")
+    again = build_cohort(load_recipe("oak"), source=DATA / "oak" / "OAK_Clinical_Data.csv")
     assert again.fingerprint() == real["oak"].fingerprint()
 
 
@@ -237,7 +239,7 @@ def built(folder: Path, entry: dict[str, Any], rows: pd.DataFrame, **beside: pd.
     rows.to_csv(folder / "clinic.csv", index=False)
     for name, records in beside.items():
         records.to_csv(folder / f"{name}.csv", index=False)
-    return build_cohort(recipe, file=folder / "clinic.csv")
+    return build_cohort(recipe, source=folder / "clinic.csv")
 
 
 def column(cohort: Cohort, name: str) -> list[Any]:
@@ -490,9 +492,9 @@ def test_a_folder_needs_a_recipe_that_names_its_file(tmp_path: Path):
     built(tmp_path, entry, table(age=[1]))
     recipe = parse_recipe(entry, dictionary=load_dictionary())
     with pytest.raises(InvalidCohort, match="is a folder"):
-        build_cohort(recipe, file=tmp_path)
+        build_cohort(recipe, source=tmp_path)
     named = parse_recipe(declared(file="clinic.csv"), dictionary=load_dictionary())
-    assert len(build_cohort(named, file=tmp_path)) == 1
+    assert len(build_cohort(named, source=tmp_path)) == 1
 
 
 def test_a_value_in_a_disease_that_has_no_use_for_it_is_named_by_its_source_row(tmp_path: Path):

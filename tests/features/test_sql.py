@@ -16,8 +16,10 @@ import sqlalchemy
 from features.dictionary import load_dictionary
 from features.errors import InvalidCohort, MissingExtra
 from features.sources.build import follow
+from features.sources.door import SourceTables
+from features.sources.doors import read_source
 from features.sources.recipe import parse_recipe
-from features.sources.sql import read_source, read_sql
+from features.sources.sql import read_sql
 
 POSTGRES = os.environ.get("SALVAGE_TEST_POSTGRES")
 needs_postgres = pytest.mark.skipif(
@@ -78,8 +80,12 @@ def postgres():
     engine.dispose()
 
 
-def _cohort(frame):
-    return follow(parse_recipe(RECIPE, dictionary=load_dictionary()), frame)
+def _recipe():
+    return parse_recipe(RECIPE, dictionary=load_dictionary())
+
+
+def _table(source):
+    return read_source(_recipe(), source).patients
 
 
 def _expected(frame):
@@ -87,7 +93,7 @@ def _expected(frame):
     assert frame["age"].dtype == float
     assert frame["age"].tolist()[0] == 61.5
     assert frame["age"].isna().tolist() == [False, True, False]
-    cohort = _cohort(frame)
+    cohort = follow(SourceTables(_recipe(), frame))
     assert cohort.patient(0) == {"disease": "dlbcl", "age": 61.5, "months_followed": 7.5, "died": True}
     assert cohort.patient(2)["died"] is None
 
@@ -103,8 +109,8 @@ def test_postgresql_is_read_as_a_file_is(postgres, asked):
 @needs_postgres
 def test_postgresql_plain_addresses_name_a_table_or_query(postgres):
     plain = POSTGRES.replace("+psycopg", "")
-    _expected(read_source(f"{plain}?table={postgres}.patients"))
-    counted = read_source(f"{POSTGRES}#WITH p AS (SELECT '10:30'::text AS t, 5 % 3 AS n) SELECT t, n FROM p")
+    _expected(_table(f"{plain}?table={postgres}.patients"))
+    counted = _table(f"{POSTGRES}#WITH p AS (SELECT '10:30'::text AS t, 5 % 3 AS n) SELECT t, n FROM p")
     assert counted.iloc[0].tolist() == ["10:30", 2]
 
 
@@ -141,10 +147,10 @@ def test_sqlite_source_strings(tmp_path, sqlite):
     file = sqlite.removeprefix("sqlite:///")
     plain = tmp_path / "plain.db"
     plain.write_bytes(Path(file).read_bytes())
-    _expected(read_source(f"sqlite:///{plain}#patients"))
-    _expected(read_source(f"sqlite:///{plain}?table=patients"))
-    _expected(read_source(f"sqlite:///{plain}?query=SELECT%20*%20FROM%20patients"))
-    _expected(read_source(f"sqlite:///{plain}#SELECT * FROM patients -- # all"))
+    _expected(_table(f"sqlite:///{plain}#patients"))
+    _expected(_table(f"sqlite:///{plain}?table=patients"))
+    _expected(_table(f"sqlite:///{plain}?query=SELECT%20*%20FROM%20patients"))
+    _expected(_table(f"sqlite:///{plain}#SELECT * FROM patients -- # all"))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +165,7 @@ def test_sqlite_cannot_be_written(sqlite, query):
 def test_duckdb_tables_and_queries(duck):
     _expected(read_sql(duck, "patients"))
     _expected(read_sql(duck, "main.patients"))
-    frame = read_source(f"{duck}#SELECT pid, relapse_date FROM patients ORDER BY pid")
+    frame = _table(f"{duck}#SELECT pid, relapse_date FROM patients ORDER BY pid")
     assert frame["relapse_date"][0] == pd.Timestamp("2020-03-01")
 
 
@@ -201,7 +207,7 @@ def test_columns_of_one_name_are_refused(sqlite):
 )
 def test_a_password_never_stands_in_a_message(source):
     with pytest.raises(InvalidCohort) as error:
-        read_source(source)
+        _table(source)
     assert "s3cret" not in "".join(traceback.format_exception_only(error.value))
     assert error.value.__cause__ is None
     assert error.value.__suppress_context__ or error.value.__context__ is None
@@ -216,7 +222,7 @@ def test_a_driver_that_is_not_installed_is_named():
 def test_absent_files_are_not_made(tmp_path):
     for kind in ("sqlite", "duckdb"):
         with pytest.raises(InvalidCohort, match="does not exist"):
-            read_source(f"{kind}:///{tmp_path}/absent.db#patients")
+            _table(f"{kind}:///{tmp_path}/absent.db#patients")
     assert not list(tmp_path.iterdir())
 
 
@@ -224,15 +230,15 @@ def test_absent_files_are_not_made(tmp_path):
 def test_files_that_are_no_database_are_refused(tmp_path, kind):
     (tmp_path / "no.db").write_text("this is no database, only a text of some length" * 50)
     with pytest.raises(InvalidCohort):
-        read_source(f"{kind}:///{tmp_path}/no.db#patients")
+        _table(f"{kind}:///{tmp_path}/no.db#patients")
 
 
 def test_a_file_is_still_a_file(tmp_path):
     (tmp_path / "c.csv").write_text("pid,age\nP1,60\n")
-    assert read_source(str(tmp_path / "c.csv"))["age"].tolist() == ["60"]
+    assert _table(str(tmp_path / "c.csv"))["age"].tolist() == ["60"]
 
 
 def test_files_are_read_without_loading_a_database_driver():
-    script = "import sys, features.sources.sql; print(*{n.partition('.')[0] for n in sys.modules})"
+    script = "import sys, features.sources.build; print(*{n.partition('.')[0] for n in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert not {"sqlalchemy", "duckdb", "psycopg", "openpyxl"} & set(loaded.split())

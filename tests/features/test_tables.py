@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.errors import InvalidCohort
-from features.sources import table
-from features.sources.table import check_parquet, read_table
+from features.sources import parquet_check
+from features.sources.parquet_check import check_parquet
+from features.sources.table import read_table
 
 FIELDS = load_dictionary().slice(["disease", "age", "prior_lines", "b_symptoms"])
 
@@ -187,7 +188,7 @@ def _write(path, frame, group):
 
 def test_a_valid_parquet_file_has_no_problem(tmp_path):
     checked = check_parquet(_write(tmp_path / "c.parquet", _frame(1000), 100), dictionary=FIELDS)
-    assert checked == table.Checked(1000, ())
+    assert checked == parquet_check.CheckedFile(1000, ())
     checked.require_valid("cohort")
 
 
@@ -229,7 +230,7 @@ def test_numbered_patients_are_compared_across_groups_with_gaps(tmp_path):
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     patients=st.lists(st.sampled_from(["a", "b", "c", "d", None]), min_size=1, max_size=12),
     ages=st.lists(st.sampled_from([40.0, 130.0, None]), min_size=12, max_size=12),
@@ -250,7 +251,7 @@ MEASURE = """
 import re, sys
 from pathlib import Path
 from features.dictionary import load_dictionary
-from features.sources.table import check_parquet
+from features.sources.parquet_check import check_parquet
 fields = load_dictionary().slice(["disease", "age", "prior_lines", "b_symptoms"])
 checked = check_parquet(Path(sys.argv[1]), dictionary=fields)
 peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]

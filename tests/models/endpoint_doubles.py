@@ -1,166 +1,36 @@
-"""Stand-ins for fitted models of each kind of endpoint, with curved shares and known scores. Synthetic."""
+"""Real models of each kind of endpoint, made from few drawn numbers instead of a fit. Synthetic.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+Their trees are xgboost's own, grown on curves of single columns: a tree looks at one column and the slot, so
+scores are sums of functions of single columns; ``interacting`` lets trees look at several columns.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import xgboost
 
 from features.dictionary import FloatArray
+from features.endpoints import COMPLEMENTARY_LOG_LOG, LOG_CUMULATIVE_HAZARD, LOG_ODDS
+from models.estimators.additive import AdditiveModel
+from models.estimators.competing import CAUSES, join_causes
 from models.estimators.curves import IntArray
-from models.estimators.hazard import HazardModel, exposure
-from models.estimators.interface import Parts
+from models.estimators.links import LINKS, Link
+from models.estimators.transforms import IntervalHazards, NestedOdds
+from models.trees.boosters import Block, Boosters
 
 EDGES = np.array([2.0, 4.0, 6.0, 9.0, 12.0, 16.0, 22.0, 30.0, 42.0, 60.0])
+LINK_OF = {
+    "interval_hazards": LOG_CUMULATIVE_HAZARD,
+    "cause_specific_hazards": COMPLEMENTARY_LOG_LOG,
+    "nested_odds": LOG_ODDS,
+}
 
 
-@dataclass(frozen=True)
-class Additive:
-    """Scores whose shares are curved functions of single columns; a missing value has a share of its own."""
-
-    steepness: FloatArray  # (scores, columns)
-    missing: FloatArray  # (scores, columns)
-    strata: FloatArray  # (strata, scores)
-
-    def parts(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Parts:
-        steepness, missing = self.widened(self.steepness, times), self.widened(self.missing, times)
-        shown = np.where(np.isnan(X), 0.0, np.tanh(X))[:, None, :] * steepness
-        shares = np.where(np.isnan(X)[:, None, :], missing, shown)
-        return Parts(shares, self.by_stratum(times)[strata], np.zeros(len(steepness)))
-
-    def widened(self, by_score: FloatArray, times: FloatArray) -> FloatArray:
-        return by_score
-
-    def by_stratum(self, times: FloatArray) -> FloatArray:
-        return self.strata
-
-    def scores(self, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
-        return self.parts(X, strata, times).total()
-
-    def slopes(self, scores: FloatArray, times: FloatArray) -> FloatArray:
-        """Differentiate by complex steps: exact to rounding."""
-        steps = []
-        for at in range(scores.shape[1]):
-            moved = scores.astype(np.complex128)
-            moved[:, at] += 1e-30j
-            steps.append(self.probabilities(moved, times).imag / 1e-30)
-        return np.stack(steps, axis=-1)
-
-    def probabilities(self, scores, times):
-        raise NotImplementedError
-
-    def files(self) -> Mapping[str, bytes]:
-        return {}
-
-
-@dataclass(frozen=True)
-class MixtureDouble(Additive):
-    """Two curves averaged; scores are Cox at each time, log odds of each interval, the Cox curve's weight."""
-
-    outcomes = ("survival",)
-    timed = True
-
-    def widened(self, by_score, times):
-        return np.vstack([np.repeat(by_score[:1], len(times), axis=0), by_score[1:]])
-
-    def by_stratum(self, times):
-        cox = np.log(times / 40.0) * 1.2 + self.strata[:, :1]
-        return np.hstack([cox, self.strata[:, 1:]])
-
-    def probabilities(self, scores, times):
-        count = len(times)
-        cox = np.exp(-np.exp(scores[:, :count]))
-        boosted = np.exp(-np.log(1.0 + np.exp(scores[:, count:-1])) @ exposure(EDGES, times).T)
-        weight = scores[:, -1:]
-        return (weight * cox + (1.0 - weight) * boosted)[:, None, :]
-
-
-@dataclass(frozen=True)
-class CurvedTrees:
-    """What boosted trees are to a hazard model, from curved shares instead."""
-
-    shares: Additive
-
-    def contributions(self, X):
-        return self.shares.parts(X, np.zeros(len(X), dtype=np.int64), EDGES).columns
-
-    def margins(self, X):
-        return self.contributions(X).sum(axis=2) + self.expected()
-
-    def expected(self):
-        return np.full(len(EDGES), 0.05)
-
-
-@dataclass(frozen=True)
-class CompetingDouble(Additive):
-    """Two causes with constant log hazards in each interval."""
-
-    outcomes = ("event_free", "relapse", "non_relapse_mortality")
-    timed = True
-
-    def probabilities(self, scores, times):
-        hazard = np.exp(scores.reshape(len(scores), 2, len(EDGES)))
-        total = hazard.sum(axis=1)[:, None, :]
-        lived = exposure(EDGES, times)
-        whole = np.cumsum(total * lived, axis=2)
-        before = np.exp(-(whole - total * lived))
-        ended = before * (1.0 - np.exp(-total * lived))
-        incidence = [(ended * (hazard[:, [cause]] / total)).sum(axis=2) for cause in (0, 1)]
-        return np.stack([np.exp(-whole[:, :, -1]), *incidence], axis=1)
-
-
-@dataclass(frozen=True)
-class ResponseDouble(Additive):
-    """Two responses, the complete one rarer than the overall: CR = ORR x a share."""
-
-    outcomes = ("complete_response", "overall_response")
-    timed = False
-
-    def probabilities(self, scores, times):
-        overall, of_those = (1.0 / (1.0 + np.exp(-scores[:, at])) for at in (0, 1))
-        return np.stack([overall * of_those, overall], axis=1)[:, :, None]
-
-
-def mixture_double(columns: int, *, seed: int, steep: float = 0.3) -> MixtureDouble:
-    rng = np.random.default_rng(seed)
-    intervals = len(EDGES)
-    common = rng.normal(0.0, steep, columns)
-    boosted = common + rng.normal(0.0, steep / 3, (intervals, columns))
-    steepness = np.vstack([common, boosted, np.zeros(columns)])
-    missing = np.vstack([np.zeros(columns), rng.normal(0.0, 0.1, (intervals, columns)), np.zeros(columns)])
-    log_odds = rng.normal(-2.0, 0.2, (2, intervals))
-    return MixtureDouble(steepness, missing, np.hstack([[[-0.2], [0.4]], log_odds, [[0.3], [0.8]]]))
-
-
-def hazard_double(columns: int, *, seed: int, steep: float = 0.3) -> HazardModel:
-    """Make the product's own hazard model, with curved shares for its trees."""
-    rng = np.random.default_rng(seed)
-    intervals = len(EDGES)
-    common = rng.normal(0.0, steep, columns)
-    shares = Additive(
-        common + rng.normal(0.0, steep / 3, (intervals, columns)),
-        rng.normal(0.0, 0.1, (intervals, columns)),
-        np.zeros((1, intervals)),
-    )
-    base, linear = rng.normal(-2.0, 0.2, (2, intervals)), rng.normal(0.0, steep / 2, columns)
-    means, both = np.full((2, columns), 0.1), np.tile(linear, (2, 1))
-    return HazardModel("overall_survival", EDGES, base, means, both, CurvedTrees(shares), {})
-
-
-def competing_double(columns: int, *, seed: int) -> CompetingDouble:
-    rng = np.random.default_rng(seed)
-    scores = 2 * len(EDGES)
-    return CompetingDouble(
-        rng.normal(0.0, 0.3, (scores, columns)),
-        rng.normal(0.0, 0.1, (scores, columns)),
-        rng.normal(-2.5, 0.3, (2, scores)),
-    )
-
-
-def response_double(columns: int, *, seed: int) -> ResponseDouble:
-    rng = np.random.default_rng(seed)
-    return ResponseDouble(
-        rng.normal(0.0, 0.5, (2, columns)), rng.normal(0.0, 0.2, (2, columns)), rng.normal(0.0, 0.5, (2, 2))
-    )
+def link_of(model: AdditiveModel) -> Link:
+    """Return the link that endpoints of the model's kind declare."""
+    return LINKS[LINK_OF[model.transform.name]]
 
 
 def patients(count: int, columns: int, *, seed: int) -> tuple[FloatArray, IntArray]:
@@ -169,3 +39,90 @@ def patients(count: int, columns: int, *, seed: int) -> tuple[FloatArray, IntArr
     X = rng.normal(size=(count, columns)) + rng.normal(size=(count, 1)) * 0.5
     X[rng.random(X.shape) < 0.1] = np.nan
     return X, rng.integers(0, 2, count)
+
+
+def grown(
+    columns: int, slots: int, *, seed: int, steep: float = 0.3, rounds: int = 24, interacting: bool = False
+) -> Boosters:
+    """Grow trees towards margins that curve with each column, each slot's its own; a gap has one too."""
+    rng = np.random.default_rng(seed)
+    steepness = rng.normal(0.0, steep, columns) + rng.normal(0.0, steep / 3, (slots, columns))
+    gap = rng.normal(0.0, steep / 3, (slots, columns))
+    X, _ = patients(1200, columns, seed=seed)
+    slot = rng.integers(0, slots, len(X))
+    each = np.where(np.isnan(X), gap[slot], np.tanh(X) * steepness[slot])
+    margin = each.sum(axis=1)
+    if interacting:
+        margin += 3.0 * each[:, 0] * np.sign(each[:, 1])
+    alone = [] if interacting else [[0, column] for column in range(1, columns + 1)]
+    settings = {
+        "objective": "reg:squarederror", "base_score": 0.0, "max_depth": 3, "eta": 0.5, "nthread": 1,
+        "seed": seed, "interaction_constraints": json.dumps(alone),
+    }  # fmt: skip
+    data = xgboost.DMatrix(np.column_stack([slot, X]), label=margin, nthread=1)
+    model = bytes(xgboost.train(settings, data, rounds).save_raw("json"))
+    return Boosters(columns, (Block(slots, ((model, 1.0),)),))
+
+
+def hazard_double(columns: int, *, seed: int, steep: float = 0.3, interacting: bool = False) -> AdditiveModel:
+    """Make hazards in ten intervals of two diseases: linear terms common to all, and trees."""
+    rng = np.random.default_rng(seed)
+    linear = rng.normal(0.0, steep / 2, columns)
+    model = AdditiveModel(
+        outcomes=("overall_survival",),
+        transform=IntervalHazards(EDGES),
+        base=rng.normal(-2.0, 0.2, (2, len(EDGES))),
+        means=np.tile([[0.1], [-0.2]], columns),
+        coefficients=np.tile(linear, (2, 1, 1)),
+        trees=grown(columns, len(EDGES), seed=seed, steep=steep, interacting=interacting),
+        stretch=np.ones(len(EDGES)),
+        shift=np.zeros(len(EDGES)),
+        penalties=np.array([20.0]),
+    )
+    return model.tabulated()
+
+
+def coarse(model: AdditiveModel, edges: FloatArray) -> AdditiveModel:
+    """Return a hazard model without trees, on the first baselines of fewer intervals."""
+    count = len(edges)
+    return replace(
+        model,
+        transform=IntervalHazards(edges),
+        base=model.base[:, :count],
+        trees=None,
+        tables=None,
+        stretch=np.ones(count),
+        shift=np.zeros(count),
+    )
+
+
+def competing_double(
+    columns: int,
+    *,
+    seed: int,
+    steep: float = 0.3,
+    causes: Sequence[str] = CAUSES,
+    uneven: bool = False,
+) -> AdditiveModel:
+    """Make hazards of several causes; ``uneven``: the last has two intervals of its own and no trees."""
+    hazards = [hazard_double(columns, seed=seed + at, steep=steep) for at in range(len(causes))]
+    if uneven:
+        hazards[-1] = coarse(hazards[-1], EDGES[[3, 9]])
+    return join_causes(hazards, tuple(causes)).tabulated()
+
+
+def response_double(columns: int, *, seed: int, steep: float = 0.5, trees: bool = True) -> AdditiveModel:
+    """Make two nested responses, each with linear terms of its own, recalibrated."""
+    rng = np.random.default_rng(seed)
+    model = AdditiveModel(
+        outcomes=("complete_response", "overall_response"),
+        transform=NestedOdds(2),
+        base=rng.normal(0.0, 0.5, (2, 2)),
+        means=rng.normal(0.0, 0.1, (2, columns)),
+        coefficients=rng.normal(0.0, steep / 2, (2, 2, columns)),
+        trees=grown(columns, 2, seed=seed, steep=steep) if trees else None,
+        stretch=np.array([0.9, 1.1]),
+        shift=np.array([-0.1, 0.1]),
+        penalties=np.array([5.0, 5.0]),
+    )
+    return model.tabulated()

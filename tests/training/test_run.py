@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 from features.errors import InvalidCohort, NoChampion
 from models.bundle.bundle import bundle_hash, read_bundle
 from models.bundle.shelf import Shelf
+from models.bundle.tables import score_cohort
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
 from tests.lib.fitting import PLAN, small_bundle
@@ -145,7 +146,7 @@ def test_mlflow_answers_a_table_as_the_bundle_does(client, trained, cohort):
     answered = loaded.predict(table)
     bundle = read_bundle(Shelf(trained.settings.shelf).champion(NAME).folder)
     assert list(answered.columns) == [f"overall_survival_{h}_months" for h in (12, 24, 36, 60)]
-    np.testing.assert_array_equal(answered.to_numpy(), bundle.answered(cohort))
+    np.testing.assert_array_equal(answered.to_numpy(), score_cohort(bundle, cohort))
 
 
 def test_mlflow_answers_when_only_the_disease_is_known(client, cohort):

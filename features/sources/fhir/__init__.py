@@ -1,6 +1,6 @@
-"""The FHIR door: mCODE Bundles and bulk exports read into a validated cohort."""
+"""FHIR R4 with mCODE, read into a validated cohort, or one patient's fields."""
 
-from features.sources.fhir.door import read_fhir
+from features.sources.fhir.door import FhirDoor, FhirRecipe
 from features.sources.fhir.extract import Extracted, extract_bundle
 
-__all__ = ["Extracted", "extract_bundle", "read_fhir"]
+__all__ = ["Extracted", "FhirDoor", "FhirRecipe", "extract_bundle"]

@@ -1,17 +1,17 @@
-"""From FHIR files to a validated cohort, every patient read and every one left out counted."""
+"""The door to FHIR files: a validated cohort, with every excluded patient counted."""
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from features.cohort import PATIENT, Cohort, Provenance
 from features.dictionary import Dictionary, load_dictionary
-from features.eligibility import Attrition
+from features.eligibility import NO_FOLLOW_UP, Attrition
 from features.errors import InvalidCohort, Problem
 from features.sources.fhir.extract import (
     NO_DISEASE,
-    NO_FOLLOW_UP,
     NO_RELAPSE,
     Extracted,
     extract_patient,
@@ -21,7 +21,7 @@ from features.sources.fhir.files import read_documents
 from features.sources.fhir.findings import Findings
 from features.sources.fhir.index_event import LATEST
 from features.sources.fhir.intake import bundle_patient, group, is_bundle, open_bundle, remember_medication
-from features.sources.fhir.resources import Entry, Scope
+from features.sources.fhir.resources import LocatedResource, ReferenceScope
 from features.sources.fhir.terminology import load_terminology
 
 if TYPE_CHECKING:
@@ -39,38 +39,59 @@ NOT_READ = ("prior_best_response", "plan_regimen", "plan_class_change", "plan_in
             "plan_supportive_care", "plan_clinical_trial")  # fmt: skip
 
 
-def read_fhir(path: Path, *, evidence: str, index_event: str = LATEST) -> Cohort:
-    """Read mCODE Bundles, a folder of them, or an NDJSON bulk export as a cohort.
+@dataclass(frozen=True)
+class FhirRecipe:
+    """What FHIR files do not say themselves.
 
-    Every column that this door can read is there, missing where a record lacks it. A patient without a
-    relapse or progression on record, without a disease of the dictionary, or without follow-up is left out
-    and counted by reason. Notes (codes not read, partial dates) stand in the provenance with their number.
-
-    Args:
-        path: a Bundle or resource (.json), a bulk export (.ndjson), or a folder of either.
-        evidence: ``synthetic`` or ``real``; the files do not say it, so the reader must.
-        index_event: the latest, or the first, relapse or progression.
-
-    Raises:
-        InvalidCohort: naming every file, line and resource that cannot be read as it should.
-
+    ``evidence`` is ``synthetic`` or ``real``. ``index_event`` starts the clock at the latest or the first
+    relapse or progression.
     """
-    require_index_event(index_event)
-    if evidence not in EVIDENCE:
-        problem = Problem("evidence", "is not said", "say synthetic or real")
-        raise InvalidCohort(str(path), [problem])
-    findings = Findings()
-    patients = _patients(path, findings)
-    extracted = [
-        extract_patient(patient, entries, index_event=index_event, findings=Findings())
-        for patient, entries in sorted(patients.items())
-    ]
-    problems = [*findings.record, *(p for one in extracted for p in _blocking(one))]
-    if problems:
-        raise InvalidCohort(str(path), problems)
-    kept = [one for one in extracted if one.excluded is None]
-    provenance = _provenance(path, evidence, index_event, extracted, findings)
-    return Cohort.from_frame(_frame(kept), dictionary=readable(), provenance=(provenance,))
+
+    evidence: str
+    index_event: str = LATEST
+    name: ClassVar[str] = "fhir"
+    public: ClassVar[None] = None
+
+
+class FhirDoor:
+    """Files with mCODE records: Bundles, a folder of them, or an NDJSON bulk export.
+
+    The cohort has every field of :func:`readable`. A patient without a recorded relapse or progression,
+    without a disease of the dictionary, or without follow-up is excluded and counted by reason. Notes (codes
+    not read, partial dates) stand in the provenance with their counts.
+    """
+
+    name = "FHIR"
+    inputs = "a Bundle or resource (.json), a bulk export (.ndjson), or a folder of either"
+    follows = FhirRecipe
+
+    def recognises(self, source: str) -> bool:
+        """Accept any path; reading names each file that is not FHIR."""
+        return True
+
+    def read(self, recipe: FhirRecipe, source: str) -> Cohort:
+        """Return the cohort of everyone with a relapse or progression.
+
+        Raises:
+            InvalidCohort: naming every file, line and resource that cannot be read as it should.
+
+        """
+        require_index_event(recipe.index_event)
+        if recipe.evidence not in EVIDENCE:
+            problem = Problem("evidence", "is neither real nor synthetic", "say synthetic or real")
+            raise InvalidCohort(source, [problem])
+        findings = Findings()
+        patients = _patients(Path(source), findings)
+        extracted = [
+            extract_patient(patient, entries, index_event=recipe.index_event, findings=Findings())
+            for patient, entries in sorted(patients.items())
+        ]
+        problems = [*findings.record, *(p for one in extracted for p in _blocking(one))]
+        if problems:
+            raise InvalidCohort(source, problems)
+        kept = [one for one in extracted if one.excluded is None]
+        provenance = _provenance(recipe, Path(source).name, extracted, findings)
+        return Cohort.from_frame(_frame(kept), dictionary=readable(), provenance=(provenance,))
 
 
 def readable() -> Dictionary:
@@ -84,14 +105,14 @@ def readable() -> Dictionary:
     return load_dictionary().slice(load_dictionary().ordered(names))
 
 
-def _patients(path: Path, findings: Findings) -> dict[str, list[Entry]]:
-    """Return every patient's resources; those of one patient in several files come together."""
-    loose: list[Entry] = []
-    whole: dict[str, list[Entry]] = {}
-    scope = Scope()
+def _patients(path: Path, findings: Findings) -> dict[str, list[LocatedResource]]:
+    """Return the resources of every patient, over all files."""
+    loose: list[LocatedResource] = []
+    whole: dict[str, list[LocatedResource]] = {}
+    scope = ReferenceScope()
     for document in read_documents(path, findings):
         if not is_bundle(document.resource):
-            loose.append(Entry(document.resource, document.source, scope))
+            loose.append(LocatedResource(document.resource, document.source, scope))
             remember_medication(loose[-1])
             continue
         before, entries = len(findings.record), open_bundle(document.resource, source=document.source)
@@ -102,19 +123,19 @@ def _patients(path: Path, findings: Findings) -> dict[str, list[Entry]]:
             loose.extend(entries)
             _require_someone(entries, document.source, findings)
         else:
-            findings.wrong(document.source, "has a patient who cannot be told", "give the Patient an id")
+            findings.wrong(document.source, "has no single Patient with an id", "give the Patient an id")
     for patient, entries in group(loose, findings).items():
         whole.setdefault(patient, []).extend(entries)
     return whole
 
 
-def _require_someone(entries: Sequence[Entry], source: str, findings: Findings) -> None:
+def _require_someone(entries: Sequence[LocatedResource], source: str, findings: Findings) -> None:
     if not any(entry.patient for entry in entries):
         findings.wrong(source, "has no patient", "expected a Bundle with exactly one Patient")
 
 
 def _blocking(one: Extracted) -> tuple[Problem, ...]:
-    """Return the problems that stop the reading: of values, only for a patient who would enter."""
+    """Return the problems that stop the reading; those of values only for a patient who is included."""
     return one.problems if one.excluded is None else one.record_problems
 
 
@@ -128,7 +149,7 @@ def _frame(kept: Sequence[Extracted]) -> "pd.DataFrame":
 
 
 def _provenance(
-    path: Path, evidence: str, index_event: str, extracted: Sequence[Extracted], findings: Findings
+    recipe: FhirRecipe, files: str, extracted: Sequence[Extracted], findings: Findings
 ) -> Provenance:
     attrition = Attrition(len(extracted))
     reasons = Counter(one.excluded for one in extracted)
@@ -140,18 +161,18 @@ def _provenance(
         if one.excluded and one.value_problems:
             notes["a value that cannot be read, of a patient left out"] += len(one.value_problems)
     return Provenance(
-        recipe="fhir",
-        evidence=evidence,
-        source=f"FHIR files: {path.name}",
+        recipe=recipe.name,
+        evidence=recipe.evidence,
+        source=f"FHIR files: {files}",
         terms="as agreed with whoever exported the records",
-        index_event=index_event,
+        index_event=recipe.index_event,
         selection=_stated(notes),
         attrition=attrition,
     )
 
 
 def _stated(notes: Counter[str]) -> tuple[str, ...]:
-    """Return how the cohort was made, and the most frequent notes with their number."""
+    """Return how the cohort was made, and the most frequent notes with their counts."""
     ranked = sorted(notes.items(), key=lambda note: (-note[1], note[0]))
     listed = [f"{wording} ({times})" for wording, times in ranked[:LISTED_NOTES]]
     rest = len(ranked) - len(listed)

@@ -1,138 +1,51 @@
-"""From an OMOP CDM to a cohort of patients whose cancer progressed or came back."""
+"""Extracting patients with an index date from a CDM: predictors, disease and follow-up."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from features.cohort import PATIENT, Cohort, Provenance
-from features.dictionary import Dictionary, load_dictionary
-from features.eligibility import Attrition, has_follow_up
+from features.dictionary import Dictionary
+from features.eligibility import NO_FOLLOW_UP, Attrition, has_follow_up
 from features.errors import InvalidCohort, Problem
-from features.sources.omop.cdm import Cdm, days_between, listed, open_cdm
+from features.sources.forms import MONTH, YEAR
+from features.sources.omop.cdm import Cdm, days_between, listed
 from features.sources.omop.disease import (
     NO_DISEASE,
     SEVERAL_DISEASES,
-    Diseases,
+    ConceptDiseases,
     patient_diseases,
     read_diseases,
 )
 from features.sources.omop.follow_up import FollowUp, read_follow_up
-from features.sources.omop.laboratory import Laboratory, loinc_fields, read_laboratory
-from features.sources.recipe import MONTH, YEAR
+from features.sources.omop.laboratory import LaboratoryValues, loinc_fields, read_laboratory
+from features.sources.omop.recipe import RECURRENCE_OR_PROGRESSION, TREATMENT, OmopRecipe
 
-FIRST_OCCURRENCE, TREATMENT = 32528, 32531
-RECURRENCE_OR_PROGRESSION = (32529, 32677, 32949)
+FIRST_OCCURRENCE = 32528
 CONDITION_EVENT = 1147127  # an episode's event that is a condition_occurrence
 SEX = {8507: "male", 8532: "female"}
-NO_FOLLOW_UP = "no follow-up after the index date"
 
 
 @dataclass(frozen=True)
-class IndexRule:
-    """Which episode starts the clock: its concepts, its least number, and both in words."""
-
-    concepts: tuple[int, ...]
-    least_number: int | None
-    event: str
-    reason: str
-
-    @property
-    def condition(self) -> str:
-        """Return the rule as a query's condition on ``episode``."""
-        number = "" if self.least_number is None else f" AND episode_number >= {self.least_number}"
-        return f"episode_concept_id IN ({listed(self.concepts)}){number}"
-
-    def matches(self, episodes: pd.DataFrame) -> "pd.Series[bool]":
-        """Tell which episodes may start the clock."""
-        matched = episodes["episode_concept_id"].isin(list(self.concepts))
-        return (
-            matched
-            if self.least_number is None
-            else matched & (episodes["episode_number"] >= self.least_number)
-        )
-
-
-INDEXES: Mapping[str, IndexRule] = {
-    "progression": IndexRule(
-        RECURRENCE_OR_PROGRESSION,
-        None,
-        "first episode of progression or recurrence",
-        "no episode of progression or recurrence",
-    ),
-    "second_treatment": IndexRule(
-        (TREATMENT,), 2, "start of the second treatment episode", "no second treatment episode"
-    ),
-}
-
-
-def read_omop(
-    url: str, *, evidence: str, index: str = "progression", schema: str | None = None,
-    citation: str | None = None, terms: str = "as agreed with the holder of the database",
-    lab_days: int = 30, death_grace_days: int = 60,
-    unknown_units: Literal["refuse", "missing"] = "refuse",
-) -> Cohort:  # fmt: skip
-    """Return the cohort of a CDM 5.4 database with the oncology extension's episodes.
-
-    ``index`` is ``progression`` (a disease episode of progression or recurrence, the first one) or
-    ``second_treatment`` (a treatment episode numbered 2 or more). ``evidence`` says ``real`` or
-    ``synthetic``. Laboratory values are the latest of the ``lab_days`` up to the index date.
-
-    Raises:
-        InvalidCohort: naming every missing table and column, and every record that breaks a rule by its id.
-        MissingExtra: when the database's driver is not installed.
-
-    """
-    _check_choices(evidence, index, unknown_units)
-    rule, dictionary = INDEXES[index], load_dictionary()
-    with open_cdm(url, schema=schema) as cdm:
-        read = _read(cdm, rule, dictionary, lab_days, death_grace_days, unknown_units)
-        source = citation or f"OMOP CDM 5.4, {cdm.database.name}"
-    frame, attrition = _include(read)
-    provenance = Provenance(
-        recipe="omop",
-        evidence=evidence,
-        source=source,
-        terms=terms,
-        index_event=rule.event,
-        selection=_selection(read, lab_days, death_grace_days),
-        attrition=attrition,
-    )
-    names = dictionary.ordered(name for name in frame.columns if name != PATIENT)
-    return Cohort.from_frame(frame, dictionary=dictionary.slice(names), provenance=(provenance,))
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What the CDM says of everyone with an index date, one row a person."""
+class IndexedPatients:
+    """The persons with an index date; ``frame`` holds their predictors, one row a person."""
 
     frame: pd.DataFrame
     diseases: Mapping[int, frozenset[str]]
     follow_up: FollowUp
-    laboratory: Laboratory
+    laboratory: LaboratoryValues
     attrition: Attrition
 
 
-def _check_choices(evidence: str, index: str, unknown_units: str) -> None:
-    choices = (
-        ("evidence", evidence, ("real", "synthetic")),
-        ("index", index, tuple(INDEXES)),
-        ("unknown_units", unknown_units, ("refuse", "missing")),
-    )
-    problems = [
-        Problem(name, f"cannot be {given}", "use one of " + ", ".join(allowed))
-        for name, given, allowed in choices
-        if given not in allowed
-    ]
-    if problems:
-        raise InvalidCohort("OMOP CDM", problems)
+def read_indexed(cdm: Cdm, recipe: OmopRecipe, dictionary: Dictionary) -> IndexedPatients:
+    """Read predictors and follow-up of everyone with an index episode.
 
+    Raises:
+        InvalidCohort: when nobody has one, and naming by its id every record that breaks a rule.
 
-def _read(
-    cdm: Cdm, rule: IndexRule, dictionary: Dictionary, lab_days: int, grace_days: int, unknown_units: str
-) -> _Read:
-    episode = cdm.table("episode")
+    """
+    episode, rule = cdm.table("episode"), recipe.index_rule
     persons = f"SELECT person_id FROM {episode} WHERE {rule.condition}"
     episodes = _episodes(cdm, persons)
     starts = episodes[rule.matches(episodes) & episodes["start"].notna()]
@@ -148,16 +61,16 @@ def _read(
     decided = patient_diseases(evidence, diseases, persons=index.index)
     dates = f"SELECT person_id, MIN(episode_start_date) AS index_date FROM {episode} "
     laboratory = read_laboratory(
-        cdm, index, fields=loinc_fields(dictionary), days=lab_days, unknown_units=unknown_units,
+        cdm, index, fields=loinc_fields(dictionary), days=recipe.lab_days, unknown_units=recipe.unknown_units,
         index_query=f"{dates} WHERE {rule.condition} GROUP BY person_id",
     )  # fmt: skip
-    follow_up = read_follow_up(cdm, index, persons=persons, grace_days=grace_days)
+    follow_up = read_follow_up(cdm, index, persons=persons, grace_days=recipe.death_grace_days)
     columns = _persons(cdm, index, persons) | _history(episodes, index)
     _check_ranges(cdm, columns, dictionary)
     cdm.raise_problems()
     columns |= _applicable(laboratory, decided, dictionary)
     frame = pd.DataFrame(columns, index=index.index)
-    return _Read(frame, decided, follow_up, laboratory, attrition)
+    return IndexedPatients(frame, decided, follow_up, laboratory, attrition)
 
 
 def _episodes(cdm: Cdm, persons: str) -> pd.DataFrame:
@@ -170,13 +83,13 @@ def _episodes(cdm: Cdm, persons: str) -> pd.DataFrame:
 
 
 def _disease_evidence(
-    cdm: Cdm, episodes: pd.DataFrame, first: pd.DataFrame, index: "pd.Series[Any]", diseases: Diseases,
+    cdm: Cdm, episodes: pd.DataFrame, first: pd.DataFrame, index: "pd.Series[Any]", diseases: ConceptDiseases,
     persons: str,
 ) -> list[pd.DataFrame]:  # fmt: skip
-    """Return what states a disease, the strongest first.
+    """Return the concepts that may state a disease, the strongest evidence first.
 
-    These are the index episode and its parent, the conditions linked to them, earlier disease episodes, and
-    earlier conditions.
+    The order is: the index episode and its parent, conditions linked to them, disease episodes by the index
+    date, conditions by the index date.
     """
     parents = episodes[episodes["episode_id"].isin(first["episode_parent_id"].dropna())]
     own = pd.concat([first, parents])
@@ -206,7 +119,7 @@ def _disease_evidence(
 
 
 def _concepts(records: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Return the concepts that records name in these columns, one below the other."""
+    """Return the concepts in these columns of records as one long table, with their persons."""
     parts = [
         records[["person_id", column]].set_axis(["person_id", "concept_id"], axis=1) for column in columns
     ]
@@ -214,7 +127,7 @@ def _concepts(records: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 
 def _persons(cdm: Cdm, index: "pd.Series[Any]", persons: str) -> dict[str, "pd.Series[Any]"]:
-    """Return age and sex; of a birth date that lacks month or day, the middle of what is known counts."""
+    """Return age in years and sex; a birth date without month or day becomes the middle of its period."""
     frame = cdm.read(
         "SELECT person_id, gender_concept_id, year_of_birth, month_of_birth, day_of_birth "
         f"FROM {cdm.table('person')} WHERE person_id IN ({persons})"
@@ -243,14 +156,16 @@ def _persons(cdm: Cdm, index: "pd.Series[Any]", persons: str) -> dict[str, "pd.S
 
 
 def _history(episodes: pd.DataFrame, index: "pd.Series[Any]") -> dict[str, "pd.Series[Any]"]:
-    """Return the lines of therapy before the index date and the time since the first occurrence.
+    """Return lines of therapy before the index date, and months since the first disease occurrence.
 
-    Treatment episodes of one number are one line. A database without any treatment episode says nothing of
-    lines, so then there is no such column.
+    Treatment episodes with the same number are one line. Without any treatment episode in the database there
+    is no ``prior_lines``.
     """
     at = episodes["person_id"].map(index)
-    found = episodes[(episodes["episode_concept_id"] == FIRST_OCCURRENCE) & (episodes["start"] <= at)]
-    diagnosed = found.groupby("person_id")["start"].min().reindex(index.index)
+    first_occurrences = episodes[
+        (episodes["episode_concept_id"] == FIRST_OCCURRENCE) & (episodes["start"] <= at)
+    ]
+    diagnosed = first_occurrences.groupby("person_id")["start"].min().reindex(index.index)
     history = {"months_diagnosis_to_relapse": days_between(diagnosed, index) / MONTH}
     treatments = episodes[episodes["episode_concept_id"] == TREATMENT]
     if len(treatments):
@@ -270,9 +185,9 @@ def _check_ranges(cdm: Cdm, columns: Mapping[str, "pd.Series[Any]"], dictionary:
 
 
 def _applicable(
-    laboratory: Laboratory, diseases: Mapping[int, frozenset[str]], dictionary: Dictionary
+    laboratory: LaboratoryValues, diseases: Mapping[int, frozenset[str]], dictionary: Dictionary
 ) -> dict[str, "pd.Series[Any]"]:
-    """Blank what was measured in a disease in which the field has no meaning."""
+    """Return laboratory values without those of persons to whose disease the field does not apply."""
     kept = {}
     for name, values in laboratory.values.items():
         applies: Callable[[str], bool] = dictionary[name].applies
@@ -282,24 +197,29 @@ def _applicable(
     return kept
 
 
-def _include(read: _Read) -> tuple[pd.DataFrame, Attrition]:
-    """Leave out, reason by reason, who cannot be in a cohort; everyone left out is counted once."""
-    none = frozenset(p for p, names in read.diseases.items() if not names)
-    several = frozenset(p for p, names in read.diseases.items() if len(names) > 1)
-    months = read.follow_up.months
+def include(indexed: IndexedPatients) -> tuple[pd.DataFrame, Attrition]:
+    """Return the included persons and the attrition, everyone excluded counted once, under the first reason.
+
+    Raises:
+        InvalidCohort: when nobody is left.
+
+    """
+    none = frozenset(p for p, names in indexed.diseases.items() if not names)
+    several = frozenset(p for p, names in indexed.diseases.items() if len(names) > 1)
+    months = indexed.follow_up.months
     followed = has_follow_up(months.to_numpy(dtype=float))
-    reasons = {NO_DISEASE: none, SEVERAL_DISEASES: several, **read.follow_up.left_out}
+    reasons = {NO_DISEASE: none, SEVERAL_DISEASES: several, **indexed.follow_up.left_out}
     reasons[NO_FOLLOW_UP] = frozenset(int(person) for person in months.index[~followed])
-    attrition, frame = read.attrition, read.frame
+    attrition, frame = indexed.attrition, indexed.frame
     for reason, persons in reasons.items():
         out = frame.index.isin(list(persons))
         attrition, frame = attrition.then(reason, int(out.sum())), frame[~out]
     if frame.empty:
         raise _nobody_left(attrition)
     named = frame.assign(
-        disease=[next(iter(read.diseases[int(person)])) for person in frame.index],
+        disease=[next(iter(indexed.diseases[int(person)])) for person in frame.index],
         months_followed=months.reindex(frame.index),
-        died=read.follow_up.died.reindex(frame.index).astype(bool),
+        died=indexed.follow_up.died.reindex(frame.index).astype(bool),
         patient=[str(person) for person in frame.index],
     )
     return named.dropna(axis="columns", how="all").reset_index(drop=True), attrition
@@ -308,16 +228,3 @@ def _include(read: _Read) -> tuple[pd.DataFrame, Attrition]:
 def _nobody_left(attrition: Attrition) -> InvalidCohort:
     counted = "; ".join(f"{step.excluded} left out: {step.reason}" for step in attrition.exclusions)
     return InvalidCohort("OMOP CDM", [Problem("cohort", f"has nobody left of {attrition.read}", counted)])
-
-
-def _selection(read: _Read, lab_days: int, grace_days: int) -> tuple[str, ...]:
-    stated = [
-        f"laboratory values are the latest of the {lab_days} days up to the index date",
-        "lines before the index date are treatment episodes; a treatment that is not recorded is not counted",
-        f"follow-up ends with the observation period; deaths up to {grace_days} days after it count",
-    ]
-    if read.follow_up.late_deaths:
-        stated.append(f"{read.follow_up.late_deaths} deaths recorded later than that are not counted")
-    if read.laboratory.left_out:
-        stated.append(f"{read.laboratory.left_out} laboratory values in unknown units were left out")
-    return tuple(stated)

@@ -82,6 +82,6 @@ def build(folder: Path, table: pd.DataFrame, *, kind: str = "csv", following: Re
     else:
         table.to_csv(file, index=False, sep="\t" if kind == "tsv" else ",")
     if following is not None:
-        return build_cohort(following, file=file)
+        return build_cohort(following, source=file)
     (folder / "ward.yaml").write_text(RECIPE, encoding="utf-8")
-    return build_cohort(load_recipe(str(folder / "ward.yaml")), file=file)
+    return build_cohort(load_recipe(str(folder / "ward.yaml")), source=file)

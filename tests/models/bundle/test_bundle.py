@@ -134,7 +134,7 @@ def test_the_protocols_horizon_is_explained_when_none_is_asked_for(bundle):
 
 
 def test_a_whole_cohort_is_answered_as_its_patients_are(bundle, cohort):
-    answered = bundle.answered(cohort)
+    answered = score_cohort(bundle, cohort)
     for row in range(0, len(cohort), 40):
         alone = said(bundle.predict(cohort.take(np.array([row]))))
         expected = [np.nan if at.probability is None else at.probability for at in alone.probabilities]
@@ -209,7 +209,7 @@ def test_a_horizon_outside_the_protocol_cannot_be_explained(bundle):
 
 
 def test_answers_beyond_follow_up_are_missing_in_a_table(bundle, cohort):
-    answered = bundle.answered(cohort)
+    answered = score_cohort(bundle, cohort)
     colorectal = bundle.strata(cohort) == 1
     assert np.isnan(answered[colorectal, -1]).all()
     assert not np.isnan(answered[colorectal, :-1]).any()

@@ -1,6 +1,6 @@
-"""Competing risks: closed forms by hand, slopes by differences, truth on simulated patients. Synthetic."""
+"""Competing risks: causes as one model, what a fit recovers, borrows and refuses. Simulated patients."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,59 +8,26 @@ import pytest
 from features.censoring import Outcome
 from features.endpoints import CompetingOutcome
 from features.errors import InvalidInput, NotFittable
-from models.estimators.competing import CAUSES, CompetingModel, CrossFittedCompeting, cause_specific
+from models.estimators.additive import AdditiveModel
+from models.estimators.competing import (
+    CAUSES,
+    CrossFittedCompeting,
+    cause_specific,
+    join_causes,
+    joined_intervals,
+)
 from models.estimators.cox import RidgeCox
 from models.estimators.cross_fitted import CrossFitted
-from models.estimators.interface import probabilities
-from models.explanation.attribution import EndpointExplainer
+from models.estimators.links import LINKS
+from models.explanation.attribution import ExactExplainer
 from models.explanation.background import fit_background
-from tests.models.endpoint_doubles import EDGES, hazard_double, patients
+from tests.models.endpoint_doubles import EDGES, coarse, competing_double, hazard_double, patients
 
 TIMES = np.linspace(0.5, 70.0, 25)
+LINK = LINKS["complementary_log_log"]
 QUICK = CrossFittedCompeting(
-    survival=CrossFitted(cox=RidgeCox(penalties=(1.0,), folds=3), folds=3, repeats=1)
+    folds=3, hazards=CrossFitted(cox=RidgeCox(penalties=(1.0,), folds=3), folds=3, repeats=1)
 )
-
-
-def double(causes=CAUSES, *, columns=6):
-    """Return hazards with curved shares, one a cause."""
-    hazards = [replace(hazard_double(columns, seed=at), outcome=name) for at, name in enumerate(causes)]
-    return CompetingModel(tuple(hazards))
-
-
-@dataclass(frozen=True)
-class Constant:
-    """What trees are that never split, over two intervals."""
-
-    def contributions(self, X):
-        return np.zeros((len(X), 2, X.shape[1]))
-
-    def margins(self, X):
-        return np.tile(self.expected(), (len(X), 1))
-
-    def expected(self):
-        return np.array([0.1, 0.2])
-
-
-def uneven():
-    """Return a model whose second cause has joined intervals: (0, 9] and (9, 60]."""
-    first, second = double().hazards
-    joined = replace(second, edges=EDGES[[3, 9]], base=second.base[:, :2], trees=Constant())
-    return CompetingModel((first, joined))
-
-
-def drawn(model, count, *, spread=1.5, seed=4):
-    """Draw scores."""
-    scores = sum(len(hazard.edges) for hazard in model.hazards)
-    return np.random.default_rng(seed).normal(-1.5, spread, (count, scores))
-
-
-MODELS = {"two": double(), "three": double(("relapse", "infection", "organ_failure")), "uneven": uneven()}
-
-
-@pytest.fixture(params=MODELS)
-def model(request):
-    return MODELS[request.param]
 
 
 def rates(X, strata):
@@ -99,6 +66,13 @@ def with_events(outcome, kept, *, cause=2):
     return CompetingOutcome(outcome.duration, cause_of)
 
 
+def each_alone(cohort):
+    """Fit each cause's survival as if the other could be ruled out."""
+    X, strata, outcome = cohort
+    fits = [QUICK.hazards.cross_fit(X, strata, cause_specific(outcome, cause)) for cause in (1, 2)]
+    return [fit.model for fit in fits]
+
+
 @pytest.fixture(scope="module")
 def cohort():
     return simulated(1, count=1000)
@@ -109,144 +83,203 @@ def fitted(cohort):
     return QUICK.cross_fit(*cohort)
 
 
-@pytest.mark.parametrize("spread", [1.0, 10.0, 40.0])
-def test_incidences_never_fall_and_with_the_event_free_sum_to_one(model, spread):
-    X, strata = patients(200, 6, seed=3)
-    steep = replace(
-        model, hazards=tuple(replace(h, coefficients=spread * h.coefficients) for h in model.hazards)
-    )
-    incidence = steep.probabilities(steep.scores(X, strata, TIMES), TIMES)
-    free = steep.survival(X, strata, TIMES)
-    assert np.abs(incidence.sum(axis=1) + free - 1.0).max() < 1e-12
-    assert ((incidence >= 0.0) & (incidence <= 1.0)).all()
-    assert (np.diff(incidence, axis=2) >= -1e-14).all()
-    assert (np.diff(free, axis=1) <= 1e-14).all()
+# Several causes as one model
 
 
-def test_nothing_has_happened_at_the_index_date(model):
-    X, strata = patients(1, 6, seed=3)
-    start = np.array([0.0])
-    assert model.survival(X, strata, start).tolist() == [[1.0]]
-    assert not model.probabilities(drawn(model, 1), start).any()
+@pytest.mark.parametrize("uneven", [False, True])
+def test_the_scores_of_all_causes_stand_side_by_side(uneven):
+    X, strata = patients(60, 6, seed=5)
+    first, second = (hazard_double(6, seed=at) for at in (3, 4))
+    second = coarse(second, EDGES[[3, 9]]) if uneven else second
+    joined = join_causes([first, second], CAUSES)
+    expected = np.hstack([first.scores(X, strata), second.scores(X, strata)])
+    np.testing.assert_allclose(joined.scores(X, strata), expected, atol=1e-5)
+    np.testing.assert_allclose(joined.tabulated().scores(X, strata), expected, atol=1e-5)
+    assert [len(edges) for edges in joined.transform.edges] == [10, 2 if uneven else 10]
+    assert joined.penalties.tolist() == [20.0, 20.0]
+    joined.tabulated().check(columns=6, strata=2)
 
 
-def test_with_constant_hazards_the_incidence_has_its_textbook_form():
-    # monthly hazards 0.03 and 0.01: F1(t) = 3/4 (1 - exp(-0.04 t)) up to the last interval's end
-    widths = np.diff(np.append(0.0, EDGES))
-    margins = [np.log(np.expm1(hazard * widths)) for hazard in (0.03, 0.01)]
-    times = np.linspace(0.5, EDGES[-1], 25)
-    relapse, mortality = double().probabilities(np.concatenate(margins)[None], times)[0]
-    np.testing.assert_allclose(relapse, 0.75 * (1.0 - np.exp(-0.04 * times)), atol=1e-12)
-    np.testing.assert_allclose(mortality, 0.25 * (1.0 - np.exp(-0.04 * times)), atol=1e-12)
-
-
-def test_joined_intervals_have_the_hazard_of_the_whole():
-    # the second cause at 0.01 a month in both of its intervals, the first at 0.03 in all ten
-    first, second = (np.diff(np.append(0.0, hazard.edges)) for hazard in uneven().hazards)
-    scores = np.concatenate([np.log(np.expm1(0.03 * first)), np.log(np.expm1(0.01 * second))])
-    times = np.linspace(0.5, EDGES[-1], 25)
-    found = uneven().probabilities(scores[None], times)[0]
-    expected = np.array([0.75, 0.25])[:, None] * (1.0 - np.exp(-0.04 * times))
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-
-
-def test_beyond_the_last_interval_nothing_more_happens(model):
-    last, later = model.probabilities(drawn(model, 5), np.array([EDGES[-1], 300.0])).transpose(2, 0, 1)
-    np.testing.assert_array_equal(last, later)
+def test_causes_without_trees_make_a_model_without_trees():
+    bare = coarse(hazard_double(6, seed=3), EDGES)
+    assert join_causes([bare, bare], CAUSES).trees is None
 
 
 def test_event_free_is_what_every_cause_alone_would_leave():
-    model = double()
     X, strata = patients(50, 6, seed=3)
-    alone = [hazard.survival(X, strata, TIMES) for hazard in model.hazards]
-    np.testing.assert_allclose(model.survival(X, strata, TIMES), alone[0] * alone[1], atol=1e-13)
+    hazards = [hazard_double(6, seed=at) for at in (1, 2)]
+    free = 1.0 - join_causes(hazards, CAUSES).tabulated().predict(X, strata, TIMES).sum(axis=1)
+    alone = [hazard.predict(X, strata, TIMES)[:, 0] for hazard in hazards]
+    np.testing.assert_allclose(free, alone[0] * alone[1], atol=1e-6)
 
 
-def test_slopes_are_the_probabilities_derivatives(model):
-    step, scores = 1e-5, drawn(model, 4)
-    slopes = model.slopes(scores, TIMES)
-    assert slopes.shape == (4, len(model.outcomes), len(TIMES), scores.shape[1])
-    for at in range(scores.shape[1]):
-        moved = step * np.eye(scores.shape[1])[at]
-        change = model.probabilities(scores + moved, TIMES) - model.probabilities(scores - moved, TIMES)
-        np.testing.assert_allclose(slopes[..., at], change / (2 * step), atol=1e-9)
+@pytest.mark.parametrize("spread", [1.0, 10.0, 40.0])
+def test_incidences_of_anyone_never_fall_and_leave_the_event_free(spread):
+    X, strata = patients(200, 6, seed=3)
+    for model in (competing_double(6, seed=1), competing_double(6, seed=1, uneven=True)):
+        steep = replace(model, coefficients=spread * model.coefficients)
+        incidence = steep.predict(X, strata, TIMES)
+        assert ((incidence >= 0.0) & (incidence <= 1.0)).all()
+        assert (incidence.sum(axis=1) <= 1.0 + 1e-12).all()
+        assert (np.diff(incidence, axis=2) >= -1e-14).all()
 
 
-def test_scores_are_the_sum_of_their_parts(model):
-    X, strata = patients(40, 6, seed=5)
-    np.testing.assert_allclose(
-        model.parts(X, strata, TIMES).total(), model.scores(X, strata, TIMES), atol=1e-12
-    )
+def test_causes_that_are_centred_apart_cannot_be_joined():
+    one = hazard_double(3, seed=1)
+    with pytest.raises(AssertionError, match="causes differ in means"):
+        join_causes([one, replace(one, means=one.means + 1.0)], CAUSES)
+
+
+def test_names_are_each_cause_s_own():
+    hazards = [hazard_double(3, seed=1), hazard_double(3, seed=2)]
+    named = [replace(hazard, hyperparameters={"models": float(at)}) for at, hazard in enumerate(hazards)]
+    assert join_causes(named, ("relapse", "infection")).hyperparameters == {
+        "relapse_models": 0.0, "infection_models": 1.0,
+    }  # fmt: skip
+    for wrong in (("relapse",), ("relapse", "relapse")):
+        with pytest.raises(InvalidInput, match="causes: are not two or more different names"):
+            join_causes(hazards[: len(wrong)], wrong)
+
+
+# The fit
 
 
 def test_explanations_of_every_cause_add_up(fitted, cohort):
     X, strata, _ = cohort
-    times = np.array([6.0, 12.0, 36.0])
-    background = fit_background(fitted.model, X, strata, times, size=30)
-    explainer = EndpointExplainer(fitted.model, background, np.eye(2, 3), 2, ("a", "a", "disease"))
+    times, model = np.array([6.0, 12.0, 36.0]), fitted.model.tabulated()
+    background = fit_background(model, LINK, X, strata, times, size=30)
+    explainer = ExactExplainer(model, LINK, background, np.array([0, 1]), 3, 2)
     found = explainer.explain(X[:8], strata[:8], times)
-    assert found.outcomes == CAUSES
+    assert found.prediction.shape == (8, 2, 2, 3)
     assert np.abs(found.reference + found.contributions.sum(axis=-1) - found.prediction).max() < 1e-6
     assert np.abs(found.contributions[:, 0, :, :, 0]).max() > 0.05
 
 
-def test_the_truth_is_recovered_and_not_that_of_a_world_without_the_other_cause(fitted):
+def test_the_truth_is_recovered_and_not_that_of_a_world_without_the_other_cause(fitted, cohort):
     rng = np.random.default_rng(6)
     X, strata = rng.normal(size=(500, 2)), rng.integers(0, 2, 500)
     times = np.linspace(2.0, 60.0, 30)
     truth = true_incidence(X, strata, times)
-    error = probabilities(fitted.model, X, strata, times) - truth
-    alone = np.stack([1.0 - hazard.survival(X, strata, times) for hazard in fitted.model.hazards], axis=1)
+    error = fitted.model.predict(X, strata, times) - truth
+    alone = 1.0 - np.hstack([hazard.predict(X, strata, times) for hazard in each_alone(cohort)])
     assert np.abs(error).mean() < 0.035
     assert np.abs(error).mean() < 0.4 * np.abs(alone - truth).mean()
 
 
 def test_another_fit_gives_the_same_files(fitted, cohort):
-    assert QUICK.fit(*cohort).files() == fitted.model.files()
+    assert QUICK.cross_fit(*cohort).model.files() == fitted.model.files()
 
 
 def test_the_model_is_its_members_mean_and_held_out_scores_are_by_members_that_never_saw(fitted, cohort):
     X, strata, _ = cohort
     assert len(fitted.members) == 3
     assert fitted.fold_share == pytest.approx(1 / 3)
-    whole = fitted.model.scores(X, strata, TIMES)
-    by_member = np.stack([member.scores(X, strata, TIMES) for member in fitted.members])
-    np.testing.assert_allclose(by_member.mean(axis=0), whole, atol=1e-9)
-    apart = np.abs(by_member - fitted.held_out).max(axis=2)
-    assert apart.min(axis=0).max() < 1e-6
+    by_member = np.stack([member.scores(X, strata) for member in fitted.members])
+    np.testing.assert_allclose(by_member.mean(axis=0), fitted.model.scores(X, strata), atol=1e-5)
+    apart = np.abs(by_member - fitted.held_out.scores).max(axis=2)
+    assert apart.min(axis=0).max() < 1e-5
     assert np.bincount(apart.argmin(axis=0)).min() > len(X) / 4
+    rows = np.array([5, 2, 9])
+    np.testing.assert_allclose(
+        fitted.held_out.probabilities(rows, TIMES),
+        np.stack(
+            [
+                fitted.members[apart[:, row].argmin()].predict(X[[row]], strata[[row]], TIMES)[0]
+                for row in rows
+            ]
+        ),
+        atol=1e-5,
+    )
+
+
+def test_no_patient_is_held_out_of_one_cause_and_known_to_the_other(fitted, cohort):
+    """The folds are one for all causes, so a member that missed a patient missed them in both."""
+    X, strata, _ = cohort
+    by_member = np.stack([member.scores(X, strata) for member in fitted.members])
+    first = len(fitted.model.transform.edges[0])
+    missed = [
+        np.abs(part).max(axis=2).argmin(axis=0)
+        for part in np.split(by_member - fitted.held_out.scores, [first], axis=2)
+    ]
+    np.testing.assert_array_equal(*missed)
 
 
 def test_files_give_the_same_answers(fitted, cohort):
     X, strata, _ = cohort
     files = fitted.model.files()
-    assert set(files) == {
-        "competing.json",
-        "hazard-relapse.json",
-        "trees-relapse.npz",
-        "hazard-non_relapse_mortality.json",
-        "trees-non_relapse_mortality.npz",
-    }
-    again = CompetingModel.from_files(files)
+    assert set(files) == {"model.json", "trees.npz", "booster-0.json", "booster-1.json"}
+    again = CrossFittedCompeting.read(files)
+    assert isinstance(again, AdditiveModel)
     assert again.outcomes == CAUSES
-    np.testing.assert_array_equal(
-        probabilities(again, X, strata, TIMES), probabilities(fitted.model, X, strata, TIMES)
-    )
     assert again.files() == files
+    ready = fitted.model.tabulated()
+    np.testing.assert_array_equal(again.predict(X, strata, TIMES), ready.predict(X, strata, TIMES))
 
 
-def test_a_cause_with_five_events_is_fitted_and_stays_rare(cohort):
+@pytest.fixture(scope="module")
+def rare(cohort):
+    """A cause with five events: its diseases, which differ in their columns and their gaps, are pooled."""
     X, strata, outcome = cohort
+    X = X + np.array([[0.0, 0.0], [2.0, -1.0]])[strata]
+    X[np.random.default_rng(2).random(X.shape) < 0.2] = np.nan
     five = np.flatnonzero((outcome.cause == 2) & (outcome.duration < 20.0))[:5]
     assert np.bincount(strata[five], minlength=2).min() < 5
-    rare = with_events(outcome, five)
-    model = replace(QUICK, survival=replace(QUICK.survival, folds=5)).fit(X, strata, rare)
-    assert model.hazards[1].chosen["pooled_diseases"] == 2.0
-    assert "pooled_diseases" not in model.hazards[0].chosen
-    assert [len(hazard.edges) for hazard in model.hazards] == [20, 1]
-    by_cause = probabilities(model, X, strata, np.array([24.0]))[:, :, 0]
-    assert 0.5 * aalen_johansen(rare, 2, 24.0) < by_cause[:, 1].mean() < 1.5 * aalen_johansen(rare, 2, 24.0)
-    assert by_cause[:, 0].mean() == pytest.approx(aalen_johansen(rare, 1, 24.0), abs=0.06)
+    few = with_events(outcome, five)
+    how = replace(QUICK, folds=5, hazards=replace(QUICK.hazards, folds=5))
+    return X, strata, few, how.cross_fit(X, strata, few)
+
+
+def test_a_cause_with_five_events_is_fitted_and_stays_rare(rare):
+    X, strata, outcome, found = rare
+    model = found.model
+    assert model.hyperparameters["non_relapse_mortality_pooled_diseases"] == 2.0
+    assert "relapse_pooled_diseases" not in model.hyperparameters
+    assert [len(edges) for edges in model.transform.edges] == [20, 1]
+    by_cause = model.predict(X, strata, np.array([24.0]))[:, :, 0].mean(axis=0)
+    expected = [aalen_johansen(outcome, cause, 24.0) for cause in (1, 2)]
+    assert 0.5 * expected[1] < by_cause[1] < 1.5 * expected[1]
+    assert by_cause[0] == pytest.approx(expected[0], abs=0.06)
+
+
+def test_pooled_diseases_are_as_one_where_all_is_known(rare):
+    X, _, _, found = rare
+    known = X[~np.isnan(X).any(axis=1)]
+    one, other = (found.model.scores(known, np.full(len(known), disease)) for disease in (0, 1))
+    np.testing.assert_allclose(one[:, 20], other[:, 20], atol=1e-9)
+    assert np.abs(one[:, :20] - other[:, :20]).max() > 0.1
+
+
+def test_pooled_diseases_have_a_gap_at_their_own_mean(rare):
+    X, strata, _, found = rare
+    linear = replace(found.model, trees=None)
+    gaps, means = (linear.scores(at, np.arange(2)) for at in (np.full((2, 2), np.nan), linear.means))
+    np.testing.assert_allclose(linear.means[1], np.nanmean(X[strata == 1], axis=0), atol=1e-12)
+    np.testing.assert_allclose(gaps, means, atol=1e-12)
+
+
+def test_held_out_scores_of_a_pooled_cause_are_by_members_too(rare):
+    X, strata, _, found = rare
+    by_member = np.stack([member.scores(X, strata) for member in found.members])
+    apart = np.abs(by_member - found.held_out.scores).max(axis=2)
+    assert apart.min(axis=0).max() < 1e-5
+    np.testing.assert_allclose(by_member.mean(axis=0), found.model.scores(X, strata), atol=1e-5)
+
+
+def test_intervals_are_joined_until_about_five_events_fall_in_each():
+    rng = np.random.default_rng(3)
+    edges = np.linspace(3.0, 60.0, 20)
+    for events in (4, 12, 40, 99):
+        outcome = Outcome(rng.uniform(0.5, 60.0, 300), np.arange(300) < events)
+        kept = joined_intervals(outcome, edges)
+        assert set(kept) <= set(edges)
+        assert kept[-1] == edges[-1]
+        assert len(kept) <= max(1, events // 5)
+        assert len(kept) >= max(1, events // 5) / 2
+    many = Outcome(rng.uniform(0.5, 60.0, 300), np.ones(300, dtype=bool))
+    np.testing.assert_array_equal(joined_intervals(many, edges), edges)
+
+
+# What a fit refuses
 
 
 def test_a_cause_without_events_is_not_fittable_and_named(cohort):
@@ -254,7 +287,7 @@ def test_a_cause_without_events_is_not_fittable_and_named(cohort):
     with pytest.raises(
         NotFittable, match="non_relapse_mortality has 0 events; 3-fold cross-validation needs 3"
     ):
-        QUICK.fit(X, strata, with_events(outcome, []))
+        QUICK.cross_fit(X, strata, with_events(outcome, []))
 
 
 def test_faults_of_the_outcome_are_named_together(cohort):
@@ -262,18 +295,11 @@ def test_faults_of_the_outcome_are_named_together(cohort):
     duration, cause = outcome.duration.copy(), outcome.cause.copy()
     duration[3], cause[[5, 7]] = 0.0, 3
     with pytest.raises(InvalidInput) as refused:
-        QUICK.fit(X, strata, CompetingOutcome(duration, cause))
+        QUICK.cross_fit(X, strata, CompetingOutcome(duration, cause))
     assert [(p.field, p.rows, p.examples) for p in refused.value.problems] == [
         ("duration", 1, (4,)),
         ("cause", 2, (6, 8)),
     ]
-
-
-def test_one_cause_alone_or_twice_is_refused():
-    first, _ = double().hazards
-    for wrong in ((first,), (first, first)):
-        with pytest.raises(InvalidInput, match="causes: are not two or more different names"):
-            CompetingModel(wrong)
 
 
 def test_one_causes_times_are_censored_by_the_others():

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from models.estimators.hazard import BoostedHazard
 
 from features.endpoints import BinaryOutcome
 from features.errors import InvalidInput, NotFittable
-from models.estimators.hazard import BoostedHazard
 from models.estimators.interface import probabilities
 from models.estimators.nested_regression import Rows
 from models.estimators.response import CrossFittedResponse, ResponseModel, _recalibration, _weigh

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-
 from models.estimators.hazard import exposure
+
 from models.estimators.response import ResponseModel
 from models.explanation.attribution import EndpointExplainer
 from models.explanation.aumann_shapley import exponential, fallen_to

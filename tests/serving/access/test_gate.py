@@ -36,7 +36,6 @@ ROUTES = {
     "/predictions": Scope.PREDICT,
     "/explanations": Scope.EXPLAIN,
     "/audit": Scope.AUDIT_READ,
-    "/models": Scope.MODELS_WRITE,
 }
 STATUSES = {Unauthenticated: 401, Forbidden: 403, TooManyRequests: 429, AccessUnavailable: 503}
 Header = list[tuple[bytes, bytes]]
@@ -195,7 +194,7 @@ def table(store: AccessStore, signer: Signer, other: Signer) -> dict[str, Header
         "signature of another": f"{head}.{body}.{signer.token(claims(sub='x')).split('.')[2]}",
         "no signature": f"{head}.{body}.",
         "no signature nor dot": f"{head}.{body}",
-        "payload changed": f"{head}.{signer.token(claims(scope='models:write')).split('.')[1]}.{signature}",
+        "payload changed": f"{head}.{signer.token(claims(scope='audit:read')).split('.')[1]}.{signature}",
         "payload no JSON": forged({"alg": "RS256", "kid": "rsa"}, b"{", lambda _: b"x" * 256),
         "payload a list": signer.token([]),
         "header no JSON": forged(b"{", claims(), lambda _: b""),

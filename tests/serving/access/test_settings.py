@@ -98,7 +98,7 @@ def test_access_may_be_off_in_the_demo_on_loopback(host):
     settings = read(host, access="off", demo="1")
     assert settings.off
     access = open_access(settings, host=host)
-    assert asyncio.run(access.gate.admit([(b"host", b"localhost")], Scope.MODELS_WRITE)) == DEMO
+    assert asyncio.run(access.gate.admit([(b"host", b"localhost")], Scope.AUDIT_READ)) == DEMO
     assert asyncio.run(access.cds_clients.verify(None, "http://127.0.0.1/")) == DEMO
 
 

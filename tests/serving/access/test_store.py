@@ -71,12 +71,13 @@ def test_a_key_is_revoked_once_and_for_good(store):
     assert not store.revoke("nothing", at=2_000)
 
 
-def test_a_scope_of_a_later_version_means_nothing(address, store):
+@pytest.mark.parametrize("scope", ["patients:delete", "models:write"], ids=["later", "former"])
+def test_a_scope_of_another_version_means_nothing(address, store, scope):
     key, _ = new_key("ward", [Scope.PREDICT], now=1_000)
     store.add(key)
     engine = sqlalchemy.create_engine(address)
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("UPDATE api_keys SET scopes = 'predict patients:delete'"))
+        connection.execute(sqlalchemy.text(f"UPDATE api_keys SET scopes = 'predict {scope}'"))
     engine.dispose()
     assert store.every_key() == [key]
 

@@ -53,8 +53,8 @@ def test_each_algorithm_is_accepted(algorithm):
         ({"scope": "openid  predict profile audit:read"}, {Scope.PREDICT, Scope.AUDIT_READ}),
         ({"scope": DROPPED, "scp": "predict explain"}, {Scope.PREDICT, Scope.EXPLAIN}),
         (
-            {"scope": DROPPED, "scp": ["predict", "models:write", 7, None]},
-            {Scope.PREDICT, Scope.MODELS_WRITE},
+            {"scope": DROPPED, "scp": ["predict", "audit:read", 7, None]},
+            {Scope.PREDICT, Scope.AUDIT_READ},
         ),
         ({"scope": " ".join(EVERY_SCOPE)}, EVERY_SCOPE),
         ({"scope": "PREDICT predicts pre dict"}, set()),

@@ -14,13 +14,13 @@ from features.errors import InvalidInput, NotFound, RecordNotWritten
 from serving.access.subjects import subject_hash, subject_key
 from serving.audit.checkpoint import CheckpointFile
 from serving.audit.checkpointer import Checkpointer
-from serving.audit.cli import audit
 from serving.audit.merkle import consistent, included, leaf_hash
 from serving.audit.note import PublicKey, load_key
 from serving.audit.record import commit, packed
 from serving.audit.sequencer import Sequencer
 from serving.audit.sqlite import SqliteStore
 from serving.audit.verify import verify
+from serving.cli import audit
 from tests.serving.audit.drafts import draft
 
 

@@ -7,9 +7,7 @@ from tests.lib.mutation import almost
 from tests.serving.fhir.charts import bundle, order, relapsed
 from tests.serving.fhir.test_predictions import FHIR, URL
 
-modest = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+modest = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @modest

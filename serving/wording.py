@@ -1,9 +1,9 @@
-"""What an answer says in words, the same in a RiskAssessment and on a card."""
+"""The words of an answer, the same in every protocol: notices, outcomes, probabilities and reasons."""
 
 from collections.abc import Sequence
 
 from features.dictionary import load_dictionary
-from models.prediction import Contribution, EndpointPrediction, OutcomePrediction, Prediction, Probability
+from models.prediction import Contribution, EndpointPrediction, OutcomePrediction, Probability
 
 SYNTHETIC = "Every patient behind this model is simulated: its answers must not be used for a patient."
 REAL = "real"
@@ -12,13 +12,13 @@ MOST_REASONS = 5
 SMALLEST_SHARE = 0.0005
 
 
-def notices(prediction: Prediction, evidence: str) -> tuple[str, ...]:
-    """Return what has to be said with every answer; simulated evidence is said first."""
-    return (prediction.notice,) if evidence == REAL else (SYNTHETIC, prediction.notice)
+def notices(notice: str, evidence: str) -> tuple[str, ...]:
+    """Return the notices that go with every answer: the prediction's own, after a warning where simulated."""
+    return (notice,) if evidence == REAL else (SYNTHETIC, notice)
 
 
-def said(endpoint: EndpointPrediction, outcome: OutcomePrediction, horizon: float | None) -> str:
-    """Return what a probability is the probability of."""
+def event_at(endpoint: EndpointPrediction, outcome: OutcomePrediction, horizon: float | None) -> str:
+    """Name the event of a probability: the outcome's label, and by which month; survival is *at* a month."""
     if horizon is None:
         return outcome.label
     by = "at" if endpoint.kind == "survival" else "by"
@@ -56,7 +56,7 @@ def reasons(outcome: OutcomePrediction) -> list[str]:
 
 
 def rationale(outcome: OutcomePrediction) -> str:
-    """Return why a probability differs from the reference; an association, and said to be one."""
+    """Explain in words why a probability differs from the reference, as associations and not effects."""
     scale = outcome.explanation.scales[0]
     start = f"Starts from {100 * scale.reference:.0f} %, the {scale.reference_name}. "
     return start + _listed(reasons(outcome)) + " These are associations, not effects."
