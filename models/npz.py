@@ -57,5 +57,5 @@ def _read(file: zipfile.ZipFile, member: zipfile.ZipInfo, *, most: int) -> npt.N
     if prod(shape) * dtype.itemsize != len(content) - stream.tell():
         raise ValueError(f"{member.filename}: states a shape of {shape} that its content is not of")
     stream.seek(0)
-    found: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    return found
+    array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    return array

@@ -149,7 +149,7 @@ class Typical:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Everything said about one patient, from the index event on."""
+    """The whole answer to one patient, from the index event on."""
 
     index_event: str
     endpoints: tuple[EndpointPrediction, ...]

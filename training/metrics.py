@@ -12,6 +12,7 @@ import numpy as np
 from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
 from features.endpoints import CompetingOutcome
+from models.estimators.concordance import concordance
 from models.estimators.curves import IntArray, kaplan_meier, step
 from models.estimators.ipcw import censoring_survival
 
@@ -169,18 +170,3 @@ def outlives(outcome: Outcome, rows: IntArray) -> FloatArray:
     own = outcome.duration[rows, None]
     later = (outcome.duration > own) | ((outcome.duration == own) & ~outcome.event)
     return np.asarray(later, dtype=np.float64)
-
-
-def concordance(
-    risk: FloatArray, outcome: Outcome, weight: FloatArray | None = None, until: float = np.inf
-) -> float:
-    """Return the weighted share of concordant pairs whose first member had the event before ``until``."""
-    weight = np.ones(len(outcome)) if weight is None else weight
-    won = usable = 0.0
-    for index in np.flatnonzero(outcome.event & (outcome.duration < until)):
-        others = risk[outlives(outcome, np.array([index]))[0] == 1.0]
-        won += weight[index] * (
-            np.count_nonzero(others < risk[index]) + 0.5 * np.count_nonzero(others == risk[index])
-        )
-        usable += weight[index] * len(others)
-    return float(won / usable) if usable else float("nan")

@@ -2,7 +2,7 @@
 
 A prediction is made once with a marker in place of each part that changes. Its JSON, cut at the markers, is
 the template; an answer is the template with each part's own JSON in between. So whatever the result's classes
-say is said, by one description of it.
+state is in the answer, by one description of it.
 """
 
 import re

@@ -22,7 +22,7 @@ AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Parts:
+class AnswerParts:
     """What changes from patient to patient; a marker may stand for anything in it.
 
     ``numbers`` are in the order of the endpoints; ``values`` are the predictors', None where missing;
@@ -54,14 +54,14 @@ class PatientAnswer:
     notice: str
 
     def predictions(self, patients: Sequence[Mapping[str, float]]) -> list[Prediction]:
-        """Return what is said of each patient of the disease, read by the dictionary."""
+        """Return the prediction for each patient of the disease, read by the dictionary."""
         return [self._prediction(parts) for parts in self._parts(patients)]
 
     def answers(self, patients: Sequence[Mapping[str, float]]) -> list[bytes]:
         """Return the same as JSON."""
         return [self._template.filled(_as_json(parts)) for parts in self._parts(patients)]
 
-    def _parts(self, patients: Sequence[Mapping[str, float]]) -> Iterator[Parts]:
+    def _parts(self, patients: Sequence[Mapping[str, float]]) -> Iterator[AnswerParts]:
         for start in range(0, len(patients), AT_ONCE):
             some = patients[start : start + AT_ONCE]
             X = self.encoder.encode_each(some)
@@ -79,8 +79,8 @@ class PatientAnswer:
         scores: FloatArray | None,
         numbers: Sequence[float],
         crossings: Sequence[float],
-    ) -> Parts:
-        return Parts(
+    ) -> AnswerParts:
+        return AnswerParts(
             numbers,
             [field.value(patient[field.name]) for field in self.dictionary.fields],
             [each.time(at, months) for (each, at), months in zip(self._times, crossings, strict=True)],
@@ -123,7 +123,7 @@ class PatientAnswer:
     def _strata(self, count: int) -> IntArray:
         return np.full(count, self.stratum)
 
-    def _prediction(self, parts: Parts) -> Prediction:
+    def _prediction(self, parts: AnswerParts) -> Prediction:
         numbers, times = iter(parts.numbers), iter(parts.times)
         return Prediction(
             index_event=self.index_event,
@@ -137,16 +137,18 @@ class PatientAnswer:
     @cached_property
     def _template(self) -> Template:
         """Return the answer's JSON with a marker for each part, numbered as :func:`_as_json` orders them."""
-        said = sum(endpoint.count for endpoint in self.endpoints)
-        counts = [said, len(self.dictionary.fields), len(self._times)]
+        count = sum(endpoint.count for endpoint in self.endpoints)
+        counts = [count, len(self.dictionary.fields), len(self._times)]
         starts = np.cumsum([0, *counts]).tolist()
         numbers, values, times = (
             markers(count, start=start) for count, start in zip(counts, starts[:-1], strict=True)
         )
-        return Template.of(self._prediction(Parts(numbers, values, times, *markers(3, start=starts[-1]))))
+        return Template.of(
+            self._prediction(AnswerParts(numbers, values, times, *markers(3, start=starts[-1])))
+        )
 
 
-def _as_json(parts: Parts) -> list[bytes]:
+def _as_json(parts: AnswerParts) -> list[bytes]:
     """Return every part as JSON."""
     rest = (*parts.values, *parts.times, parts.next_tests, parts.typical, parts.warnings)
     return numbers_as_json(parts.numbers) + [orjson.dumps(part) for part in rest]

@@ -152,27 +152,27 @@ class ModelBundle:
         self, patients: Sequence[Mapping[str, object]], *, horizon: float | None = None
     ) -> list[bytes | InvalidRequest]:
         """Return each patient's answer, byte for byte as alone, or what is wrong with the patient."""
-        found: list[bytes | InvalidRequest] = []
+        answered: list[bytes | InvalidRequest] = []
         together: dict[str, dict[int, dict[str, float]]] = {}
         for at, patient in enumerate(patients):
             try:
                 values = self._read(patient, horizon)
                 together.setdefault(str(patient["disease"]), {})[at] = values
-                found.append(b"")
+                answered.append(b"")
             except InvalidRequest as error:
-                found.append(error)
+                answered.append(error)
         for disease, rows in together.items():
             answers = self._frame(disease, horizon).answers(list(rows.values()))
             for at, answer in zip(rows, answers, strict=True):
-                found[at] = answer
-        return found
+                answered[at] = answer
+        return answered
 
     def _frame(self, disease: str, horizon: float | None) -> PatientAnswer:
         """Return what answers of one kind have in common; made once and kept."""
-        found = self._frames.get((disease, horizon))
-        if found is None:
+        made = self._frames.get((disease, horizon))
+        if made is None:
             answering = [endpoint for endpoint in self.endpoints if endpoint.answers(disease)]
-            found = self._frames[disease, horizon] = PatientAnswer(
+            made = self._frames[disease, horizon] = PatientAnswer(
                 endpoints=tuple(EndpointAnswer.of(endpoint, disease, horizon) for endpoint in answering),
                 disease=disease,
                 stratum=self.protocol.diseases.index(disease),
@@ -185,7 +185,7 @@ class ModelBundle:
                 unanswered=self._unanswered(disease),
                 notice=NOTICE,
             )
-        return found
+        return made
 
     def _unanswered(self, disease: str) -> tuple[Caution, ...]:
         return tuple(

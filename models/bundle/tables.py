@@ -1,4 +1,4 @@
-"""A bundle asked by tables: probabilities at the horizons, and curves, for many patients at once."""
+"""A bundle for tables of patients: probabilities at the horizons, and curves, for many patients at once."""
 
 from collections.abc import Sequence
 

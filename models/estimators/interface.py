@@ -62,7 +62,7 @@ M_co = TypeVar("M_co", bound=Model, covariant=True)
 O_contra = TypeVar("O_contra", bound=EndpointOutcome, contravariant=True)
 
 
-class HeldOut(Protocol):
+class HeldOutPredictor(Protocol):
     """Predictions of training patients by members that never saw them."""
 
     def probabilities(self, rows: IntArray, times: FloatArray) -> FloatArray:
@@ -79,7 +79,7 @@ class CrossFit(Generic[M_co]):
 
     model: M_co
     members: tuple[M_co, ...]
-    held_out: HeldOut
+    held_out: HeldOutPredictor
     fold_share: float
 
 

@@ -24,8 +24,8 @@ def censoring_survival(outcome: Outcome, at: FloatArray, *, before: bool) -> Flo
     at_risk = len(outcome) - first - died
     share = np.divide(censored, at_risk, out=np.zeros(len(times)), where=at_risk > 0)
     free = np.concatenate([[1.0], np.cumprod(1.0 - share)])
-    found: FloatArray = free[np.searchsorted(times, at, side="left" if before else "right")]
-    return np.maximum(found, SMALLEST_WEIGHT)
+    uncensored: FloatArray = free[np.searchsorted(times, at, side="left" if before else "right")]
+    return np.maximum(uncensored, SMALLEST_WEIGHT)
 
 
 def brier(survival: FloatArray, outcome: Outcome, times: FloatArray) -> FloatArray:

@@ -37,9 +37,9 @@ class HeldOutRefits:
                 if not inside.size:
                     continue
                 some = rows[inside]
-                found = self.members[repeat * each + out].predict(self.X[some], self.strata[some], times)
-                total = np.zeros((len(rows), *found.shape[1:])) if total is None else total
-                total[inside] += found / len(self.folds)
+                predicted = self.members[repeat * each + out].predict(self.X[some], self.strata[some], times)
+                total = np.zeros((len(rows), *predicted.shape[1:])) if total is None else total
+                total[inside] += predicted / len(self.folds)
         return np.empty((0, 0, len(times))) if total is None else total
 
 

@@ -34,8 +34,8 @@ def estimator_class(type_: str, kind: str) -> Any:
 
     """
     for name, load in _registered():
-        if name == type_ and kind in (found := load()).kinds:
-            return found
+        if name == type_ and kind in (cls := load()).kinds:
+            return cls
     known = sorted({name for name, load in _registered() if kind in load().kinds})
     problem = f"{type_} is no estimator of the kind {kind} here"
     remedy = f"install the package that adds it, or use {', '.join(known)}"

@@ -76,10 +76,10 @@ class SampledExplainer:
         evaluations = PERMUTATIONS * (2 * self.predictors + 1)
         with _drawing():
             explainer = shap.PermutationExplainer(worth, nobody, seed=SEED)
-            found = explainer(
+            sampled = explainer(
                 np.ones((1, self.predictors)), max_evals=evaluations, error_bounds=True, silent=True
             )
-        return found.values[0].T, found.error_std[0].max(axis=0) / np.sqrt(2 * PERMUTATIONS)
+        return sampled.values[0].T, sampled.error_std[0].max(axis=0) / np.sqrt(2 * PERMUTATIONS)
 
     def _worth(
         self,

@@ -53,14 +53,14 @@ class Applicability:
 
         Predictors that have no meaning in the disease are passed over.
         """
-        found = []
+        cautions = []
         for check in self._checks(disease, dictionary):
             value = values[check.field]
             if isnan(value):
-                found.append(check.missing)
+                cautions.append(check.missing)
             elif not check.low <= value <= check.high or value in check.unseen:
-                found.append(check.unlike)
-        return tuple(found)
+                cautions.append(check.unlike)
+        return tuple(cautions)
 
     @cached_property
     def _by_disease(self) -> "dict[str, tuple[_Check, ...]]":
@@ -68,12 +68,12 @@ class Applicability:
 
     def _checks(self, disease: str, dictionary: Dictionary) -> "tuple[_Check, ...]":
         """Return the checks of each predictor of a disease; made once, as every patient needs them."""
-        found = self._by_disease.get(disease)
-        if found is None:
-            found = self._by_disease[disease] = tuple(
+        checks = self._by_disease.get(disease)
+        if checks is None:
+            checks = self._by_disease[disease] = tuple(
                 self._check(field, disease) for field in dictionary.fields if field.applies(disease)
             )
-        return found
+        return checks
 
     def _check(self, field: Field, disease: str) -> "_Check":
         missing = Caution("missing", field.name, f"{field.label} is missing; the model takes it as unknown")

@@ -51,9 +51,9 @@ def correlation_of(Z: FloatArray) -> FloatArray:
     """
     known = (~np.isnan(Z)).astype(np.float64)
     filled = np.nan_to_num(Z, nan=0.0)
-    found = filled.T @ filled / (known.T @ known + SHRINKAGE)
-    np.fill_diagonal(found, 1.0)
-    sizes, directions = np.linalg.eigh(found)
+    pairwise = filled.T @ filled / (known.T @ known + SHRINKAGE)
+    np.fill_diagonal(pairwise, 1.0)
+    sizes, directions = np.linalg.eigh(pairwise)
     definite = (directions * np.maximum(sizes, 1e-3)) @ directions.T
     scale = np.sqrt(np.diag(definite))
     return _short(definite / np.outer(scale, scale))
@@ -147,9 +147,9 @@ class PlausibleCategory:
         start = np.zeros((len(values), len(precision)))
         start[:, 0] = np.log(shown.mean(axis=0))
         start[:, 0] -= start[:, 0].mean()  # as at the optimum
-        found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200})
+        optimum = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200})
         beta = np.zeros((len(values), len(used)))
-        beta[:, used] = _short(found.x.reshape(len(values), -1))
+        beta[:, used] = _short(optimum.x.reshape(len(values), -1))
         return cls(values, beta[:, 0], beta[:, 1:])
 
     def as_dict(self) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class Plans:
             for disease, *pattern in zip(map(str, cohort.text("disease")), *columns, strict=True):
                 counted.setdefault(disease, Counter())[tuple(pattern)] += 1
         patterns = {
-            disease: tuple(sorted(found.items(), key=lambda item: (-item[1], str(item[0]))))
-            for disease, found in sorted(counted.items())
+            disease: tuple(sorted(counts.items(), key=lambda item: (-item[1], str(item[0]))))
+            for disease, counts in sorted(counted.items())
         }
         return cls(tuple(field.name for field in fields), patterns)
 
@@ -51,8 +51,8 @@ class Plans:
         return {
             "names": list(self.names),
             "patterns": {
-                disease: [[list(pattern), count] for pattern, count in found]
-                for disease, found in self.patterns.items()
+                disease: [[list(pattern), count] for pattern, count in counts]
+                for disease, counts in self.patterns.items()
             },
         }
 
@@ -60,7 +60,7 @@ class Plans:
     def from_dict(cls, stored: Mapping[str, Any]) -> "Plans":
         """Read what :meth:`as_dict` wrote."""
         patterns = {
-            disease: tuple((tuple(pattern), int(count)) for pattern, count in found)
-            for disease, found in stored["patterns"].items()
+            disease: tuple((tuple(pattern), int(count)) for pattern, count in counts)
+            for disease, counts in stored["patterns"].items()
         }
         return cls(tuple(stored["names"]), patterns)

@@ -61,7 +61,7 @@ def _words(share: float) -> str:
         return (
             "no training patient with this disease had so unusual a combination of values; doubt the answer"
         )
-    said = (
+    share_in_words = (
         f"{max(1, round(100 * share))} of 100 training patients with this disease were as unusual or more so"
     )
-    return f"{said}; read the answer with care" if share < RARE else said
+    return f"{share_in_words}; read the answer with care" if share < RARE else share_in_words

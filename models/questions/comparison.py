@@ -2,7 +2,7 @@
 
 What differs between two answers is an association: such patients who had the one plan did so much better or
 worse than such patients who had the other, for whatever reason they had it. Where no training patient of the
-disease had a plan there is nothing to say, and nothing is said.
+disease had a plan the plan is refused.
 
 The interval of a difference allows for what the two answers have in common: on the link's scale its standard
 error is the model's own at the mean distance, times the distance between the two plans' columns alone (the
@@ -58,7 +58,7 @@ class PlanOutcome:
 
 @dataclass(frozen=True)
 class PlanAnswer:
-    """One plan: how many training patients of the disease had it, and what is said; or why nothing is.
+    """One plan: how many training patients of the disease had it, and the answer; or why nothing is.
 
     ``typical`` and ``warnings`` are those of a prediction for the patient with this plan.
     """
@@ -74,7 +74,7 @@ class PlanAnswer:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every plan in the order asked; ``compared_with`` is the place of the plan that differences are from."""
+    """Every plan in the order given; ``compared_with`` is the place of the plan that differences are from."""
 
     plans: tuple[PlanAnswer, ...]
     compared_with: int | None
@@ -93,11 +93,11 @@ def compare(
     cohorts = _validated(bundle, patient, plans)
     support = [bundle.plans.support(str(patient["disease"]), plan) for plan in plans]
     first = next((at for at, count in enumerate(support) if count), None)
-    asked = zip(plans, support, cohorts, strict=True)
+    each = zip(plans, support, cohorts, strict=True)
     return Comparison(
         tuple(
             _answer(bundle, plan, count, cohort, None if first in (None, at) else cohorts[first])
-            for at, (plan, count, cohort) in enumerate(asked)
+            for at, (plan, count, cohort) in enumerate(each)
         ),
         first,
         NOTICE,
@@ -112,16 +112,16 @@ def _answer(
         refused = "no training patient of this disease had this plan"
         return PlanAnswer(plan, support, refused, None, (), None, ())
     few = f"only {support} training patients of this disease had this plan" if support < FEW else None
-    said = bundle.predict(cohort)
-    outcomes = chain.from_iterable(_outcomes(bundle, one, cohort, first) for one in said.endpoints)
-    return PlanAnswer(plan, support, None, few, tuple(outcomes), said.typical, said.warnings)
+    answer = bundle.predict(cohort)
+    outcomes = chain.from_iterable(_outcomes(bundle, one, cohort, first) for one in answer.endpoints)
+    return PlanAnswer(plan, support, None, few, tuple(outcomes), answer.typical, answer.warnings)
 
 
 def _validated(
     bundle: ModelBundle, patient: Mapping[str, object], plans: Sequence[Mapping[str, object]]
 ) -> list[Cohort]:
     """Return the patient with each plan, judging all of them together."""
-    names, problems, found = bundle.plans.names, list[Problem](), list[Cohort]()
+    names, problems, patients = bundle.plans.names, list[Problem](), list[Cohort]()
     if not 1 <= len(plans) <= MOST_PLANS:
         problems.append(Problem("plans", f"are {len(plans)}", f"give 1 to {MOST_PLANS} plans"))
     if not names:
@@ -136,12 +136,12 @@ def _validated(
             if names and name not in names
         ]
         try:
-            found.append(bundle.validate({**bare, **{n: v for n, v in plan.items() if n in names}}))
+            patients.append(bundle.validate({**bare, **{n: v for n, v in plan.items() if n in names}}))
         except InvalidRequest as error:
             problems += [_placed(problem, plan, at) for problem in error.problems]
     if problems:
         raise InvalidRequest("request", list(dict.fromkeys(problems)))
-    return found
+    return patients
 
 
 def _faults(bundle: ModelBundle, patient: Mapping[str, object]) -> tuple[Problem, ...]:
@@ -161,19 +161,19 @@ def _placed(problem: Problem, plan: Mapping[str, object], at: int) -> Problem:
 
 
 def _outcomes(
-    bundle: ModelBundle, said: EndpointPrediction, cohort: Cohort, first: Cohort | None
+    bundle: ModelBundle, answer: EndpointPrediction, cohort: Cohort, first: Cohort | None
 ) -> Iterator[PlanOutcome]:
-    """Yield what was said of an endpoint, each probability with its difference from the first plan."""
-    endpoint = bundle.endpoint(said.endpoint)
+    """Yield an endpoint's answers, each probability with its difference from the first plan."""
+    endpoint = bundle.endpoint(answer.endpoint)
     months = endpoint.explainable(str(cohort.text("disease")[0])) or (None,)
     apart = None if first is None else _difference(bundle, endpoint, cohort, first, months)
-    for place, outcome in enumerate(said.outcomes):
+    for place, outcome in enumerate(answer.outcomes):
         for at in outcome.probabilities:
             difference: list[float | None] = [None] * 3
             if apart is not None and at.probability is not None:
                 difference = apart[:, place, months.index(at.horizon)].tolist()
             yield PlanOutcome(
-                said.endpoint,
+                answer.endpoint,
                 outcome.outcome,
                 outcome.label,
                 "harm" if endpoint.endpoint.harmful(outcome.outcome) else "benefit",
@@ -201,5 +201,5 @@ def _difference(
     )
     reach = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0) * endpoint.intervals.errors_between(X, other)
     ends = np.stack([ours, *(endpoint.intervals.moved(ours, way * reach) for way in (-1.0, 1.0))]) - theirs
-    found: FloatArray = np.stack([ours - theirs, ends.min(axis=0), ends.max(axis=0)])[:, 0]
-    return found
+    difference: FloatArray = np.stack([ours - theirs, ends.min(axis=0), ends.max(axis=0)])[:, 0]
+    return difference

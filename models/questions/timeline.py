@@ -50,25 +50,25 @@ def explain_over_time(
         raise InvalidRequest("request", problems)
     wanted = tuple(dict.fromkeys(horizons)) or supported or (None,)
     predictions = [bundle.predict(cohort, horizon=horizon) for horizon in wanted]
-    said = predictions[0]
+    first = predictions[0]
     timelines = tuple(
         Timeline(
             endpoint.endpoint, outcome.outcome, outcome.label, _explanations(predictions, at, place, wanted)
         )
-        for at, endpoint in enumerate(said.endpoints)
+        for at, endpoint in enumerate(first.endpoints)
         for place, outcome in enumerate(endpoint.outcomes)
     )
-    return Explanations(timelines, said.typical, said.warnings, said.notice)
+    return Explanations(timelines, first.typical, first.warnings, first.notice)
 
 
 def _explanations(
     predictions: Sequence[Prediction], at: int, place: int, wanted: Sequence[float | None]
 ) -> tuple[Explanation, ...]:
     """Return an outcome's explanations at the horizons it is supported at, without repeats."""
-    found = [prediction.endpoints[at].outcomes[place].explanation for prediction in predictions]
-    if found[0].horizon is None:
-        return (found[0],)
-    return tuple(one for one, horizon in zip(found, wanted, strict=True) if one.horizon == horizon)
+    explanations = [prediction.endpoints[at].outcomes[place].explanation for prediction in predictions]
+    if explanations[0].horizon is None:
+        return (explanations[0],)
+    return tuple(one for one, horizon in zip(explanations, wanted, strict=True) if one.horizon == horizon)
 
 
 def _expected(supported: Sequence[float]) -> str:

@@ -58,13 +58,13 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """Return every version of every model, newest first."""
-        found = []
+        versions = []
         for model in self.client.search_registered_models():
             champion = str(model.aliases.get(CHAMPION, ""))
             for entry in self.client.search_model_versions(f"name='{model.name}'"):
                 version = str(entry.version)
-                found.append(Version(model.name, version, version == champion, dict(entry.tags)))
-        return sorted(found, key=lambda v: (v.name, -int(v.version)))
+                versions.append(Version(model.name, version, version == champion, dict(entry.tags)))
+        return sorted(versions, key=lambda v: (v.name, -int(v.version)))
 
     def champion(self, name: str) -> str:
         """Return the champion's version.

@@ -126,9 +126,9 @@ def environment() -> dict[str, str]:
 
 
 def _experiment(client: MlflowClient, settings: RegistrySettings, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        known: str = found.experiment_id
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        known: str = experiment.experiment_id
         return known
     local = settings.tracking_uri.startswith("sqlite:")
     made: str = client.create_experiment(name, settings.artifacts.as_uri() if local else None)

@@ -22,7 +22,7 @@ from models.npz import read_arrays
 from models.trees import shap
 from models.trees.checks import require_trees
 from models.trees.grouping import Group, plan
-from models.trees.layout import Layout, Parts
+from models.trees.layout import GroupArrays, Layout
 from models.trees.xgboost_json import read_file
 
 IntArray = npt.NDArray[np.int64]
@@ -36,7 +36,7 @@ class Trees:
 
     columns: int
     intervals: int | None
-    parts: Parts
+    parts: GroupArrays
 
     def margins(self, X: FloatArray, *, threads: int = 1) -> FloatArray:
         """Return the summed leaf values, shape (rows, intervals) or (rows,), without the base margin."""
@@ -81,7 +81,7 @@ class Trees:
         """Return the groups as an npz file; the tables follow from them."""
         file = io.BytesIO()
         shape = np.array([self.columns, -1 if self.intervals is None else self.intervals])
-        np.savez(file, shape=shape, **{f.name: getattr(self.parts, f.name) for f in fields(Parts)})
+        np.savez(file, shape=shape, **{f.name: getattr(self.parts, f.name) for f in fields(GroupArrays)})
         return file.getvalue()
 
     @classmethod
@@ -95,7 +95,7 @@ class Trees:
         stored = read_arrays(content)
         columns, intervals = map(int, stored.pop("shape").tolist())
         require_trees(stored, columns=columns, slots=1 if intervals < 0 else intervals)
-        return cls(columns, None if intervals < 0 else intervals, Parts(**stored))
+        return cls(columns, None if intervals < 0 else intervals, GroupArrays(**stored))
 
     def _rows(self, X: FloatArray) -> FloatArray:
         rows = np.ascontiguousarray(X, dtype=np.float64)
@@ -147,12 +147,12 @@ def tabulate(models: Sequence[tuple[bytes | None, int]], *, columns: int) -> Tre
     return Trees(columns, first, parts)
 
 
-def _flat(groups: Sequence[Group], *, skip: int) -> Parts:
+def _flat(groups: Sequence[Group], *, skip: int) -> GroupArrays:
     conditions = [c for group in groups for c in group.conditions]
     leaves = [leaf for group in groups for leaf in group.leaves]
     slots = [_slots(group) for group in groups]
     needs = [need for leaf in leaves for need in leaf.needs.values()]
-    return Parts(
+    return GroupArrays(
         group_conditions=_ints(len(g.conditions) for g in groups),
         group_features=_ints(len(g.features) for g in groups),
         group_leaves=_ints(len(g.leaves) for g in groups),

@@ -1,8 +1,8 @@
 """How trees are cut into groups of leaves that are answered by one look-up.
 
 A group is a subtree with the conditions on the way to it. A row meets or misses each condition, so it falls
-on one of 2^bits patterns. Splits on the time interval are followed, not asked: a group belongs to a range of
-intervals, and where a subtree asks for time either its children become groups or it is pruned once for each
+on one of 2^bits patterns. Splits on the slot are followed, not made conditions: a group belongs to a range of
+slots, and where a subtree asks for time either its children become groups or it is pruned once for each
 range of intervals, whichever costs less.
 """
 
@@ -138,8 +138,8 @@ class Planner:
             return None
         bounds = [span[0], *cuts, span[1]]
         groups = [self._group(node, path, part) for part in pairwise(bounds)]
-        found = [group for group in groups if group]
-        return found if len(found) == len(groups) else None
+        kept = [group for group in groups if group]
+        return kept if len(kept) == len(groups) else None
 
     def _cuts(self, node: int, span: Span) -> list[int] | None:
         """Return where the subtree splits the span; None where it does so more often than pays."""

@@ -14,7 +14,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Parts:
+class GroupArrays:
     """Groups of leaves as flat arrays without offsets, so that ensembles join by appending.
 
     ``group_*`` one entry a group: how many conditions, features and leaves, and its slots. The others are in
@@ -55,25 +55,25 @@ class Layout:
     _asking: dict[tuple[int, ...], tables.Groups] = field(default_factory=dict, repr=False, compare=False)
 
     def asking(self, columns: tuple[int, ...]) -> tables.Groups:
-        """Return the groups that ask for any of these columns; found once and kept."""
-        found = self._asking.get(columns)
-        if found is None:
+        """Return the groups with a condition on any of these columns; kept once made."""
+        groups_of = self._asking.get(columns)
+        if groups_of is None:
             groups, width = self.groups, self.groups.fields[:, tables.WIDTH]
             column = groups.target - np.repeat(groups.fields[:, tables.SPAN], width) * groups.columns
             asks = np.zeros(len(width), dtype=bool)
             asks[np.repeat(np.arange(len(width)), width)[np.isin(column, columns)]] = True
             kept = groups.by_span[asks[groups.by_span]]
             start = np.searchsorted(groups.fields[kept, tables.SPAN], np.arange(len(groups.spans) + 1))
-            found = self._asking[columns] = groups._replace(by_span=kept, span_start=start)
-        return found
+            groups_of = self._asking[columns] = groups._replace(by_span=kept, span_start=start)
+        return groups_of
 
     @classmethod
-    def of(cls, parts: Parts, columns: int, *, slots: int) -> "Layout":
+    def of(cls, parts: GroupArrays, columns: int, *, slots: int) -> "Layout":
         """Lay out and tabulate."""
         arranged = _arranged(parts)
         patterns = 1 << arranged.group_conditions
-        conditions, asked = _conditions(arranged)
-        groups, leaves = _groups(arranged, patterns, asked, columns, slots=slots), _leaves(arranged)
+        conditions, asks = _conditions(arranged)
+        groups, leaves = _groups(arranged, patterns, asks, columns, slots=slots), _leaves(arranged)
         table = np.zeros(int((patterns * arranged.group_features).sum()))
         reach = np.zeros(int(patterns.sum()))
         tables.tabulate(groups, leaves, table, reach)
@@ -85,11 +85,13 @@ def _starts(counts: IntArray) -> IntArray:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
 
 
-def _arranged(parts: Parts) -> Parts:
+def _arranged(parts: GroupArrays) -> GroupArrays:
     """Return the groups in the order of their shapes."""
     order = np.lexsort((parts.group_features, parts.group_conditions))
     each: dict[str, npt.NDArray[Any]] = {}
-    each |= {f.name: getattr(parts, f.name)[order] for f in fields(Parts) if f.name.startswith("group_")}
+    each |= {
+        f.name: getattr(parts, f.name)[order] for f in fields(GroupArrays) if f.name.startswith("group_")
+    }
     leaves = _members(parts.group_leaves, order)
     own = {
         "condition_": _members(parts.group_conditions, order),
@@ -98,7 +100,9 @@ def _arranged(parts: Parts) -> Parts:
         "need_": _members(parts.leaf_needs, leaves),
     }
     for start, members in own.items():
-        each |= {f.name: getattr(parts, f.name)[members] for f in fields(Parts) if f.name.startswith(start)}
+        each |= {
+            f.name: getattr(parts, f.name)[members] for f in fields(GroupArrays) if f.name.startswith(start)
+        }
     return replace(parts, **each)
 
 
@@ -109,13 +113,13 @@ def _members(counts: IntArray, order: IntArray) -> IntArray:
     return np.asarray(np.repeat(_starts(counts)[:-1][order], chosen) + within, dtype=np.int64)
 
 
-def _conditions(parts: Parts) -> tuple[tables.Conditions, IntArray]:
+def _conditions(parts: GroupArrays) -> tuple[tables.Conditions, IntArray]:
     """Return the different conditions, one that is never met behind them, and which one each group's is."""
     stated = np.column_stack(
         [parts.condition_feature, parts.condition_lower, parts.condition_upper, parts.condition_missing]
     )
     never = np.array([[0.0, np.inf, -np.inf, 0.0]])
-    different, asked = np.unique(stated, axis=0, return_inverse=True)
+    different, asks = np.unique(stated, axis=0, return_inverse=True)
     column, lower, upper, missing = np.vstack([different.reshape(-1, 4), never]).T
     conditions = tables.Conditions(
         column=column.astype(np.uint32),
@@ -123,10 +127,12 @@ def _conditions(parts: Parts) -> tuple[tables.Conditions, IntArray]:
         upper=upper.astype(np.float32),
         missing=missing.astype(bool),
     )
-    return conditions, asked.ravel()
+    return conditions, asks.ravel()
 
 
-def _groups(parts: Parts, patterns: IntArray, asked: IntArray, columns: int, *, slots: int) -> tables.Groups:
+def _groups(
+    parts: GroupArrays, patterns: IntArray, asks: IntArray, columns: int, *, slots: int
+) -> tables.Groups:
     """Return one row of fields a group, in the order of models/trees/tables.py, and what goes with it."""
     bits, width = parts.group_conditions, parts.group_features
     room = np.where(bits <= tables.FOUR, tables.FOUR, tables.EIGHT)
@@ -143,7 +149,7 @@ def _groups(parts: Parts, patterns: IntArray, asked: IntArray, columns: int, *, 
     return tables.Groups(
         fields=np.ascontiguousarray(np.column_stack(columns_of_fields), dtype=np.int64),
         runs=np.unique(np.concatenate([[0], other, [len(bits)]])),
-        asked=_filled_up(asked, bits, room),
+        asks=_filled_up(asks, bits, room),
         target=(np.repeat(span, width) * columns + parts.feature).astype(np.uint32),
         spans=spans,
         by_span=np.argsort(span, kind="stable"),
@@ -153,17 +159,17 @@ def _groups(parts: Parts, patterns: IntArray, asked: IntArray, columns: int, *, 
     )
 
 
-def _filled_up(asked: IntArray, bits: IntArray, room: IntArray) -> npt.NDArray[np.uint32]:
+def _filled_up(asks: IntArray, bits: IntArray, room: IntArray) -> npt.NDArray[np.uint32]:
     """Return each group's conditions in the room it has, shifted by their bit."""
-    count = int(asked.max(initial=-1)) + 2
+    count = int(asks.max(initial=-1)) + 2
     place = np.arange(room.sum()) - np.repeat(_starts(room)[:-1], room)
     whole = np.full(len(place), count - 1)
-    whole[place < np.repeat(bits, room)] = asked
+    whole[place < np.repeat(bits, room)] = asks
     shifted: npt.NDArray[np.uint32] = (whole + place * count).astype(np.uint32)
     return shifted
 
 
-def _leaves(parts: Parts) -> tables.Leaves:
+def _leaves(parts: GroupArrays) -> tables.Leaves:
     needs = np.column_stack([parts.need_slot, parts.need_mask, parts.need_want])
     rules = _quadrature(int(parts.leaf_needs.max(initial=1)))
     start = _starts(parts.leaf_needs)

@@ -14,9 +14,9 @@ import numpy as np
 from features.dictionary import FloatArray
 from models.compiled import compiled, prefetch
 from models.trees.tables import (
-    ASKED,
     BITS,
     BITS_OF_TABLE,
+    CONDITION,
     FEATURE,
     FOUR,
     REACH,
@@ -89,20 +89,20 @@ def find_places(
 
     ``met`` is flat; ``start`` is where the first group's entries start, ``width`` how many a pattern has.
     """
-    asked, group = groups.asked, groups.fields[first]
-    w, at, a = np.uint64(width), np.uint64(start), np.uint64(group[ASKED])
+    asks, group = groups.asks, groups.fields[first]
+    w, at, a = np.uint64(width), np.uint64(start), np.uint64(group[CONDITION])
     size = np.uint64(width << group[BITS])
     if group[ROOM] == FOUR:
         for g in range(count):
-            pattern = met[asked[a]] | met[asked[a + I1]] | met[asked[a + I2]] | met[asked[a + I3]]
+            pattern = met[asks[a]] | met[asks[a + I1]] | met[asks[a + I2]] | met[asks[a + I3]]
             place[g] = at + np.uint64(pattern) * w
             prefetch(table, place[g])
             at += size
             a += ROOM_FOUR
     else:
         for g in range(count):
-            low = met[asked[a]] | met[asked[a + I1]] | met[asked[a + I2]] | met[asked[a + I3]]
-            high = met[asked[a + I4]] | met[asked[a + I5]] | met[asked[a + I6]] | met[asked[a + I7]]
+            low = met[asks[a]] | met[asks[a + I1]] | met[asks[a + I2]] | met[asks[a + I3]]
+            high = met[asks[a + I4]] | met[asks[a + I5]] | met[asks[a + I6]] | met[asks[a + I7]]
             place[g] = at + np.uint64(low | high) * w
             prefetch(table, place[g])
             at += size
@@ -211,7 +211,7 @@ def margins_of_few(
 
 @compiled
 def judge_block(block: Float32Array, conditions: Conditions, met: ByteArray) -> None:
-    """Write 255 where a row of a block meets a condition, 0 elsewhere, shape (conditions, rows)."""
+    """Write 255 where a row of a block meets a asks, 0 elsewhere, shape (conditions, rows)."""
     for c in range(len(conditions.column)):
         x, lower, upper = block[conditions.column[c]], conditions.lower[c], conditions.upper[c]
         missing = conditions.missing[c]
@@ -224,7 +224,7 @@ def find_patterns(met: ByteArray, groups: Groups, group: IntArray, pattern: Byte
     """Write which conditions of a group each row of a block meets, as bits."""
     pattern[:] = np.uint8(0)
     for k in range(group[BITS]):
-        own, bit = met[groups.asked[group[ASKED] + k] - k * len(met)], np.uint8(1 << k)
+        own, bit = met[groups.asks[group[CONDITION] + k] - k * len(met)], np.uint8(1 << k)
         for r in range(len(pattern)):
             pattern[r] |= own[r] & bit
 

@@ -30,7 +30,7 @@ BITS_OF_TABLE = 8
 FOUR, EIGHT = 4, 8
 
 # The fields of a group, one row of :attr:`Groups.fields`.
-BITS, ROOM, ASKED, WIDTH, FEATURE, TABLE, REACH, LEAF, END_LEAF, SPAN = range(10)
+BITS, ROOM, CONDITION, WIDTH, FEATURE, TABLE, REACH, LEAF, END_LEAF, SPAN = range(10)
 
 # The fields of a need, one row of :attr:`Leaves.needs`.
 SLOT, MASK, WANT = range(3)
@@ -51,7 +51,7 @@ class Conditions(NamedTuple):
 class Groups(NamedTuple):
     """Groups of leaves: a row of ``fields`` each, those of one shape together.
 
-    ``runs`` holds the first group of each shape and, at last, their number. ``asked`` has the conditions of
+    ``runs`` holds the first group of each shape and, at last, their number. ``asks`` has the conditions of
     one group after the other, that of bit k as condition + k * number of conditions, filled up to four or
     eight by the one that is never met. ``target`` has the features of one group after the other,
     as span * columns + feature. ``spans`` (spans, 2) are ranges of slots, and ``by_span`` the groups of one
@@ -60,7 +60,7 @@ class Groups(NamedTuple):
 
     fields: IntArray
     runs: IntArray
-    asked: IndexArray
+    asks: IndexArray
     target: IndexArray
     spans: IntArray
     by_span: IntArray

@@ -1,8 +1,8 @@
 """Lower bounds on survival time: how long patients live at least, nine times in ten.
 
 A predicted curve F(t) = 1 - S(t) gives the chance of the event by a patient's own event time; a small chance
-means that it came early. Among patients whom the model has not seen, the chance is found that only one in ten
-undercuts; a new patient's bound is the month at which their curve reaches it. So bounds hold even where
+means that it came early. Among patients whom the model has not seen, only one in ten undercuts the calibrated
+chance; a new patient's bound is the month at which their curve reaches it. So bounds hold even where
 curves are wrong, on average over patients, though not for each kind of patient.
 
 Each event counts 1 / G, one over the Kaplan-Meier probability of not having been censored before it, so it
@@ -96,14 +96,14 @@ class SurvivalBounds:
 
         The disease's limit stands for "at least so long": the data do not reach further.
         """
-        found = np.zeros(len(X))
+        bounds = np.zeros(len(X))
         for at in np.unique(strata):
             inside, limit = strata == at, self.limits[at]
             if limit > 0.0:
                 months = _months(limit)
                 curves = model.predict(X[inside], strata[inside], months)[:, 0]
-                found[inside] = survival_lower_bound(curves, months, chance=self.chances[at])
-        return found
+                bounds[inside] = survival_lower_bound(curves, months, chance=self.chances[at])
+        return bounds
 
     def check(self, diseases: Sequence[str]) -> None:
         """Raise ValueError where the bounds are not those of these diseases, or no probabilities."""
@@ -149,8 +149,8 @@ def survival_lower_bound(curves: FloatArray, times: FloatArray, *, chance: float
     rows = np.arange(len(curves))
     low, high = risen[rows, left], risen[rows, right]
     share = np.divide(chance - low, high - low, out=np.ones(len(rows)), where=high > low)
-    found: FloatArray = months[left] + np.clip(share, 0.0, 1.0) * (months[right] - months[left])
-    return found
+    bounds: FloatArray = months[left] + np.clip(share, 0.0, 1.0) * (months[right] - months[left])
+    return bounds
 
 
 def calibrated_chance(

@@ -108,8 +108,8 @@ class Intervals:
         """
         if not 0.0 < level < 1.0:
             raise InvalidInput("interval", [Problem("level", "is not between 0 and 1", "use 0.9")])
-        found: FloatArray = NormalDist().inv_cdf((1.0 + level) / 2.0) * self.inflation * self.errors
-        return found
+        reach: FloatArray = NormalDist().inv_cdf((1.0 + level) / 2.0) * self.inflation * self.errors
+        return reach
 
     def errors_between(self, X: FloatArray, others: FloatArray) -> FloatArray:
         """Return standard errors of the difference from other rows on the link's scale, (patients, outcomes).
@@ -119,8 +119,8 @@ class Intervals:
         apart = np.clip((X - others) / self.scales, -FARTHEST, FARTHEST) ** 2
         unknown = np.isnan(X) ^ np.isnan(others)
         size = np.where(np.isnan(apart), unknown, apart).sum(axis=1) / (1.0 + X.shape[1])
-        found: FloatArray = self.inflation * np.sqrt(size)[:, None] * self.errors
-        return found
+        errors: FloatArray = self.inflation * np.sqrt(size)[:, None] * self.errors
+        return errors
 
     def moved(self, probability: FloatArray, by: FloatArray) -> FloatArray:
         """Return probabilities (patients, outcomes, times) moved along their link by (patients, outcomes)."""
@@ -187,9 +187,9 @@ def distance(X: FloatArray, means: FloatArray, scales: FloatArray) -> FloatArray
     >>> distance(np.array([[2.0, np.nan]]), np.zeros(2), np.ones(2))
     array([2.])
     """
-    found = np.empty(len(X))
-    measure_distance(np.ascontiguousarray(X), means, scales, found)
-    return found
+    measured = np.empty(len(X))
+    measure_distance(np.ascontiguousarray(X), means, scales, measured)
+    return measured
 
 
 @compiled

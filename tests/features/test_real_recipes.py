@@ -15,7 +15,7 @@ import yaml
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.eligibility import NO_FOLLOW_UP
-from features.endpoints import complete_response, event_counts, overall_survival
+from features.endpoints import ENDPOINTS, event_counts, overall_survival
 from features.errors import InvalidCohort, InvalidRecipe, Problem
 from features.sources.build import build_cohort
 from features.sources.field_grammar import EVERYWHERE, FORMS, JOINED
@@ -101,7 +101,7 @@ def test_responses_of_the_lymphoma_cohort(real: dict[str, Cohort]):
     assert responses.to_dict() == {
         "progressive_disease": 94, "partial_response": 76, "complete_response": 28,
     }  # fmt: skip
-    assert complete_response(real["bc-dlbcl"]).known.sum() == 198
+    assert ENDPOINTS["response"].read(real["bc-dlbcl"]).parts[0].known.sum() == 198
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from features.censoring import Outcome
 from features.cohort import Cohort
-from features.endpoints import overall_survival, progression_free_survival
+from features.endpoints import ENDPOINTS, overall_survival
 from features.errors import InvalidRequest, NotFound
 from features.scores import compute, load_score, score_names
 from features.simulation import arms as arms_module
@@ -196,7 +196,7 @@ def test_values_are_missing_by_age_and_hospital_but_outcomes_are_complete(simula
     rates = [missing[simulated.hospital == site].mean() for site in np.unique(simulated.hospital)]
     assert max(rates) > 1.5 * min(rates)
     overall_survival(simulated.cohort)
-    progression_free_survival(simulated.cohort)
+    ENDPOINTS["progression_free_survival"].read(simulated.cohort)
 
 
 def test_a_missing_value_does_not_depend_on_itself(simulated):
@@ -227,7 +227,7 @@ def test_the_truth_agrees_with_the_outcomes(disease):
     simulated = simulate(20_000, seed=9, diseases=(disease,))
     months = np.array([12.0, 24.0])
     survival = survival_at(overall_survival(simulated.cohort), months=months)
-    event_free = survival_at(progression_free_survival(simulated.cohort), months=months)
+    event_free = survival_at(ENDPOINTS["progression_free_survival"].read(simulated.cohort), months=months)
     assert np.abs(survival - simulated.truth.true_survival(months).mean(axis=0)).max() < 0.02
     assert np.abs(event_free - simulated.truth.true_progression_free(months).mean(axis=0)).max() < 0.02
     drawn = simulated.cohort.values["response"]

@@ -9,9 +9,9 @@ import pytest
 
 from features.censoring import Outcome
 from features.errors import InvalidInput
+from models.estimators.boosting import Boosting
 from models.estimators.cox import RidgeCox
 from models.estimators.cross_fitted import CrossFitted
-from models.estimators.hazard import BoostedHazard
 from tests.models.outcomes import sample_outcome
 from training.tuning import (
     Advantage,
@@ -26,8 +26,8 @@ from training.tuning import (
 
 QUICK = CrossFitted(
     cox=RidgeCox(penalties=(1.0, 10.0), folds=3),
-    started=BoostedHazard(rounds=15, learning_rate=0.1),
-    free=BoostedHazard(rounds=8, depth=2, learning_rate=0.2, row_share=0.6, column_share=0.5),
+    started=Boosting(rounds=15, learning_rate=0.1),
+    free=Boosting(rounds=8, depth=2, learning_rate=0.2, row_share=0.6, column_share=0.5),
     folds=3,
     seed=3,
 )
@@ -145,7 +145,7 @@ def test_the_loss_is_minus_the_log_likelihood_of_the_intervals_lived_through():
 
 
 @pytest.mark.parametrize(
-    "how", [BoostedHazard(), BoostedHazard(depth=1, column_share=0.1, ridge=40.0, learning_rate=0.3)]
+    "how", [Boosting(), Boosting(depth=1, column_share=0.1, ridge=40.0, learning_rate=0.3)]
 )
 def test_the_ranges_hold_the_estimators_own_settings(how):
     estimator = CrossFitted(started=how, free=how)

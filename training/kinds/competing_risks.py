@@ -7,6 +7,7 @@ import numpy as np
 from features.censoring import Outcome
 from features.dictionary import FloatArray
 from features.endpoints import CompetingOutcome
+from models.estimators.concordance import concordance
 from training import metrics
 from training.baselines.competing_risks import AALEN_JOHANSEN, fit_aalen_johansen, fit_cause_specific_cox
 from training.baselines.survival import COX
@@ -37,7 +38,7 @@ class CompetingRisksKind(Kind[CompetingOutcome]):
             risk = incidence[:, -1]
             errors = metrics.incidence_brier(incidence, outcome, cause, scale.times)
             scores[f"{name}.c"] = Estimate.resampled(
-                metrics.concordance(risk, times, until=until),
+                concordance(risk, times, until=until),
                 resampled.concordance(risk, times, until=until, weight=same),
             )
             scores[f"{name}.integrated_brier"] = Estimate.resampled(

@@ -1,5 +1,6 @@
 """The register: this project's estimators by type and kind, what a package adds, and what each declares."""
 
+import inspect
 import sys
 from dataclasses import fields
 from importlib.metadata import distributions
@@ -13,7 +14,7 @@ from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, SURVIVAL
 from features.errors import InvalidInput
 from models.estimators.competing import CrossFittedCompeting
 from models.estimators.cross_fitted import CrossFitted, CrossFittedCox
-from models.estimators.interface import FitSettings
+from models.estimators.interface import Estimator
 from models.estimators.registry import DEFAULT, OWN, estimator_class
 from models.estimators.response import CrossFittedResponse
 from models.estimators.xgboost_aft import XGBoostAFT
@@ -42,7 +43,9 @@ def test_the_default_fits_every_kind_of_endpoint_and_all_of_ours_are_tested_here
 
 @pytest.mark.parametrize("estimator", REGISTERED.values(), ids=lambda e: e.__name__)
 def test_every_estimator_is_made_with_the_settings_and_says_what_it_is(estimator):
-    assert {f.name for f in fields(FitSettings)} <= {f.name for f in fields(estimator)}
+    assert set(inspect.signature(Estimator.__init__).parameters) - {"self"} <= {
+        f.name for f in fields(estimator)
+    }
     made = estimator(outcomes=("a",), folds=4, repeats=2, seed=9)
     assert (made.outcomes, made.folds, made.repeats, made.seed) == (("a",), 4, 2, 9)
     assert made.description.endswith(".")
