@@ -260,7 +260,7 @@ def test_every_metric_is_described():
         audit.AuditHead,
         audit.AuditPage,
         audit.AuditEntryDetail,
-        audit.Inclusion,
+        audit.InclusionAnswer,
         ConsistencyProof,
     ],
 )
