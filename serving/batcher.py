@@ -62,9 +62,9 @@ class Batcher:
 
         reading = asyncio.create_task(begin())
         try:
-            while (found := await begun.get()) is not None:
-                chunk, computing = found
-                yield await self._given(chunk, await computing, caller)
+            while (started := await begun.get()) is not None:
+                chunk, computing = started
+                yield await self._answered_lines(chunk, await computing, caller)
                 room.release()
             await reading
         finally:
@@ -74,13 +74,13 @@ class Batcher:
         self, chunk: list[BatchLine], model: str | None
     ) -> list[UnrecordedAnswer | SalvageError]:
         """Return each line's answer before it is on record, or what is wrong with the line."""
-        read = [_read(line, model) for line in chunk]
+        requests = [_read(line, model) for line in chunk]
         answers = iter(
-            await self.predictor.answer_many([one for one in read if isinstance(one, PredictionRequest)])
+            await self.predictor.answer_many([one for one in requests if isinstance(one, PredictionRequest)])
         )
-        return [next(answers) if isinstance(one, PredictionRequest) else one for one in read]
+        return [next(answers) if isinstance(one, PredictionRequest) else one for one in requests]
 
-    async def _given(
+    async def _answered_lines(
         self, chunk: list[BatchLine], computed: list[UnrecordedAnswer | SalvageError], caller: Caller
     ) -> bytes:
         """Return the lines of a chunk, its answers on record."""
@@ -90,13 +90,13 @@ class Batcher:
             if isinstance(one, UnrecordedAnswer)
         ]
         recorded = iter(await self._recorded(answered))
-        said = [next(recorded) if isinstance(one, UnrecordedAnswer) else one for one in computed]
-        return b"".join(_as_json(line, one) for line, one in zip(chunk, said, strict=True))
+        results = [next(recorded) if isinstance(one, UnrecordedAnswer) else one for one in computed]
+        return b"".join(_as_json(line, one) for line, one in zip(chunk, results, strict=True))
 
     async def _recorded(self, answered: list[tuple[UnrecordedAnswer, Caller]]) -> list[bytes | SalvageError]:
         """Record answers in one commit; where one of them cannot be recorded or repeated, each in its own."""
         try:
-            return list(await self.predictor.give_many(*zip(*answered, strict=True))) if answered else []
+            return list(await self.predictor.record_many(*zip(*answered, strict=True))) if answered else []
         except SalvageError as error:
             if len(answered) == 1 or isinstance(error, RecordNotWritten | TooBusy):
                 return [error] * len(answered)
@@ -149,14 +149,16 @@ def _read(line: BatchLine, model: str | None) -> PredictionRequest | SalvageErro
     return request if request.model is not None else replace(request, model=model)
 
 
-def _as_json(line: BatchLine, said: bytes | SalvageError) -> bytes:
-    if isinstance(said, bytes):
-        return b'{"line":%d,"answer":%b}\n' % (line.number, said)
-    return b'{"line":%d,"problem":%b}\n' % (line.number, orjson.dumps(document_of(problem_of(said))))
+def _as_json(line: BatchLine, result: bytes | SalvageError) -> bytes:
+    if isinstance(result, bytes):
+        return b'{"line":%d,"answer":%b}\n' % (line.number, result)
+    return b'{"line":%d,"problem":%b}\n' % (line.number, orjson.dumps(document_of(problem_of(result))))
 
 
 def _caller_of(caller: Caller, line: BatchLine) -> Caller:
     if caller.idempotency_key is None:
         return caller
-    key, asked = caller.idempotency_key, hashlib.sha256(line.content).hexdigest()
-    return replace(caller, idempotency_key=IdempotencyKey(key.client, f"{key.key}#{line.number}", asked))
+    key, fingerprint = caller.idempotency_key, hashlib.sha256(line.content).hexdigest()
+    return replace(
+        caller, idempotency_key=IdempotencyKey(key.client, f"{key.key}#{line.number}", fingerprint)
+    )

@@ -142,10 +142,10 @@ class Champions:
     def _pointer(self, name: str) -> Signature | None:
         """Return what tells one promotion from the next, None where there is none."""
         try:
-            found = os.stat(self._shelf.pointer(name))  # noqa: PTH116  several times a request
+            status = os.stat(self._shelf.pointer(name))  # noqa: PTH116  several times a request
         except (OSError, ValueError):  # a name that is none has no file either
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _only_name(self) -> str:
         names = self.names()

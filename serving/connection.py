@@ -89,9 +89,9 @@ class BoundedConnection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, and hang up."""
         title = "The request is not HTTP, or its head is too large"
-        said = orjson.dumps(document_of(ProblemDetails(TYPE + "not-http", title, 400, msg)))
+        body = orjson.dumps(document_of(ProblemDetails(TYPE + "not-http", title, 400, msg)))
         head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[400] + head % (MEDIA_TYPE.encode(), len(said)) + said)
+        self.transport.write(STATUS_LINE[400] + head % (MEDIA_TYPE.encode(), len(body)) + body)
         self.transport.close()
 
     def _count(self, size: int) -> None:

@@ -206,43 +206,43 @@ def parse_request(body: bytes) -> PredictionRequest:
 
     """
     document = parse_object(body)
-    asked = _common(document, REQUEST_FIELDS)
+    common = _common(document, REQUEST_FIELDS)
     horizon = document.get("horizon")
     months = number(horizon)
-    problems = list(asked.problems)
+    problems = list(common.problems)
     if horizon is not None and months is None:
         problems.append(Problem("horizon", "wrong type", "expected one of the protocol's horizons in months"))
-    return PredictionRequest(asked.patient, asked.model, months, asked.subject, tuple(problems))
+    return PredictionRequest(common.patient, common.model, months, common.subject, tuple(problems))
 
 
 def parse_explanation(body: bytes) -> ExplanationRequest:
     """Parse a request for explanations; raises as :func:`parse_request`."""
     document = parse_object(body)
-    asked = _common(document, EXPLANATION_FIELDS)
-    given = document.get("horizons")
-    months = [number(one) for one in given] if isinstance(given, list) else []
-    known = tuple(one for one in months if one is not None)
-    if given is not None and (not isinstance(given, list) or len(known) != len(given)):
-        raise _wrong(asked, Problem("horizons", "wrong type", "expected a list of horizons in months"))
-    if asked.problems:
-        raise InvalidRequest("request", asked.problems)
-    return ExplanationRequest(asked.patient, known, asked.model, asked.subject)
+    common = _common(document, EXPLANATION_FIELDS)
+    horizons = document.get("horizons")
+    months = [number(one) for one in horizons] if isinstance(horizons, list) else []
+    valid = tuple(one for one in months if one is not None)
+    if horizons is not None and (not isinstance(horizons, list) or len(valid) != len(horizons)):
+        raise _wrong(common, Problem("horizons", "wrong type", "expected a list of horizons in months"))
+    if common.problems:
+        raise InvalidRequest("request", common.problems)
+    return ExplanationRequest(common.patient, valid, common.model, common.subject)
 
 
 def parse_comparison(body: bytes) -> ComparisonRequest:
     """Parse a request for a comparison of plans; raises as :func:`parse_request`."""
     document = parse_object(body)
-    asked = _common(document, COMPARISON_FIELDS)
+    common = _common(document, COMPARISON_FIELDS)
     plans = document.get("plans")
     if not isinstance(plans, list) or not all(isinstance(plan, dict) for plan in plans):
-        raise _wrong(asked, Problem("plans", "wrong type", "expected a list of objects, one a plan"))
-    if asked.problems:
-        raise InvalidRequest("request", asked.problems)
-    return ComparisonRequest(asked.patient, tuple(plans), asked.model, asked.subject)
+        raise _wrong(common, Problem("plans", "wrong type", "expected a list of objects, one a plan"))
+    if common.problems:
+        raise InvalidRequest("request", common.problems)
+    return ComparisonRequest(common.patient, tuple(plans), common.model, common.subject)
 
 
-def _wrong(asked: PredictionRequest, problem: Problem) -> InvalidRequest:
-    return InvalidRequest("request", (*asked.problems, problem))
+def _wrong(common: PredictionRequest, problem: Problem) -> InvalidRequest:
+    return InvalidRequest("request", (*common.problems, problem))
 
 
 def _common(document: Mapping[str, Any], known: tuple[str, ...]) -> PredictionRequest:

@@ -50,8 +50,8 @@ class Gateway:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        asked = dict(scope["headers"]).get(REQUEST_ID, b"")
-        identifier = asked if ACCEPTABLE.fullmatch(asked) else uuid.uuid4().hex.encode()
+        requested = dict(scope["headers"]).get(REQUEST_ID, b"")
+        identifier = requested if ACCEPTABLE.fullmatch(requested) else uuid.uuid4().hex.encode()
         request_id.set(identifier.decode())
         status = 500
 
@@ -77,7 +77,7 @@ class Gateway:
     def _note(self, scope: Scope, status: int, seconds: float, identifier: str) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
         self._metrics.request(route, status, seconds)
-        said: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "request_id": identifier,
             "method": scope["method"],
             "route": route,
@@ -85,5 +85,5 @@ class Gateway:
             "ms": round(seconds * 1000.0, 3),
         }
         if (principal := scope.get("principal")) is not None:
-            said["client"] = principal.client
-        log.info("request", extra=said)
+            fields["client"] = principal.client
+        log.info("request", extra=fields)

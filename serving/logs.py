@@ -14,26 +14,26 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
-        said = {
+        fields = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             **{name: value for name, value in record.__dict__.items() if name not in PLAIN},
         }
         if record.exc_info and record.exc_info[0] is not None:
-            said |= {"error": record.exc_info[0].__name__, "where": _where(record)}
-        return orjson.dumps(said, default=str).decode()
+            fields |= {"error": record.exc_info[0].__name__, "where": _where(record)}
+        return orjson.dumps(fields, default=str).decode()
 
 
 def _where(record: logging.LogRecord) -> list[str]:
     """Return the calls that led to an exception, as file:line."""
     trace = record.exc_info[2] if record.exc_info else None
-    found = []
+    calls = []
     while trace is not None:
         code = trace.tb_frame.f_code
-        found.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
+        calls.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
         trace = trace.tb_next
-    return found
+    return calls
 
 
 def install() -> None:

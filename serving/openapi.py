@@ -13,14 +13,14 @@ FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
 
 def document(app: FastAPI) -> dict[str, Any]:
     """Return the document: errors under the media type they are sent with, none that is never sent."""
-    found = get_openapi(
+    description = get_openapi(
         title=app.title,
         version=app.version,
         description=app.description,
         routes=app.routes,
         tags=app.openapi_tags,
     )
-    for path in found["paths"].values():
+    for path in description["paths"].values():
         for operation in path.values():
             for parameter in operation.get("parameters", []):
                 if parameter["in"] == "path":
@@ -31,8 +31,8 @@ def document(app: FastAPI) -> dict[str, Any]:
                 if f"schemas/{FRAMEWORK_ERRORS[0]}" not in str(response)
             }
     for name in FRAMEWORK_ERRORS:
-        found["components"]["schemas"].pop(name, None)
-    return found
+        description["components"]["schemas"].pop(name, None)
+    return description
 
 
 def _as_it_stands_in_a_path(schema: dict[str, Any]) -> dict[str, Any]:

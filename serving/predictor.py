@@ -1,4 +1,4 @@
-"""Answers, free of HTTP: validate, predict, record, answer."""
+"""The predictor: validates requests, computes answers and puts them on record; it knows no HTTP."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -30,18 +30,18 @@ ANSWERS = (PREDICTION, EXPLANATIONS, COMPARISON)
 
 @dataclass(frozen=True)
 class UnrecordedAnswer:
-    """What a champion said of a patient, as JSON, before it is on record; ``kind`` names what it is."""
+    """A computed answer before it is on record: request and answer as JSON, ``kind`` one of ANSWERS."""
 
     champion: Champion
     request: bytes
-    said: bytes
+    answer: bytes
     subject: str | None = None
     kind: str = PREDICTION
 
     @property
     def content(self) -> bytes:
-        """Return what is kept: the model, what was asked, what was said."""
-        parts = self.champion.stamp_json, self.request, self.kind.encode(), self.said
+        """Return the record's erasable content: model, request and answer."""
+        parts = self.champion.stamp_json, self.request, self.kind.encode(), self.answer
         return b'{"model":%b,"request":%b,"%b":%b}' % parts
 
 
@@ -55,10 +55,10 @@ class RecordedPrediction:
 
 
 class Predictor:
-    """Answers requests.
+    """Answers requests, each on record before it is returned.
 
-    ``subject_of`` makes the keyed hash of a patient's identifier; ``counted`` is told the model and version
-    of each answer; ``mode`` stands in every answer.
+    ``subject_of`` makes the keyed hash of a patient's identifier; ``counted`` is called with the model and
+    version of each answer; ``mode`` stands in every answer.
     """
 
     def __init__(
@@ -91,29 +91,29 @@ class Predictor:
         champion = await self._champion(request.model, request.problems)
         with step("answer"):
             answered = self.answer(champion, request)
-        return await self._give(answered, caller)
+        return await self._record_and_render(answered, caller)
 
     async def explain(self, request: ExplanationRequest, caller: Caller) -> bytes:
         """Return explanations at several horizons as JSON, on record; raises as :meth:`predict` does."""
         champion = await self._champion(request.model, request.problems)
         with step("answer"):
-            found = await asyncio.to_thread(
+            explanations = await asyncio.to_thread(
                 explain_over_time, champion.bundle, request.patient, request.horizons
             )
-        asked = orjson.dumps({"patient": request.patient, "horizons": request.horizons})
+        request_json = orjson.dumps({"patient": request.patient, "horizons": request.horizons})
         subject = self._hashed(request.subject)
-        answered = UnrecordedAnswer(champion, asked, orjson.dumps(found), subject, EXPLANATIONS)
-        return await self._give(answered, caller)
+        answered = UnrecordedAnswer(champion, request_json, orjson.dumps(explanations), subject, EXPLANATIONS)
+        return await self._record_and_render(answered, caller)
 
     async def compare(self, request: ComparisonRequest, caller: Caller) -> bytes:
         """Return several plans for one patient as JSON, on record; raises as :meth:`predict` does."""
         champion = await self._champion(request.model, request.problems)
         with step("answer"):
-            found = await asyncio.to_thread(compare, champion.bundle, request.patient, request.plans)
-        asked = orjson.dumps({"patient": request.patient, "plans": request.plans})
+            comparison = await asyncio.to_thread(compare, champion.bundle, request.patient, request.plans)
+        request_json = orjson.dumps({"patient": request.patient, "plans": request.plans})
         subject = self._hashed(request.subject)
-        answered = UnrecordedAnswer(champion, asked, orjson.dumps(found), subject, COMPARISON)
-        return await self._give(answered, caller)
+        answered = UnrecordedAnswer(champion, request_json, orjson.dumps(comparison), subject, COMPARISON)
+        return await self._record_and_render(answered, caller)
 
     async def answer_many(
         self, requests: Sequence[PredictionRequest]
@@ -122,8 +122,10 @@ class Predictor:
         with step("answer"):
             return await asyncio.to_thread(self._answer_all, requests)
 
-    async def give_many(self, answered: Sequence[UnrecordedAnswer], callers: Sequence[Caller]) -> list[bytes]:
-        """Put answers on record in one commit, then give them.
+    async def record_many(
+        self, answered: Sequence[UnrecordedAnswer], callers: Sequence[Caller]
+    ) -> list[bytes]:
+        """Put answers on record in one commit, and return them as JSON.
 
         Raises:
             RecordNotWritten, TooBusy: when the records could not be made durable; nothing was answered.
@@ -132,7 +134,7 @@ class Predictor:
         """
         drafts = [self._draft(one, caller) for one, caller in zip(answered, callers, strict=True)]
         receipts = await self._recorder.record_all(drafts)
-        return [self._given(one, receipt) for one, receipt in zip(answered, receipts, strict=True)]
+        return [self._rendered(one, receipt) for one, receipt in zip(answered, receipts, strict=True)]
 
     async def predict_patient(
         self,
@@ -148,8 +150,8 @@ class Predictor:
         with step("answer"):
             cohort = champion.bundle.validate(patient, horizon=horizon)
             prediction = champion.bundle.predict(cohort, horizon=horizon)
-        asked = orjson.dumps({"patient": dict(patient), "horizon": horizon})
-        answered = UnrecordedAnswer(champion, asked, orjson.dumps(prediction), self._hashed(subject))
+        request_json = orjson.dumps({"patient": dict(patient), "horizon": horizon})
+        answered = UnrecordedAnswer(champion, request_json, orjson.dumps(prediction), self._hashed(subject))
         receipt = await self._recorder.record(self._draft(answered, caller, facts))
         self._counted(champion.stamp.name, champion.stamp.version)
         return RecordedPrediction(prediction, champion.stamp, receipt)
@@ -166,70 +168,71 @@ class Predictor:
         entry = await asyncio.to_thread(self._recorder.log.get, entry_id)
         if entry.kind not in ANSWERS:
             raise NotFound("no answer with this id")
-        found = self._again(entry)
+        answer = self._reread(entry)
         await self._recorder.record(self._recorder.draft(READ, caller.facts | {"entry": entry.id}))
-        return found
+        return answer
 
     def answer(self, champion: Champion, request: PredictionRequest) -> UnrecordedAnswer:
-        """Return what a champion says, judging request and patient together so that all faults are named."""
-        said: bytes | InvalidRequest
+        """Return a champion's answer, or raise InvalidRequest naming every fault of request and patient."""
+        answer: bytes | InvalidRequest
         try:
-            said = champion.bundle.answer(request.patient, horizon=request.horizon)
+            answer = champion.bundle.answer(request.patient, horizon=request.horizon)
         except InvalidRequest as error:
-            said = error
-        found = self._judged(champion, request, said)
-        if isinstance(found, SalvageError):
-            raise found
-        return found
+            answer = error
+        checked = self._checked(champion, request, answer)
+        if isinstance(checked, SalvageError):
+            raise checked
+        return checked
 
     async def _champion(self, name: str | None, problems: tuple[Problem, ...]) -> Champion:
-        """Return the champion asked for; what else is wrong with the request is named with its name."""
+        """Return the requested champion; an error about its name also names the request's other problems."""
         try:
-            found = await self.champions.champion(name)
+            return await self.champions.champion(name)
         except InvalidRequest as error:
             raise InvalidRequest("request", (*problems, *error.problems)) from error
-        return found
 
     def _hashed(self, subject: str | None) -> str | None:
         return None if subject is None else self._subject_of(subject)
 
-    async def _give(self, answered: UnrecordedAnswer, caller: Caller) -> bytes:
-        """Put an answer on record, then give it."""
-        return self._given(answered, await self._recorder.record(self._draft(answered, caller)))
+    async def _record_and_render(self, answered: UnrecordedAnswer, caller: Caller) -> bytes:
+        """Put an answer on record, and return it as JSON."""
+        return self._rendered(answered, await self._recorder.record(self._draft(answered, caller)))
 
     def _answer_all(self, requests: Sequence[PredictionRequest]) -> list[UnrecordedAnswer | SalvageError]:
         """Return every request's answer or error; those of one model and horizon are computed together."""
-        found: dict[int, UnrecordedAnswer | SalvageError] = {}
-        together: dict[tuple[str | None, float | None], list[int]] = {}
+        results: dict[int, UnrecordedAnswer | SalvageError] = {}
+        groups: dict[tuple[str | None, float | None], list[int]] = {}
         for at, request in enumerate(requests):
-            together.setdefault((request.model, request.horizon), []).append(at)
-        for (model, _), places in together.items():
-            some = [requests[at] for at in places]
+            groups.setdefault((request.model, request.horizon), []).append(at)
+        for (model, _), indices in groups.items():
+            group = [requests[at] for at in indices]
             try:
-                answers = self._together(self.champions.get(model), some)
+                answers = self._answer_group(self.champions.get(model), group)
             except SalvageError as error:
-                answers = [error] * len(some) if len(some) == 1 else [self._tried(one) for one in some]
-            found.update(zip(places, answers, strict=True))
-        return [found[at] for at in range(len(requests))]
+                answers = (
+                    [error] * len(group) if len(group) == 1 else [self._answer_alone(one) for one in group]
+                )
+            results.update(zip(indices, answers, strict=True))
+        return [results[at] for at in range(len(requests))]
 
-    def _together(
+    def _answer_group(
         self, champion: Champion, requests: Sequence[PredictionRequest]
     ) -> list[UnrecordedAnswer | SalvageError]:
-        """Return answers of one champion at one horizon."""
-        said = champion.bundle.answers([one.patient for one in requests], horizon=requests[0].horizon)
-        return [self._judged(champion, *pair) for pair in zip(requests, said, strict=True)]
+        """Return the answers of one champion at one horizon, computed together."""
+        answers = champion.bundle.answers([one.patient for one in requests], horizon=requests[0].horizon)
+        return [self._checked(champion, *pair) for pair in zip(requests, answers, strict=True)]
 
-    def _judged(
-        self, champion: Champion, request: PredictionRequest, said: bytes | InvalidRequest
+    def _checked(
+        self, champion: Champion, request: PredictionRequest, answer: bytes | InvalidRequest
     ) -> UnrecordedAnswer | SalvageError:
         """Return an answer, or all that is wrong with a request and its patient."""
-        problems = request.problems + (said.problems if isinstance(said, InvalidRequest) else ())
-        if problems or not isinstance(said, bytes):
+        problems = request.problems + (answer.problems if isinstance(answer, InvalidRequest) else ())
+        if problems or not isinstance(answer, bytes):
             return InvalidRequest("request", problems)
-        asked = orjson.dumps({"patient": request.patient, "horizon": request.horizon})
-        return UnrecordedAnswer(champion, asked, said, self._hashed(request.subject))
+        request_json = orjson.dumps({"patient": request.patient, "horizon": request.horizon})
+        return UnrecordedAnswer(champion, request_json, answer, self._hashed(request.subject))
 
-    def _tried(self, request: PredictionRequest) -> UnrecordedAnswer | SalvageError:
+    def _answer_alone(self, request: PredictionRequest) -> UnrecordedAnswer | SalvageError:
         try:
             return self.answer(self.champions.get(request.model), request)
         except SalvageError as error:
@@ -249,18 +252,18 @@ class Predictor:
             idempotency_key=caller.idempotency_key,
         )
 
-    def _given(self, answered: UnrecordedAnswer, receipt: Receipt) -> bytes:
-        """Return an answer that is on record."""
+    def _rendered(self, answered: UnrecordedAnswer, receipt: Receipt) -> bytes:
+        """Return a recorded answer as JSON: the earlier one where an Idempotency-Key repeated a request."""
         if receipt.repeated:
-            kept = orjson.loads(_content(self._recorder.log.get(receipt.id)))
-            model, said = orjson.dumps(kept["model"]), orjson.dumps(kept[answered.kind])
+            content = orjson.loads(_content(self._recorder.log.get(receipt.id)))
+            model, answer = orjson.dumps(content["model"]), orjson.dumps(content[answered.kind])
         else:
-            model, said = answered.champion.stamp_json, answered.said
+            model, answer = answered.champion.stamp_json, answered.answer
             self._counted(answered.champion.stamp.name, answered.champion.stamp.version)
-        parts = model, answered.kind.encode(), said, orjson.dumps(standing(receipt)), self._mode
+        parts = model, answered.kind.encode(), answer, orjson.dumps(audit_receipt(receipt)), self._mode
         return b'{"model":%b,"%b":%b,"audit":%b,"mode":%b}' % parts
 
-    def _again(self, entry: LogEntry) -> bytes:
+    def _reread(self, entry: LogEntry) -> bytes:
         """Return a recorded answer with the request; every number is the one that was answered."""
         content = _content(entry)
         head = self._recorder.log.head()
@@ -268,7 +271,7 @@ class Predictor:
         return b'%b,"audit":%b,"mode":%b}' % (content[:-1], orjson.dumps(where), self._mode)
 
 
-def standing(receipt: Receipt) -> AuditReceipt:
+def audit_receipt(receipt: Receipt) -> AuditReceipt:
     """Return a receipt as it stands in an answer."""
     return AuditReceipt(
         receipt.id,

@@ -61,8 +61,8 @@ class ServingSettings:
             InvalidInput: naming every setting that should be a whole number and is none.
 
         """
-        given = {name: environ[variable] for name, variable in NUMBERS.items() if variable in environ}
-        wrong = [name for name, value in given.items() if not value.isdecimal()]
+        stated = {name: environ[variable] for name, variable in NUMBERS.items() if variable in environ}
+        wrong = [name for name, value in stated.items() if not value.isdecimal()]
         if wrong:
             remedy = "correct or unset it"
             problems = [Problem(NUMBERS[name], "is not a whole number", remedy) for name in wrong]
@@ -80,7 +80,7 @@ class ServingSettings:
             keys=Keys.from_environment(environ, home=home),
             access=AccessSettings.from_environment(environ, home=home, host=host),
             traces=environ.get("SALVAGE_TRACES"),
-            **{name: int(value) for name, value in given.items()},
+            **{name: int(value) for name, value in stated.items()},
         )
 
     @property

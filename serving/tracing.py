@@ -105,8 +105,8 @@ def _describe(span: Span, start: Message) -> None:
 
 def _parent(headers: list[tuple[bytes, bytes]]) -> Context:
     """Return the caller's trace, of W3C Trace Context, without its ``tracestate``: that may say anything."""
-    given = [value.decode("latin-1") for name, value in headers if name == b"traceparent"]
-    carrier = {"traceparent": given[0]} if len(given) == 1 else {}
+    values = [value.decode("latin-1") for name, value in headers if name == b"traceparent"]
+    carrier = {"traceparent": values[0]} if len(values) == 1 else {}
     return TraceContextTextMapPropagator().extract(carrier, context=Context())
 
 

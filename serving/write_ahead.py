@@ -19,11 +19,11 @@ def write_ahead(connection: sqlite3.Connection, patience_seconds: float) -> None
     late = time.monotonic() + patience_seconds
     while True:
         try:
-            (found,) = connection.execute("PRAGMA journal_mode = wal").fetchone()
+            (mode,) = connection.execute("PRAGMA journal_mode = wal").fetchone()
             break
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > late:
                 raise
         time.sleep(PAUSE_SECONDS)
-    if found != "wal":
-        raise sqlite3.OperationalError(f"journal_mode is {found} here, and has to be wal")
+    if mode != "wal":
+        raise sqlite3.OperationalError(f"journal_mode is {mode} here, and has to be wal")

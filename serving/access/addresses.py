@@ -115,8 +115,8 @@ async def fetch_json(
 async def _machines(parts: SplitResult, allowed: AllowedAddresses) -> list[Address]:
     """Return the network addresses of a host; a name that also stands for a forbidden one is refused."""
     host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    machines = [ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in found]
+    resolved = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    machines = [ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in resolved]
     if not all(allowed.reaches(machine, scheme=parts.scheme) for machine in machines):
         raise AddressRefused("this address leads to a machine that may not be called")
     return machines

@@ -18,10 +18,10 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         Unauthenticated: without exactly one Authorization header, or when it is no bearer's or too long.
 
     """
-    found = [value for name, value in headers if name == b"authorization"]
-    if len(found) != 1:
+    values = [value for name, value in headers if name == b"authorization"]
+    if len(values) != 1:
         raise Unauthenticated
-    return credentials(found[0])
+    return credentials(values[0])
 
 
 def credentials(authorization: bytes) -> bytes:

@@ -34,9 +34,9 @@ def create(
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
         problem = Problem("NAME", "cannot name a client", f"1 to {LONGEST_NAME} printable characters")
         raise InvalidInput("key", [problem])
-    key, shown = new_key(name, scopes, now=time.time(), days=days)
+    key, text = new_key(name, scopes, now=time.time(), days=days)
     _store().add(key)
-    typer.echo(shown)
+    typer.echo(text)
     typer.echo(f"key {key.id} of {name}; keep it now, as only its hash is stored", err=True)
 
 

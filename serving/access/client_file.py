@@ -45,12 +45,12 @@ def read_clients(path: Path) -> tuple[CdsClient, ...]:
 
     """
     try:
-        stated = yaml.safe_load(path.read_bytes())
-        entries = TypeAdapter(tuple[ListedClient, ...]).validate_python(stated)
+        document = yaml.safe_load(path.read_bytes())
+        entries = TypeAdapter(tuple[ListedClient, ...]).validate_python(document)
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
         raise _wrong([Problem(SETTING, "cannot be read", "name a YAML or JSON file")]) from None
     except ValidationError as error:
-        raise _wrong([_problem(found) for found in error.errors(include_url=False)]) from None
+        raise _wrong([_problem(fault) for fault in error.errors(include_url=False)]) from None
     keys = [_keys(path.parent / entry.jwks) if entry.jwks else None for entry in entries]
     problems = [p for at, entry in enumerate(entries) for p in _problems(at, entry, keys[at])]
     if len({entry.issuer for entry in entries}) < len(entries):
@@ -84,9 +84,9 @@ def _keys(path: Path) -> Mapping[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _problem(found: Any) -> Problem:
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in found["loc"])
-    return Problem(f"{SETTING}{where}", found["msg"], "correct the file")
+def _problem(fault: Any) -> Problem:
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
+    return Problem(f"{SETTING}{where}", fault["msg"], "correct the file")
 
 
 def _wrong(problems: list[Problem]) -> InvalidInput:

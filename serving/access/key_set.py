@@ -40,8 +40,8 @@ class KeySet:
     """A set of public keys at hand."""
 
     def __init__(self, document: Any) -> None:
-        stated = document.get("keys") if isinstance(document, Mapping) else None
-        self._keys = [key for key in stated if isinstance(key, Mapping)] if isinstance(stated, list) else []
+        listed = document.get("keys") if isinstance(document, Mapping) else None
+        self._keys = [key for key in listed if isinstance(key, Mapping)] if isinstance(listed, list) else []
         self._built: dict[tuple[str | None, str], PyJWK | None] = {}
 
     def __len__(self) -> int:
@@ -88,13 +88,13 @@ class FetchedKeySet:
         """
         if self._age > RENEW_SECONDS:
             await self._fetch()
-        found = self._keys.at_hand(kid, algorithm)
-        if found is None:
+        key = self._keys.at_hand(kid, algorithm)
+        if key is None:
             await self._fetch()
-            found = self._keys.at_hand(kid, algorithm)
+            key = self._keys.at_hand(kid, algorithm)
         if self._age > KEEP_SECONDS:
             raise AccessUnavailable
-        return found
+        return key
 
     @property
     def _age(self) -> float:

@@ -27,10 +27,12 @@ def new_key(
     name: str, scopes: Iterable[AccessScope], *, now: float, days: float | None = None
 ) -> tuple[ApiKey, str]:
     """Return a new key as it is stored, and the key itself, which is shown once."""
-    made = secrets.token_hex(ID_BYTES)
-    shown = f"{PREFIX}_{made}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    identifier = secrets.token_hex(ID_BYTES)
+    text = f"{PREFIX}_{identifier}_{secrets.token_urlsafe(SECRET_BYTES)}"
     expires_at = None if days is None else int(now + days * DAY)
-    return ApiKey(made, name, _digest(shown.encode()).hex(), frozenset(scopes), int(now), expires_at), shown
+    return ApiKey(
+        identifier, name, _digest(text.encode()).hex(), frozenset(scopes), int(now), expires_at
+    ), text
 
 
 class KeyRing:
@@ -87,8 +89,8 @@ class KeyRing:
 
     async def _read(self) -> None:
         began = self._clock()
-        found = await asyncio.to_thread(self._store.every_key)
-        self._held = {key.id.encode(): _held(key) for key in found}
+        stored = await asyncio.to_thread(self._store.every_key)
+        self._held = {key.id.encode(): _held(key) for key in stored}
         self._read_at = began
 
 

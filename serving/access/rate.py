@@ -41,9 +41,9 @@ class RateLimiter:
         if not self._interval:
             return
         now, client = self._clock(), principal.client
-        asked = self._interval * requests
-        full_at = max(now, self._full_at.get(client, now)) + asked
-        over = full_at - now - max(self._burst, asked)
+        cost = self._interval * requests
+        full_at = max(now, self._full_at.get(client, now)) + cost
+        over = full_at - now - max(self._burst, cost)
         if over > ROUNDING:
             raise TooManyRequests(ceil(over))
         self._full_at[client] = full_at

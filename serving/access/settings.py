@@ -83,46 +83,48 @@ class AccessSettings:
             return [Problem("SALVAGE_ACCESS", f"is {self.mode}", f"set it to {KEYS}, or {OFF} in a demo")]
         if not self.off:
             return []
-        found = []
+        problems = []
         if not self.demo:
-            found.append(Problem("SALVAGE_ACCESS", "is off outside the demo", "set it to keys"))
+            problems.append(Problem("SALVAGE_ACCESS", "is off outside the demo", "set it to keys"))
         if not is_loopback(host):
             remedy = "listen on 127.0.0.1, or set SALVAGE_ACCESS to keys"
-            found.append(Problem("SALVAGE_HOST", "others can reach this server, and access is off", remedy))
-        return found
+            problems.append(
+                Problem("SALVAGE_HOST", "others can reach this server, and access is off", remedy)
+            )
+        return problems
 
 
 def _store(environ: Mapping[str, str], problems: list[Problem]) -> str | None:
-    said = environ.get("SALVAGE_ACCESS_STORE") or None
+    address = environ.get("SALVAGE_ACCESS_STORE") or None
     try:
-        if said is not None:
-            make_url(said).get_dialect()
+        if address is not None:
+            make_url(address).get_dialect()
     except (SQLAlchemyError, ImportError, ValueError):
         remedy = "expected postgresql+psycopg://USER@HOST/DATABASE or sqlite:///FILE"
         problems.append(Problem("SALVAGE_ACCESS_STORE", "names no database that can be used", remedy))
-    return said
+    return address
 
 
 def _rate(environ: Mapping[str, str], problems: list[Problem]) -> int:
-    said = environ.get("SALVAGE_RATE", str(RATE))
-    if said.isdecimal() and said.isascii():
-        return int(said)
+    setting = environ.get("SALVAGE_RATE", str(RATE))
+    if setting.isdecimal() and setting.isascii():
+        return int(setting)
     problems.append(Problem("SALVAGE_RATE", "is not a whole number", "correct or unset it"))
     return RATE
 
 
 def _issuer(environ: Mapping[str, str], problems: list[Problem]) -> IdentityProvider | None:
-    said = [environ.get(name, "") for name in OIDC]
-    if not any(said):
+    values = [environ.get(name, "") for name in OIDC]
+    if not any(values):
         return None
     problems += [
         Problem(name, "is missing", f"{', '.join(OIDC)} go together")
-        for name, value in zip(OIDC, said, strict=True)
+        for name, value in zip(OIDC, values, strict=True)
         if not value
     ]
-    if said[2]:
-        problems += _address_problems("SALVAGE_OIDC_JWKS", said[2])
-    return IdentityProvider(*said)
+    if values[2]:
+        problems += _address_problems("SALVAGE_OIDC_JWKS", values[2])
+    return IdentityProvider(*values)
 
 
 def _allowed(environ: Mapping[str, str], problems: list[Problem]) -> AllowedAddresses:
@@ -134,10 +136,10 @@ def _allowed(environ: Mapping[str, str], problems: list[Problem]) -> AllowedAddr
 
 
 def _public_url(environ: Mapping[str, str], problems: list[Problem]) -> str | None:
-    said = environ.get("SALVAGE_PUBLIC_URL") or None
-    if said is not None:
-        problems += _address_problems("SALVAGE_PUBLIC_URL", said)
-    return said
+    address = environ.get("SALVAGE_PUBLIC_URL") or None
+    if address is not None:
+        problems += _address_problems("SALVAGE_PUBLIC_URL", address)
+    return address
 
 
 def _address_problems(name: str, address: str) -> list[Problem]:
@@ -146,11 +148,11 @@ def _address_problems(name: str, address: str) -> list[Problem]:
 
 
 def _clients(environ: Mapping[str, str], problems: list[Problem]) -> tuple[CdsClient, ...]:
-    said = environ.get("SALVAGE_CDS_CLIENTS")
-    if not said:
+    setting = environ.get("SALVAGE_CDS_CLIENTS")
+    if not setting:
         return ()
     try:
-        return read_clients(Path(said))
+        return read_clients(Path(setting))
     except InvalidInput as error:
         problems += error.problems
         return ()

@@ -89,11 +89,11 @@ def name_in(claims: Mapping[str, Any], *names: str) -> str:
         Unauthenticated: when none is there, or it is no printable text of reasonable length.
 
     """
-    said = next((claims[name] for name in names if claims.get(name)), None)
-    if not isinstance(said, str) or len(said) > LONGEST_NAME or not said.isprintable():
+    claim = next((claims[name] for name in names if claims.get(name)), None)
+    if not isinstance(claim, str) or len(claim) > LONGEST_NAME or not claim.isprintable():
         raise Unauthenticated
-    return said
+    return claim
 
 
-def _is_number(said: object) -> bool:
-    return isinstance(said, int | float) and not isinstance(said, bool)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -107,8 +107,8 @@ class AccessStore:
     def every_key(self) -> list[ApiKey]:
         """Return every key ever made, the oldest first."""
         with self._transaction() as connection:
-            found = connection.execute(select(API_KEYS).order_by(API_KEYS.c.created_at, API_KEYS.c.id))
-            return [_key(row) for row in found.mappings()]
+            rows = connection.execute(select(API_KEYS).order_by(API_KEYS.c.created_at, API_KEYS.c.id))
+            return [_key(row) for row in rows.mappings()]
 
     def revoke(self, id: str, *, at: int) -> bool:  # noqa: A002  the column's name
         """Revoke a key for good, and tell whether there is one of that id; the first revocation stands."""

@@ -53,6 +53,6 @@ def scopes_in(claims: Mapping[str, Any]) -> frozenset[AccessScope]:
     >>> sorted(scopes_in({"scope": "openid predict audit:read"}))
     [<AccessScope.AUDIT_READ: 'audit:read'>, <AccessScope.PREDICT: 'predict'>]
     """
-    said = claims.get("scope", claims.get("scp", ""))
-    names = said.split() if isinstance(said, str) else said if isinstance(said, list) else []
+    claim = claims.get("scope", claims.get("scp", ""))
+    names = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else []
     return frozenset(SCOPES[name] for name in names if isinstance(name, str) and name in SCOPES)

@@ -105,47 +105,49 @@ _Planned = list[tuple[EntryPosition, bool]] | SalvageError
 
 def _planned(group: Group, size: int, rows: NewRows) -> _Planned:
     """Add a group's rows, or none of them and say why."""
-    mine = NewRows()
+    added = NewRows()
     try:
-        found = [_place(one, size + len(rows.leaves) + len(mine.leaves) + 1, rows, mine) for one in group]
+        positions = [
+            _place(one, size + len(rows.leaves) + len(added.leaves) + 1, rows, added) for one in group
+        ]
     except SalvageError as error:
         return error
     except (TypeError, ValueError, KeyError) as error:
         return RecordNotWritten(f"the record cannot be encoded: {error}")
-    rows.add(mine)
-    return found
+    rows.add(added)
+    return positions
 
 
-def _place(salted: SaltedDraft, seq: int, rows: NewRows, mine: NewRows) -> tuple[EntryPosition, bool]:
+def _place(salted: SaltedDraft, seq: int, rows: NewRows, added: NewRows) -> tuple[EntryPosition, bool]:
     """Return where a draft stands, and whether it stood there before."""
     draft = salted.draft
     _refuse_odd(draft)
     if draft.idempotency_key is not None:
-        earlier = _earlier(draft, draft.idempotency_key, mine.known, rows.known)
+        earlier = _earlier(draft, draft.idempotency_key, added.known, rows.known)
         if earlier is not None:
             return earlier, True
-    if draft.id in rows.ids or draft.id in mine.ids:
+    if draft.id in rows.ids or draft.id in added.ids:
         raise RecordNotWritten(f"the id {draft.id} is on record already")
     body = body_of(draft, seq=seq, salt=salted.salt)
     leaf = leaf_hash(body)
-    standing = EntryPosition(draft.id, seq, draft.at, leaf.hex())
-    mine.ids.add(draft.id)
-    mine.leaves.append(leaf)
-    mine.entries.append((seq, draft.id, draft.at, draft.kind, body, leaf.hex(), draft.subject))
+    position = EntryPosition(draft.id, seq, draft.at, leaf.hex())
+    added.ids.add(draft.id)
+    added.leaves.append(leaf)
+    added.entries.append((seq, draft.id, draft.at, draft.kind, body, leaf.hex(), draft.subject))
     if draft.content is not None:
-        mine.contents.append((seq, salted.salt, packed(draft.content)))
+        added.contents.append((seq, salted.salt, packed(draft.content)))
     if draft.idempotency_key is not None:
-        _remember(draft.idempotency_key, standing, mine)
+        _remember(draft.idempotency_key, position, added)
     if draft.kind == ERASED:
-        mine.erased += draft.facts["ids"]
-    return standing, False
+        added.erased += draft.facts["ids"]
+    return position, False
 
 
 def _refuse_odd(draft: Draft) -> None:
     """Refuse what would fail in the database, and with it everybody's transaction."""
-    asked = draft.idempotency_key
+    key = draft.idempotency_key
     texts = [draft.id, draft.at, draft.kind, "" if draft.subject is None else draft.subject]
-    texts += [asked.client, asked.key, asked.fingerprint] if asked else []
+    texts += [key.client, key.key, key.fingerprint] if key else []
     texts += draft.facts["ids"] if draft.kind == ERASED else []
     if not all(map(storable, texts)):
         raise ValueError("something that should be text is none, or holds a character that cannot be stored")
@@ -156,34 +158,34 @@ def storable(text: object) -> bool:
     return isinstance(text, str) and not UNSTORABLE.search(text)
 
 
-def _earlier(draft: Draft, asked: IdempotencyKey, *known: Mapping[Key, KeyUse]) -> EntryPosition | None:
+def _earlier(draft: Draft, sent: IdempotencyKey, *known: Mapping[Key, KeyUse]) -> EntryPosition | None:
     """Return where the same request was put on record before.
 
     Raises:
         KeyReused: when the key came with another request.
 
     """
-    key = asked.client, asked.key
+    key = sent.client, sent.key
     repeat = next((one[key] for one in known if key in one), None)
     if repeat is None or repeat.lapses <= seconds(draft.at):
         return None
-    if repeat.fingerprint != asked.fingerprint:
+    if repeat.fingerprint != sent.fingerprint:
         raise KeyReused("this idempotency key was sent with another request; use a new one")
     return repeat.entry
 
 
-def _remember(asked: IdempotencyKey, standing: EntryPosition, mine: NewRows) -> None:
-    lapses = seconds(standing.at) + DAY_SECONDS
-    mine.known[asked.client, asked.key] = KeyUse(asked.fingerprint, lapses, standing)
-    row = (asked.client, asked.key, asked.fingerprint, standing.seq, lapses)
-    mine.repeats.append((*row, repeat_hash(row)))
+def _remember(key: IdempotencyKey, position: EntryPosition, added: NewRows) -> None:
+    lapses = seconds(position.at) + DAY_SECONDS
+    added.known[key.client, key.key] = KeyUse(key.fingerprint, lapses, position)
+    row = (key.client, key.key, key.fingerprint, position.seq, lapses)
+    added.repeats.append((*row, repeat_hash(row)))
 
 
-def _outcome(planned: _Planned, size: int, root: str) -> Outcome:
-    if isinstance(planned, SalvageError):
-        return planned
+def _outcome(positions: _Planned, size: int, root: str) -> Outcome:
+    if isinstance(positions, SalvageError):
+        return positions
     return tuple(
-        Receipt(one.id, one.seq, one.at, one.leaf_hash, size, root, repeated) for one, repeated in planned
+        Receipt(one.id, one.seq, one.at, one.leaf_hash, size, root, repeated) for one, repeated in positions
     )
 
 

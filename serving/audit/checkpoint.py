@@ -38,14 +38,14 @@ class Checkpoint:
 
     def signed_by(self, key: PublicKey) -> bool:
         """Tell whether the key of this log signed it."""
-        found = NOTE.fullmatch(self.note + "\n")
-        if found is None or not found["name"] == self.origin == key.name:
+        match = NOTE.fullmatch(self.note + "\n")
+        if match is None or not match["name"] == self.origin == key.name:
             return False
         try:
-            signature = decoded(found["signature"])
+            signature = decoded(match["signature"])
         except ValueError:
             return False
-        return signature[:KEY_ID_BYTES] == key.id and key.verifies(found["text"], signature[KEY_ID_BYTES:])
+        return signature[:KEY_ID_BYTES] == key.id and key.verifies(match["text"], signature[KEY_ID_BYTES:])
 
 
 def sign(tree: Frontier, key: PrivateKey) -> Checkpoint:
@@ -92,11 +92,11 @@ class CheckpointFile:
         """Yield every checkpoint, oldest first; None where something stands that is none."""
         text = self._path.read_bytes().decode("utf-8", "surrogateescape") if self._path.exists() else ""
         at = 0
-        for found in NOTE.finditer(text):
-            if found.start() != at:
+        for match in NOTE.finditer(text):
+            if match.start() != at:
                 yield None
-            at = found.end()
-            yield _checkpoint(found)
+            at = match.end()
+            yield _checkpoint(match)
         if at != len(text):
             yield None
 
@@ -109,12 +109,14 @@ class CheckpointFile:
         with self._path.open("rb") as file:
             file.seek(start)
             tail = file.read().decode("utf-8", "surrogateescape")
-        found = list(NOTE.finditer(tail))
-        if not found:
+        matches = list(NOTE.finditer(tail))
+        if not matches:
             if start == 0 and tail.count("\n") < NOTE_LINES:
                 return None, 0  # the very first note was cut short
             raise RecordNotWritten(f"{self._path.name} holds something that is no checkpoint")
-        return _checkpoint(found[-1]), size - len(tail[found[-1].end() :].encode("utf-8", "surrogateescape"))
+        return _checkpoint(matches[-1]), size - len(
+            tail[matches[-1].end() :].encode("utf-8", "surrogateescape")
+        )
 
     def _write(self, text: str, *, at: int) -> None:
         new = not self._path.exists()
@@ -129,8 +131,8 @@ class CheckpointFile:
             _sync_folder(self._path.parent)
 
 
-def _checkpoint(found: re.Match[str]) -> Checkpoint:
-    return Checkpoint(found["origin"], int(found["size"]), b64decode(found["root"]), found[0][:-1])
+def _checkpoint(match: re.Match[str]) -> Checkpoint:
+    return Checkpoint(match["origin"], int(match["size"]), b64decode(match["root"]), match[0][:-1])
 
 
 def _sync_folder(folder: Path) -> None:

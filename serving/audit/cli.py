@@ -46,9 +46,9 @@ def verify_command(
         raise typer.Exit(1)
 
 
-def _public_key(log: DeployedLog, given: str | None) -> PublicKey | None:
-    if given is not None:
-        return PublicKey.parse(given)
+def _public_key(log: DeployedLog, text: str | None) -> PublicKey | None:
+    if text is not None:
+        return PublicKey.parse(text)
     return load_key(log.settings.audit_key).public if log.settings.audit_key.exists() else None
 
 

@@ -20,12 +20,12 @@ def json_lines(entries: Iterable[LogEntry], *, contents: bool) -> Iterator[bytes
 
 def described(entry: LogEntry, *, contents: bool) -> dict[str, Any]:
     """Return an entry's parts; a content that is not text comes in base64, under another name."""
-    said: dict[str, Any] = {"seq": entry.seq, "leaf_hash": entry.leaf_hash, "body": entry.body.decode()}
+    parts: dict[str, Any] = {"seq": entry.seq, "leaf_hash": entry.leaf_hash, "body": entry.body.decode()}
     content = entry.content if contents else None
     if content is not None and entry.salt is not None:
-        said["salt"] = entry.salt.hex()
+        parts["salt"] = entry.salt.hex()
         try:
-            said["content"] = content.decode()
+            parts["content"] = content.decode()
         except UnicodeDecodeError:
-            said["content_base64"] = base64.b64encode(content).decode()
-    return said
+            parts["content_base64"] = base64.b64encode(content).decode()
+    return parts

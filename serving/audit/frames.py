@@ -55,10 +55,10 @@ def frame(number: int, header: Any, contents: Sequence[bytes] = ()) -> bytes:
 
     """
     try:
-        said = orjson.dumps(header)
+        encoded = orjson.dumps(header)
     except TypeError as error:
         raise RecordNotWritten(f"the record cannot be encoded: {error}") from error
-    payload = b"".join((HEAD.pack(number, len(said)), said, *contents))
+    payload = b"".join((HEAD.pack(number, len(encoded)), encoded, *contents))
     if len(payload) > LARGEST_FRAME:
         raise RecordNotWritten(f"a record of {len(payload)} bytes is too large")
     return LENGTH.pack(len(payload)) + payload
@@ -66,7 +66,7 @@ def frame(number: int, header: Any, contents: Sequence[bytes] = ()) -> bytes:
 
 def drafts_frame(number: int, drafts: Sequence[Draft]) -> bytes:
     """Return the frame that asks for drafts to be put on record."""
-    said = [
+    rows = [
         (
             draft.id,
             draft.at,
@@ -79,7 +79,7 @@ def drafts_frame(number: int, drafts: Sequence[Draft]) -> bytes:
         )
         for draft in drafts
     ]
-    return frame(number, said, [draft.content for draft in drafts if draft.content is not None])
+    return frame(number, rows, [draft.content for draft in drafts if draft.content is not None])
 
 
 def drafts_of(header: Any, contents: bytes) -> list[Draft]:
@@ -90,10 +90,10 @@ def drafts_of(header: Any, contents: bytes) -> list[Draft]:
 
     """
     drafts, at = [], 0
-    for entry_id, recorded_at, kind, facts, subject, asked, length in header:
+    for entry_id, recorded_at, kind, facts, subject, key, length in header:
         content = None if length is None else contents[at : at + length]
         at += length or 0
-        idempotency_key = None if asked is None else IdempotencyKey(*asked)
+        idempotency_key = None if key is None else IdempotencyKey(*key)
         drafts.append(Draft(entry_id, recorded_at, kind, facts, content, subject, idempotency_key))
     if at != len(contents):
         raise ValueError("contents of another length than was said")
@@ -111,4 +111,4 @@ def outcome_of(header: Any) -> Outcome:
     """Return the outcome of an answering frame."""
     if "error" in header:
         return ERRORS.get(header["error"], RecordNotWritten)(header["said"])
-    return tuple(Receipt(**said) for said in header["receipts"])
+    return tuple(Receipt(**fields) for fields in header["receipts"])

@@ -52,10 +52,10 @@ class PublicKey:
         """
         name, key_id, encoded = _parts(text, 3)
         key = _decoded(encoded)
-        found = cls(name, key[1:])
-        if key[:1] != ED25519 or len(key) != 33 or key_id != found.id.hex():
+        public = cls(name, key[1:])
+        if key[:1] != ED25519 or len(key) != 33 or key_id != public.id.hex():
             raise KeyRefused("this is no public key of a checkpoint")
-        return found
+        return public
 
     def verifies(self, text: str, signature: bytes) -> bool:
         """Tell whether this key signed the text."""

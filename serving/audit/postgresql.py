@@ -157,15 +157,15 @@ class PostgresqlStore(SqlStore):
 
     def flaws(self, run: Statements) -> Iterator[str]:
         """Yield which of the guards against change are missing or switched off."""
-        wanted = set(re.findall(r"TRIGGER (\w+)", SCHEMA))
-        there = {
+        expected = set(re.findall(r"TRIGGER (\w+)", SCHEMA))
+        enabled = {
             name
             for (name,) in run(
                 "SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
                 "WHERE t.tgenabled = 'O' AND pg_table_is_visible(c.oid)"
             )
         }
-        for name in sorted(wanted - there):
+        for name in sorted(expected - enabled):
             yield f"the trigger {name} is missing or switched off"
 
     def _scrub(self) -> None:
@@ -209,8 +209,8 @@ class _HeldConnection:
         except BaseException as error:
             self._drop()
             if isinstance(error, (psycopg.Error, OSError, ValueError)):
-                said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                raise RecordNotWritten(f"the audit store cannot be {used}: {said}") from error
+                message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise RecordNotWritten(f"the audit store cannot be {used}: {message}") from error
             raise
         finally:
             self._lock.release()
@@ -228,9 +228,9 @@ class _HeldConnection:
 
 
 def _open(address: str) -> psycopg.Connection:
-    stated = conninfo_to_dict(address)
-    ours = {name: value for name, value in CONNECTION.items() if name not in stated}
-    connection = psycopg.connect(make_conninfo(address, **ours), autocommit=True)
+    given = conninfo_to_dict(address)
+    defaults = {name: value for name, value in CONNECTION.items() if name not in given}
+    connection = psycopg.connect(make_conninfo(address, **defaults), autocommit=True)
     try:
         connection.execute("SET synchronous_commit = on")
         connection.execute(f"SET statement_timeout = '{PATIENCE_SECONDS}s'")
@@ -246,8 +246,8 @@ def _open(address: str) -> psycopg.Connection:
 def _assert_durable(connection: psycopg.Connection) -> None:
     """Make sure that a commit is on disk before it returns."""
     for setting in DURABLE:
-        found = connection.execute(f"SHOW {setting}").fetchone()
-        if found != ("on",):
+        value = connection.execute(f"SHOW {setting}").fetchone()
+        if value != ("on",):
             raise psycopg.OperationalError(f"{setting} is off on this server, and has to be on")
 
 

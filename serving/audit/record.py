@@ -86,8 +86,8 @@ class LogEntry:
     @property
     def facts(self) -> Mapping[str, Any]:
         """Return the facts that stand in the body."""
-        found: Mapping[str, Any] = orjson.loads(self.body)["facts"]
-        return found
+        facts: Mapping[str, Any] = orjson.loads(self.body)["facts"]
+        return facts
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def body_of(draft: Draft, *, seq: int, salt: bytes | None) -> bytes:
     commitment = None
     if draft.content is not None and salt is not None:
         commitment = commit(salt, draft.content)
-    said = {
+    body = {
         "at": draft.at,
         "commitment": commitment,
         "facts": dict(draft.facts),
@@ -128,7 +128,7 @@ def body_of(draft: Draft, *, seq: int, salt: bytes | None) -> bytes:
         "seq": seq,
         "subject": draft.subject,
     }
-    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
 def commit(salt: bytes, content: bytes) -> str:

@@ -234,10 +234,10 @@ class _Link(asyncio.Protocol):
             raise RecordNotWritten(LOST)
         number = next(self._numbers)
         request = drafts_frame(number, drafts)
-        told: asyncio.Future[Outcome] = self._loop.create_future()
-        self._waiting[number] = told
+        outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self._waiting[number] = outcome
         self._transport.write(request)
-        return told
+        return outcome
 
     def hang_up(self) -> None:
         """Close the connection, unless its event loop is gone already."""
@@ -258,6 +258,6 @@ class _Link(asyncio.Protocol):
             self._settle(number, RecordNotWritten(LOST))
 
     def _settle(self, number: int, outcome: Outcome) -> None:
-        told = self._waiting.pop(number, None)
-        if told is not None and not told.done():
-            told.set_result(outcome)
+        pending = self._waiting.pop(number, None)
+        if pending is not None and not pending.done():
+            pending.set_result(outcome)

@@ -17,16 +17,18 @@ from serving.audit.record import LogEntry, commit
 Recompute = Callable[[ModelBundle, Mapping[str, Any]], object]
 
 
-def _predict(bundle: ModelBundle, asked: Mapping[str, Any]) -> object:
+def _predict(bundle: ModelBundle, request: Mapping[str, Any]) -> object:
     return bundle.predict(
-        bundle.validate(asked["patient"], horizon=asked["horizon"]), horizon=asked["horizon"]
+        bundle.validate(request["patient"], horizon=request["horizon"]), horizon=request["horizon"]
     )
 
 
 RECOMPUTE: Mapping[str, Recompute] = {
     "prediction": _predict,
-    "explanations": lambda bundle, asked: explain_over_time(bundle, asked["patient"], asked["horizons"]),
-    "comparison": lambda bundle, asked: compare(bundle, asked["patient"], asked["plans"]),
+    "explanations": lambda bundle, request: explain_over_time(
+        bundle, request["patient"], request["horizons"]
+    ),
+    "comparison": lambda bundle, request: compare(bundle, request["patient"], request["plans"]),
 }
 """How each kind of answer is computed from what was asked; an answer stands in its content under its kind."""
 

@@ -166,20 +166,20 @@ class Sequencer(LogReader):
     async def append_all(self, drafts: Sequence[Draft]) -> list[Receipt]:
         """Put drafts on record in one transaction, all or none."""
         loop = asyncio.get_running_loop()
-        told: asyncio.Future[Outcome] = loop.create_future()
-        self.submit(drafts, loop, lambda outcome: None if told.done() else told.set_result(outcome))
+        answer: asyncio.Future[Outcome] = loop.create_future()
+        self.submit(drafts, loop, lambda outcome: None if answer.done() else answer.set_result(outcome))
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                return receipts(await told)
+                return receipts(await answer)
         except TimeoutError as late:
             raise RecordNotWritten(SILENT) from late
 
     def append_now(self, draft: Draft) -> Receipt:
         """Put one draft on record, blocking."""
-        told: Future[Outcome] = Future()
-        self.submit([draft], None, told.set_result)
+        outcome: Future[Outcome] = Future()
+        self.submit([draft], None, outcome.set_result)
         try:
-            (receipt,) = receipts(told.result(PATIENCE_SECONDS))
+            (receipt,) = receipts(outcome.result(PATIENCE_SECONDS))
         except TimeoutError as late:
             raise RecordNotWritten(SILENT) from late
         return receipt
@@ -281,11 +281,11 @@ def _tell(batch: list[QueuedGroup], outcomes: list[Outcome]) -> None:
             waiting.tell(outcome)
         else:
             by_loop.setdefault(waiting.loop, []).append((waiting, outcome))
-    for loop, told in by_loop.items():
+    for loop, waiting_here in by_loop.items():
         with suppress(RuntimeError):  # the loop was closed, and nobody listens any more
-            loop.call_soon_threadsafe(_tell_all, told)
+            loop.call_soon_threadsafe(_tell_all, waiting_here)
 
 
-def _tell_all(told: list[tuple[QueuedGroup, Outcome]]) -> None:
-    for waiting, outcome in told:
+def _tell_all(outcomes: list[tuple[QueuedGroup, Outcome]]) -> None:
+    for waiting, outcome in outcomes:
         waiting.tell(outcome)

@@ -125,9 +125,9 @@ class SqlStore(ABC):
             RecordNotWritten: when the store cannot be read.
 
         """
-        standing = "WHERE e.seq IN (SELECT seq FROM repeats WHERE client = ? AND key = ? AND lapses > ?)"
+        by_key = "WHERE e.seq IN (SELECT seq FROM repeats WHERE client = ? AND key = ? AND lapses > ?)"
         with self._reading() as run:
-            rows = run(ENTRY + standing, (client, key, int(self._now())))
+            rows = run(ENTRY + by_key, (client, key, int(self._now())))
         return LogEntry(*rows[0]) if rows else None
 
     def page(
@@ -139,14 +139,14 @@ class SqlStore(ABC):
             RecordNotWritten: when the store cannot be read.
 
         """
-        wanted = {"e.kind": kind, "e.subject": subject}
-        given = {
-            column: value.replace("\x00", NO_TEXT) for column, value in wanted.items() if value is not None
+        columns = {"e.kind": kind, "e.subject": subject}
+        filters = {
+            column: value.replace("\x00", NO_TEXT) for column, value in columns.items() if value is not None
         }
-        where = "".join(f" AND {column} = ?" for column in given)
+        where = "".join(f" AND {column} = ?" for column in filters)
         with self._reading() as run:
             rows = run(
-                ENTRY + f"WHERE e.seq > ?{where} ORDER BY e.seq LIMIT ?", (after, *given.values(), limit)
+                ENTRY + f"WHERE e.seq > ?{where} ORDER BY e.seq LIMIT ?", (after, *filters.values(), limit)
             )
         return [LogEntry(*row) for row in rows]
 
@@ -162,24 +162,24 @@ class SqlStore(ABC):
         left = limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            found = self.page(after=after, limit=size, kind=kind, subject=subject)
-            yield from found
-            if len(found) < size:
+            page = self.page(after=after, limit=size, kind=kind, subject=subject)
+            yield from page
+            if len(page) < size:
                 return
-            after = found[-1].seq
+            after = page[-1].seq
             left = None if left is None else left - size
 
     def held_before(self, at: str) -> list[str]:
         """Return the ids of entries from before a time whose contents are still there."""
-        wanted = "SELECT e.id FROM entries e JOIN contents c ON c.seq = e.seq WHERE e.at < ? ORDER BY e.seq"
+        query = "SELECT e.id FROM entries e JOIN contents c ON c.seq = e.seq WHERE e.at < ? ORDER BY e.seq"
         with self._reading() as run:
-            return [row[0] for row in run(wanted, (at,))]
+            return [row[0] for row in run(query, (at,))]
 
     def leaves(self, start: int, stop: int) -> list[bytes]:
         """Return the leaf hashes of entries ``start + 1`` to ``stop``."""
-        wanted = "SELECT leaf_hash FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq"
+        query = "SELECT leaf_hash FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq"
         with self._reading() as run:
-            return [bytes.fromhex(row[0]) for row in run(wanted, (start, stop))]
+            return [bytes.fromhex(row[0]) for row in run(query, (start, stop))]
 
     def head(self) -> TreeHead:
         """Return the tree's size and root.
@@ -201,16 +201,18 @@ def _frontier(run: Statements, locking: str = "") -> Frontier:
 def _taken(run: Statements, groups: Sequence[Group]) -> set[str]:
     """Return those of the drafts' ids that are on record already."""
     ids = [salted.draft.id for group in groups for salted in group if storable(salted.draft.id)]
-    found: set[str] = set()
+    taken: set[str] = set()
     for part in _parts(ids):
-        found.update(row[0] for row in run(f"SELECT id FROM entries WHERE id IN ({_marks(part)})", part))
-    return found
+        taken.update(row[0] for row in run(f"SELECT id FROM entries WHERE id IN ({_marks(part)})", part))
+    return taken
 
 
 def _known(run: Statements, groups: Sequence[Group]) -> dict[Key, KeyUse]:
     """Return what the drafts' idempotency keys stand for."""
-    asked = [salted.draft.idempotency_key for group in groups for salted in group]
-    keys = {(one.client, one.key) for one in asked if one and storable(one.client) and storable(one.key)}
+    request_keys = [salted.draft.idempotency_key for group in groups for salted in group]
+    keys = {
+        (one.client, one.key) for one in request_keys if one and storable(one.client) and storable(one.key)
+    }
     known: dict[Key, KeyUse] = {}
     for part in _parts(sorted(keys)):
         either = " OR ".join(["(r.client = ? AND r.key = ?)"] * len(part))

@@ -137,9 +137,9 @@ class SqliteStore(SqlStore):
 
     def flaws(self, run: Statements) -> Iterator[str]:
         """Yield what SQLite's own check finds, and where the schema is not the one that was made."""
-        for (found,) in run("PRAGMA integrity_check(10)"):
-            if found != "ok":
-                yield f"SQLite finds: {found}"
+        for (fault,) in run("PRAGMA integrity_check(10)"):
+            if fault != "ok":
+                yield f"SQLite finds: {fault}"
         if run("PRAGMA user_version") != [(VERSION,)]:
             yield f"the file is not of version {VERSION}"
         if not self._whole(run):
@@ -243,10 +243,10 @@ def digest_file(path: Path) -> Path:
 def _identity(path: Path) -> tuple[int, int] | None:
     """Return which file a path names now."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -268,9 +268,9 @@ def _open(path: Path) -> sqlite3.Connection:
 def _set(connection: sqlite3.Connection, pragma: str, value: int) -> None:
     """Set what durability and erasure rest on, and make sure of it."""
     connection.execute(f"PRAGMA {pragma} = {value}")
-    found = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
-    if found != value:
-        raise sqlite3.OperationalError(f"{pragma} is {found} here, and has to be {value}")
+    actual = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+    if actual != value:
+        raise sqlite3.OperationalError(f"{pragma} is {actual} here, and has to be {value}")
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
@@ -281,9 +281,9 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
     if connection.in_transaction:
         connection.execute("ROLLBACK")
-    if (found := _version(connection)) != VERSION:
+    if (version := _version(connection)) != VERSION:
         raise sqlite3.OperationalError(
-            f"it is of version {found}, and this program writes version {VERSION}; move it away and keep it"
+            f"it is of version {version}, and this program writes version {VERSION}; move it away and keep it"
         )
 
 

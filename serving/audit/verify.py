@@ -87,15 +87,15 @@ def verify(
 
 def _guarded(store: LogStore, check: Iterator[Finding]) -> list[Finding]:
     """Gather a check's findings; that it cannot go on is one of them."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     try:
         for finding in check:
-            found.append(finding)
-            if len(found) == MOST_FINDINGS:
+            findings.append(finding)
+            if len(findings) == MOST_FINDINGS:
                 break
     except store.failures as error:
-        found.append(Finding(f"the store cannot be read: {error}"))
-    return found
+        findings.append(Finding(f"the store cannot be read: {error}"))
+    return findings
 
 
 def _digest(address: str | Path) -> Iterator[Finding]:
@@ -166,15 +166,15 @@ class _VerifyingReader:
         if seq != expected:
             yield Finding(f"entry {expected} is missing; {seq} comes in its place", expected)
         try:
-            said = _said(body)
-            if problem := _disagreement(row, said, expected):
+            parts = _parts(body)
+            if problem := _disagreement(row, parts, expected):
                 yield Finding(problem, expected)
-            if said["commitment"] is not None and stored is None:
+            if parts["commitment"] is not None and stored is None:
                 self._gone[entry_id] = expected
-            elif problem := _broken_commitment(said["commitment"], salt, stored):
+            elif problem := _broken_commitment(parts["commitment"], salt, stored):
                 yield Finding(problem, expected)
-            if said["kind"] == ERASED:
-                self._erased |= dict.fromkeys(said["facts"]["ids"], expected)
+            if parts["kind"] == ERASED:
+                self._erased |= dict.fromkeys(parts["facts"]["ids"], expected)
         except (ValueError, TypeError, KeyError) as error:
             yield Finding(f"the body of entry {expected} is none: {error}", expected)
         if not isinstance(body, bytes) or leaf != leaf_hash(body).hex():
@@ -232,23 +232,23 @@ def _kept(row: Row, row_hash: object, size: int) -> bool:
         return False
 
 
-def _said(body: object) -> dict[str, Any]:
+def _parts(body: object) -> dict[str, Any]:
     """Return what a body says, if it is written as bodies are."""
     if not isinstance(body, bytes):
         raise TypeError("it is no bytes")
-    said = orjson.loads(body)
-    if not isinstance(said, dict) or set(said) != BODY_KEYS or not isinstance(said["facts"], dict):
+    parts = orjson.loads(body)
+    if not isinstance(parts, dict) or set(parts) != BODY_KEYS or not isinstance(parts["facts"], dict):
         raise ValueError("it has other parts")
-    if orjson.dumps(said, option=orjson.OPT_SORT_KEYS) != body:
+    if orjson.dumps(parts, option=orjson.OPT_SORT_KEYS) != body:
         raise ValueError("it is not written as bodies are")
-    return said
+    return parts
 
 
-def _disagreement(row: Row, said: dict[str, Any], expected: int) -> str | None:
+def _disagreement(row: Row, parts: dict[str, Any], expected: int) -> str | None:
     """Say where an entry's columns are not what its body says."""
     seq, entry_id, at, kind, _, _, subject, *_ = row
     columns = {"seq": seq, "id": entry_id, "at": at, "kind": kind, "subject": subject}
-    wrong = [name for name, value in columns.items() if said[name] != value]
+    wrong = [name for name, value in columns.items() if parts[name] != value]
     return f"in entry {expected}, {', '.join(wrong)} is not what the body says" if wrong else None
 
 

@@ -34,7 +34,7 @@ PLAN_UNUSED = (
 
 def card(
     assessed: ChartAssessment,
-    found: Extracted,
+    extracted: Extracted,
     gathered: PrefetchedChart,
     *,
     service: CdsService,
@@ -57,7 +57,7 @@ def card(
         "uuid": identifier,
         "summary": summary(recorded.prediction, stamp),
         "indicator": "info",
-        "detail": "\n\n".join(_detail(assessed, found, gathered, service)),
+        "detail": "\n\n".join(_detail(assessed, extracted, gathered, service)),
         "source": {
             "label": stamp.title,
             "url": f"{public_url}/v1/models/{stamp.name}",
@@ -92,15 +92,15 @@ def _at(outcome: OutcomePrediction, horizon: float | None) -> str:
 
 
 def _detail(
-    assessed: ChartAssessment, found: Extracted, gathered: PrefetchedChart, service: CdsService
+    assessed: ChartAssessment, extracted: Extracted, gathered: PrefetchedChart, service: CdsService
 ) -> Iterator[str]:
     prediction, stamp = assessed.recorded.prediction, assessed.recorded.stamp
     yield from (f"**{notice}**" for notice in notices(prediction.notice, stamp.evidence)[:-1])
-    yield f"Counted from {prediction.index_event}, taken as {found.index_date}."
+    yield f"Counted from {prediction.index_event}, taken as {extracted.index_date}."
     yield _table(prediction)
     yield _why(prediction)
     if service.ordering:
-        yield _orders(assessed, found)
+        yield _orders(assessed, extracted)
     yield from _limits(assessed, gathered)
     yield f"*{prediction.notice}*"
 
@@ -125,10 +125,10 @@ def _why(prediction: Prediction) -> str:
     return "\n".join([head, "", *(f"- {reason}" for reason in reasons(outcome))])
 
 
-def _orders(assessed: ChartAssessment, found: Extracted) -> str:
+def _orders(assessed: ChartAssessment, extracted: Extracted) -> str:
     """Say what of the orders went into the estimate, and what could not."""
     names = assessed.bundle.dictionary.names
-    planned = [name for name in found.fields if name.startswith("plan_")]
+    planned = [name for name in extracted.fields if name.startswith("plan_")]
     used = [load_dictionary()[name].label for name in planned if name in names]
     parts = []
     if used:
@@ -137,8 +137,8 @@ def _orders(assessed: ChartAssessment, found: Extracted) -> str:
         parts.append(PLAN_UNUSED)
     else:
         parts.append("None of the orders says anything that this model takes into account.")
-    if found.unread_orders:
-        parts.append(f"Draft orders whose codes are not known here: {len(found.unread_orders)}.")
+    if extracted.unread_orders:
+        parts.append(f"Draft orders whose codes are not known here: {len(extracted.unread_orders)}.")
     return "**Orders**: " + " ".join(parts)
 
 

@@ -37,8 +37,8 @@ class CardFeedback:
     @property
     def content(self) -> bytes | None:
         """Return why a card was overridden, which may name the patient and can be erased."""
-        said = {"reason": self.reason, "userComment": self.words}
-        return orjson.dumps(said) if self.reason or self.words else None
+        reasons = {"reason": self.reason, "userComment": self.words}
+        return orjson.dumps(reasons) if self.reason or self.words else None
 
 
 def read_feedback(document: Mapping[str, Any]) -> list[CardFeedback]:
@@ -48,27 +48,27 @@ def read_feedback(document: Mapping[str, Any]) -> list[CardFeedback]:
         InvalidRequest: naming every member that breaks the specification.
 
     """
-    given = document.get("feedback")
-    if not isinstance(given, list) or not 0 < len(given) <= MOST_REPORTS:
+    reports = document.get("feedback")
+    if not isinstance(reports, list) or not 0 < len(reports) <= MOST_REPORTS:
         remedy = f"give 1 to {MOST_REPORTS} reports"
         raise InvalidRequest("feedback", [Problem("feedback", "is missing or no list of reports", remedy)])
     problems = [
-        problem for place, one in enumerate(given) for problem in _problems(one, f"feedback[{place}]")
+        problem for place, one in enumerate(reports) for problem in _problems(one, f"feedback[{place}]")
     ]
     if problems:
         raise InvalidRequest("feedback", problems)
-    return [_report(one) for one in given]
+    return [_report(one) for one in reports]
 
 
-def _report(given: Mapping[str, Any]) -> CardFeedback:
-    why = given.get("overrideReason") or {}
+def _report(report: Mapping[str, Any]) -> CardFeedback:
+    why = report.get("overrideReason") or {}
     return CardFeedback(
-        card=given["card"].lower(),
-        outcome=given["outcome"],
-        accepted=tuple(one["id"] for one in given.get("acceptedSuggestions", [])),
+        card=report["card"].lower(),
+        outcome=report["outcome"],
+        accepted=tuple(one["id"] for one in report.get("acceptedSuggestions", [])),
         reason=_coding(why.get("reason")),
         words=why.get("userComment"),
-        at=given["outcomeTimestamp"],
+        at=report["outcomeTimestamp"],
     )
 
 
@@ -79,33 +79,33 @@ def _coding(reason: object) -> dict[str, str] | None:
     return {name: reason[name] for name in CODING if isinstance(reason.get(name), str)}
 
 
-def _problems(given: object, where: str) -> Iterator[Problem]:
-    if not isinstance(given, dict):
+def _problems(report: object, where: str) -> Iterator[Problem]:
+    if not isinstance(report, dict):
         yield Problem(where, "is not an object", "give card, outcome and outcomeTimestamp")
         return
-    if not is_uuid(given.get("card")):
+    if not is_uuid(report.get("card")):
         yield Problem(f"{where}.card", "is missing or no UUID", "give the card's uuid")
-    if given.get("outcome") not in (ACCEPTED, OVERRIDDEN):
+    if report.get("outcome") not in (ACCEPTED, OVERRIDDEN):
         yield Problem(f"{where}.outcome", "is none known", f"expected {ACCEPTED} or {OVERRIDDEN}")
-    if not _moment(given.get("outcomeTimestamp")):
+    if not _moment(report.get("outcomeTimestamp")):
         yield Problem(f"{where}.outcomeTimestamp", "is no time", "expected RFC 3339 in UTC")
-    yield from _suggestion_problems(given, where)
-    if "overrideReason" in given:
-        yield from _reason_problems(given["overrideReason"], f"{where}.overrideReason")
+    yield from _suggestion_problems(report, where)
+    if "overrideReason" in report:
+        yield from _reason_problems(report["overrideReason"], f"{where}.overrideReason")
 
 
-def _suggestion_problems(given: Mapping[str, Any], where: str) -> Iterator[Problem]:
-    suggestions = given.get("acceptedSuggestions", [])
+def _suggestion_problems(report: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    suggestions = report.get("acceptedSuggestions", [])
     listed = suggestions if isinstance(suggestions, list) else [None]
     sound = all(isinstance(one, dict) and is_uuid(one.get("id")) for one in listed)
-    if not sound or (given.get("outcome") == ACCEPTED and not listed):
+    if not sound or (report.get("outcome") == ACCEPTED and not listed):
         remedy = "list the id of each suggestion that was accepted"
         yield Problem(f"{where}.acceptedSuggestions", "are missing or no suggestions", remedy)
 
 
-def _reason_problems(given: object, where: str) -> Iterator[Problem]:
+def _reason_problems(override: object, where: str) -> Iterator[Problem]:
     reason, words = (
-        (given.get("reason"), given.get("userComment")) if isinstance(given, dict) else (None, None)
+        (override.get("reason"), override.get("userComment")) if isinstance(override, dict) else (None, None)
     )
     if reason is None and words is None:
         yield Problem(where, "says nothing", "give a reason (a Coding) or a userComment")

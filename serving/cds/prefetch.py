@@ -44,11 +44,11 @@ async def gather(call: CdsCall, *, fetch: Fetch | None, today: date) -> Prefetch
 
     """
     sent = {key: call.prefetch[key] for key in PREFETCH if _answered(call.prefetch, key)}
-    wanted = [key for key in PREFETCH if key not in sent and EITHER.get(key) not in sent]
-    wanted = [key for key in wanted if key != LABS]
+    needed = [key for key in PREFETCH if key not in sent and EITHER.get(key) not in sent]
+    needed = [key for key in needed if key != LABS]
     if call.access and fetch:
-        sent |= await _fetched(call, call.access, wanted, fetch, today)
-    absent = tuple(key for key in wanted if key not in sent)
+        sent |= await _fetched(call, call.access, needed, fetch, today)
+    absent = tuple(key for key in needed if key not in sent)
     necessary = [key for key in NECESSARY if key in absent or (key == "patient" and not sent.get(key))]
     if necessary:
         raise PrefetchMissing(necessary)
@@ -67,7 +67,7 @@ def _answered(prefetch: Mapping[str, Any], key: str) -> bool:
 
 
 async def _fetched(
-    call: CdsCall, access: FhirAccess, wanted: list[str], fetch: Fetch, today: date
+    call: CdsCall, access: FhirAccess, keys: list[str], fetch: Fetch, today: date
 ) -> dict[str, Any]:
     """Return what the client's server answers to the templates, without those that it does not answer."""
 
@@ -77,8 +77,8 @@ async def _fetched(
         except AddressRefused:
             return None
 
-    found = await asyncio.gather(*(read(key) for key in wanted))
-    answers = {key: value for key, value in zip(wanted, found, strict=True) if isinstance(value, dict)}
+    responses = await asyncio.gather(*(read(key) for key in keys))
+    answers = {key: value for key, value in zip(keys, responses, strict=True) if isinstance(value, dict)}
     return {key: value for key, value in answers.items() if _answered(answers, key)}
 
 

@@ -45,25 +45,25 @@ async def assess(
 
     """
     bundle = champion.bundle
-    found = chart.at(bundle.protocol.index_event)
-    index_date = require_readable(found)
-    subject = f"Patient/{found.patient}"
+    extracted = chart.at(bundle.protocol.index_event)
+    index_date = require_readable(extracted)
+    subject = f"Patient/{extracted.patient}"
     recorded = await predictor.predict_patient(
-        champion, patient_of(found, bundle), horizon, caller, facts, subject=subject
+        champion, patient_of(extracted, bundle), horizon, caller, facts, subject=subject
     )
-    read = (*remarks(found, bundle), *since(index_date, today))
+    notes = (*remarks(extracted, bundle), *since(index_date, today))
     assessment = risk_assessment(
         recorded.prediction,
         recorded.stamp,
         recorded.receipt,
         subject=subject,
-        basis=basis_for(found, bundle),
+        basis=basis_for(extracted, bundle),
         index_date=index_date,
-        condition=found.condition,
+        condition=extracted.condition,
         encounter=encounter,
-        remarks=read,
+        remarks=notes,
     )
-    return ChartAssessment(recorded, bundle, assessment, read)
+    return ChartAssessment(recorded, bundle, assessment, notes)
 
 
 def since(index_date: date, today: date) -> tuple[str, ...]:

@@ -30,39 +30,39 @@ class Chart:
         return self._read[which]
 
 
-def require_readable(found: Extracted) -> date:
+def require_readable(extracted: Extracted) -> date:
     """Return the index date of a record that holds one living patient with a relapse of a known cancer.
 
     Raises:
         InvalidRequest: naming everything that stands against it.
 
     """
-    problems = [*found.record_problems]
-    if remedy := NOT_READABLE.get(found.excluded or ""):
-        problems.append(Problem("Bundle", str(found.excluded), remedy))
-    if found.fields.get("died"):
+    problems = [*extracted.record_problems]
+    if remedy := NOT_READABLE.get(extracted.excluded or ""):
+        problems.append(Problem("Bundle", str(extracted.excluded), remedy))
+    if extracted.fields.get("died"):
         problems.append(Problem("Patient", "has died", "ask for a living patient"))
-    if problems or found.index_date is None:
+    if problems or extracted.index_date is None:
         raise InvalidRequest("record", problems)
-    return found.index_date
+    return extracted.index_date
 
 
-def patient_of(found: Extracted, bundle: ModelBundle) -> dict[str, Any]:
+def patient_of(extracted: Extracted, bundle: ModelBundle) -> dict[str, Any]:
     """Return the patient as the model takes one: those of its predictors that the record holds."""
-    return {name: found.fields[name] for name in bundle.dictionary.names if name in found.fields}
+    return {name: extracted.fields[name] for name in bundle.dictionary.names if name in extracted.fields}
 
 
-def basis_for(found: Extracted, bundle: ModelBundle) -> tuple[str, ...]:
+def basis_for(extracted: Extracted, bundle: ModelBundle) -> tuple[str, ...]:
     """Return the references of every resource that the model's predictors were read from, each once."""
-    used = (found.basis.get(name, ()) for name in patient_of(found, bundle))
+    used = (extracted.basis.get(name, ()) for name in patient_of(extracted, bundle))
     return tuple(dict.fromkeys(reference for references in used for reference in references))
 
 
-def remarks(found: Extracted, bundle: ModelBundle) -> tuple[str, ...]:
+def remarks(extracted: Extracted, bundle: ModelBundle) -> tuple[str, ...]:
     """Return how the model's predictors were read, where that was not plain, and what could not be read."""
-    unread = [f"{problem.problem}: not read, {problem.remedy}" for problem in found.value_problems]
-    said = [*unread, *found.notes]
-    return tuple(dict.fromkeys(text for text in said if _field(text) in bundle.dictionary))
+    unread = [f"{problem.problem}: not read, {problem.remedy}" for problem in extracted.value_problems]
+    texts = [*unread, *extracted.notes]
+    return tuple(dict.fromkeys(text for text in texts if _field(text) in bundle.dictionary))
 
 
 def _field(text: str) -> str:

@@ -27,8 +27,8 @@ DAYS_OF_A_MONTH = 365.25 / 12
 
 def coding(system: str, code: str, display: str | None = None, *, version: str | None = None) -> Json:
     """Return a Coding; FHIR has no empty members, so what is not said is not there."""
-    said = {"system": system, "version": version, "code": code, "display": display}
-    return {name: value for name, value in said.items() if value}
+    members = {"system": system, "version": version, "code": code, "display": display}
+    return {name: value for name, value in members.items() if value}
 
 
 def concept(*codings: Json, text: str | None = None) -> Json:

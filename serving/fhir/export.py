@@ -23,17 +23,17 @@ def fhir_bundle_of(entries: Iterable[LogEntry], *, site: str | None = None) -> J
     return {"resourceType": "Bundle", "type": "collection"} | ({"entry": listed} if listed else {})
 
 
-def search_results(entries: Iterable[LogEntry], *, asked: str, following: str | None) -> Json:
-    """Return some records as the answer to a search: the address asked, and that of the next page."""
-    links = [{"relation": "self", "url": asked}]
+def search_results(entries: Iterable[LogEntry], *, address: str, following: str | None) -> Json:
+    """Return some records as the answer to a search: its own address, and that of the next page."""
+    links = [{"relation": "self", "url": address}]
     if following:
         links.append({"relation": "next", "url": following})
-    found = [
+    results = [
         {"fullUrl": _address(event), "resource": event, "search": {"mode": "match"}}
         for event in map(audit_event, entries)
     ]
     return {"resourceType": "Bundle", "type": "searchset", "link": links} | (
-        {"entry": found} if found else {}
+        {"entry": results} if results else {}
     )
 
 

@@ -82,13 +82,13 @@ def device(stamp: ModelStamp) -> Json:
 
 
 def _predictions(prediction: Prediction, index_date: date) -> list[Json]:
-    stated = (
+    predictions = (
         _stated(endpoint, outcome, probability, index_date)
         for endpoint in prediction.endpoints
         for outcome in endpoint.outcomes
         for probability in outcome.probabilities
     )
-    return list(chain.from_iterable(stated))
+    return list(chain.from_iterable(predictions))
 
 
 def _stated(

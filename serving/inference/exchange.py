@@ -1,4 +1,4 @@
-"""A request for inference taken apart, and an answer put together: JSON, with raw tensors behind it."""
+"""Inference requests read and responses written: JSON, followed by the bytes of binary tensors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ LONGEST_ID = 200
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """What a request asks: its id, the input tensors, and the outputs wanted, each in binary or not."""
+    """One request: its id, the input tensors, and the requested outputs, each in binary or in JSON."""
 
     id: str | None
     tensors: list[InputTensor]
-    wanted: Mapping[str, bool]
+    outputs: Mapping[str, bool]
 
 
 def read_request(body: bytes, json_bytes: str | None, *, most_rows: int) -> InferenceRequest:
-    """Return what a request asks; ``json_bytes`` is how much of the body is JSON, all of it where None.
+    """Read a request; the first ``json_bytes`` of its body are JSON, all of it where None.
 
     Raises:
         InvalidRequest: naming everything that cannot be accepted.
@@ -42,18 +42,18 @@ def read_request(body: bytes, json_bytes: str | None, *, most_rows: int) -> Infe
     return InferenceRequest(
         document.get("id"),
         read_inputs(document, body[size:], most_rows=most_rows),
-        _wanted(document),
+        _requested_outputs(document),
     )
 
 
-def _json_size(stated: str | None, length: int) -> int:
-    if stated is None:
+def _json_size(header: str | None, length: int) -> int:
+    if header is None:
         return length
-    if not stated.isascii() or not stated.isdecimal() or len(stated) > 12 or int(stated) > length:
+    if not header.isascii() or not header.isdecimal() or len(header) > 12 or int(header) > length:
         raise InvalidRequest(
             "request", [Problem(HEADER, "is no length", "give the length of the JSON in bytes")]
         )
-    return int(stated)
+    return int(header)
 
 
 def _problems(document: Mapping[str, Any]) -> list[Problem]:
@@ -74,8 +74,8 @@ def _problems(document: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _wanted(document: Mapping[str, Any]) -> dict[str, bool]:
-    """Return the outputs wanted, all of them where none is named."""
+def _requested_outputs(document: Mapping[str, Any]) -> dict[str, bool]:
+    """Return which outputs are requested, all where none is named, and whether each comes in binary."""
     always = (document.get("parameters") or {}).get(ALL_BINARY) is True
     if not document.get("outputs"):
         return dict.fromkeys(OUTPUTS, always)
@@ -83,12 +83,12 @@ def _wanted(document: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def respond(
-    model: ServedEndpoint, asked: InferenceRequest, outputs: Sequence[OutputTensor], notice: str
+    model: ServedEndpoint, request: InferenceRequest, outputs: Sequence[OutputTensor], notice: str
 ) -> Response:
-    """Return the answer with the outputs wanted, in their order; raw tensors stand behind the JSON."""
+    """Return the response with the requested outputs in their order; binary tensors follow the JSON."""
     by_name = {output.name: output for output in outputs}
     heads, raw = [], b""
-    for name, binary in asked.wanted.items():
+    for name, binary in request.outputs.items():
         if binary:
             head, piece = by_name[name].as_binary()
             raw += piece
@@ -96,15 +96,15 @@ def respond(
             head = by_name[name].as_json()
         heads.append(head)
     stamp = model.champion.stamp
-    said: dict[str, Any] = {
+    document: dict[str, Any] = {
         "model_name": model.name,
         "model_version": stamp.version,
         "parameters": {"evidence": stamp.evidence, "bundle": stamp.bundle, "notice": notice},
         "outputs": heads,
     }
-    if asked.id is not None:
-        said["id"] = asked.id
-    head_json = orjson.dumps(said)
-    if not any(asked.wanted.values()):
+    if request.id is not None:
+        document["id"] = request.id
+    head_json = orjson.dumps(document)
+    if not any(request.outputs.values()):
         return Response(head_json, media_type=JSON)
     return Response(head_json + raw, headers={HEADER: str(len(head_json))}, media_type=OCTETS)

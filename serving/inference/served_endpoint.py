@@ -43,10 +43,10 @@ class ServedEndpoint:
             NotFound: when the champion does not predict it.
 
         """
-        found = {one.endpoint.name: one for one in champion.bundle.endpoints}
-        if endpoint not in found:
+        fitted = {one.endpoint.name: one for one in champion.bundle.endpoints}
+        if endpoint not in fitted:
             raise NotFound("this model does not predict this endpoint")
-        return cls(champion, found[endpoint])
+        return cls(champion, fitted[endpoint])
 
     @property
     def name(self) -> str:
@@ -118,7 +118,7 @@ class ServedEndpoint:
         """Return recorded answers as tensors, one row each; NaN where follow-up supports no answer."""
         rows = [self._row(answer["prediction"]) for answer in answers]
         shape = (len(rows), *self.shape)
-        found = [
+        numbers = [
             OutputTensor(name, FP64, shape, [_number(one.get(name)) for row in rows for one in row])
             for name in (PROBABILITY, LOW, HIGH)
         ]
@@ -126,15 +126,18 @@ class ServedEndpoint:
             WARNINGS: [_warnings(answer["prediction"]) for answer in answers],
             RECORD: [answer["audit"]["id"] for answer in answers],
         }
-        return [*found, *(OutputTensor(name, BYTES, (len(rows),), said) for name, said in texts.items())]
+        return [
+            *numbers,
+            *(OutputTensor(name, BYTES, (len(rows),), values) for name, values in texts.items()),
+        ]
 
     def _row(self, prediction: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return a row's probabilities, outcome by outcome; empty ones in a disease that is not answered."""
         name = self.endpoint.endpoint.name
-        said = [e for e in prediction["endpoints"] if e["endpoint"] == name]
-        if not said:
+        answered = [e for e in prediction["endpoints"] if e["endpoint"] == name]
+        if not answered:
             return [{}] * math.prod(self.shape)
-        return [one for outcome in said[0]["outcomes"] for one in outcome["probabilities"]]
+        return [one for outcome in answered[0]["outcomes"] for one in outcome["probabilities"]]
 
 
 def _warnings(prediction: Mapping[str, Any]) -> str:

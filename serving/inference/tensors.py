@@ -69,15 +69,19 @@ def read_inputs(document: Mapping[str, Any], raw: bytes, *, most_rows: int) -> l
         InvalidRequest: naming every tensor that is not what it says to be.
 
     """
-    given = document.get("inputs")
-    if not isinstance(given, list) or not given or not all(isinstance(one, dict) for one in given):
+    documents = document.get("inputs")
+    if (
+        not isinstance(documents, list)
+        or not documents
+        or not all(isinstance(one, dict) for one in documents)
+    ):
         raise InvalidRequest("request", [Problem("inputs", "are missing", "give one tensor a predictor")])
-    problems = [problem for one in given for problem in _head_problems(one, most_rows)]
+    problems = [problem for one in documents for problem in _head_problems(one, most_rows)]
     if problems:
         raise InvalidRequest("request", problems)
-    pieces, rest = _cut(given, raw)
+    pieces, rest = _cut(documents, raw)
     tensors = []
-    for one, piece in zip(given, pieces, strict=True):
+    for one, piece in zip(documents, pieces, strict=True):
         values = _of_json(one["data"]) if piece is None else _of_bytes(one["datatype"], piece)
         problems += _data_problems(one, values)
         tensors.append(InputTensor(one["name"], one["datatype"], tuple(map(_known, values or []))))
@@ -88,25 +92,25 @@ def read_inputs(document: Mapping[str, Any], raw: bytes, *, most_rows: int) -> l
     return tensors
 
 
-def _head_problems(given: Mapping[str, Any], most_rows: int) -> Iterator[Problem]:
-    name = given.get("name")
+def _head_problems(document: Mapping[str, Any], most_rows: int) -> Iterator[Problem]:
+    name = document.get("name")
     where = name[:64] if isinstance(name, str) and name else "inputs"
     if where != name:
         yield Problem(where, "has no name, or too long a one", "name the predictor")
-    if given.get("datatype") not in DATATYPES:
+    if document.get("datatype") not in DATATYPES:
         yield Problem(where, "has an unknown datatype", "expected one of " + ", ".join(DATATYPES))
-    if not _is_column(given.get("shape"), most_rows):
+    if not _is_column(document.get("shape"), most_rows):
         yield Problem(
             where, "has a shape that is no column", f"expected [n] or [n, 1], n from 1 to {most_rows}"
         )
-    if not isinstance(given.get("parameters", {}), dict):
+    if not isinstance(document.get("parameters", {}), dict):
         yield Problem(where, "has parameters that are no object", "leave them out")
-    elif (size := given.get("parameters", {}).get(BINARY_SIZE)) is not None:
+    elif (size := document.get("parameters", {}).get(BINARY_SIZE)) is not None:
         if not _whole(size) or size < 0:
             yield Problem(where, f"has a wrong {BINARY_SIZE}", "give the number of its bytes")
-        if "data" in given:
+        if "data" in document:
             yield Problem(where, f"has data beside {BINARY_SIZE}", "give one of them")
-    elif not isinstance(given.get("data"), list):
+    elif not isinstance(document.get("data"), list):
         yield Problem(where, "has no data", "give a list, one value a row")
 
 
@@ -120,10 +124,10 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _cut(given: Sequence[Mapping[str, Any]], raw: bytes) -> tuple[list[bytes | None], bytes]:
+def _cut(documents: Sequence[Mapping[str, Any]], raw: bytes) -> tuple[list[bytes | None], bytes]:
     """Return each tensor's own bytes, None where its data are JSON, and what is left over."""
     pieces: list[bytes | None] = []
-    for one in given:
+    for one in documents:
         size = one.get("parameters", {}).get(BINARY_SIZE)
         pieces.append(None if size is None else raw[:size])
         raw = raw if size is None else raw[size:]
@@ -165,12 +169,14 @@ def _lengthened(texts: Sequence[str]) -> bytes:
     return b"".join(LENGTH.pack(len(text)) + text for text in (one.encode() for one in texts))
 
 
-def _data_problems(given: Mapping[str, Any], values: Sequence[Any] | None) -> Iterator[Problem]:
-    name, rows = given["name"], given["shape"][0]
+def _data_problems(document: Mapping[str, Any], values: Sequence[Any] | None) -> Iterator[Problem]:
+    name, rows = document["name"], document["shape"][0]
     if values is None or len(values) != rows:
         yield Problem(name, "has other data than its shape says", f"give {rows} values")
-    elif not all(value is None or _fits(value, given["datatype"]) for value in values):
-        yield Problem(name, f"holds values that are not {given['datatype']}", "give values of its datatype")
+    elif not all(value is None or _fits(value, document["datatype"]) for value in values):
+        yield Problem(
+            name, f"holds values that are not {document['datatype']}", "give values of its datatype"
+        )
 
 
 def _fits(value: object, datatype: str) -> bool:

@@ -109,12 +109,12 @@ def audit_router(recorder: Recorder, checkpoints: CheckpointFile, gate: Gate) ->
         summary="Read one record with its content, which is put on record",
     )
     async def entry(record_id: Id, principal: Annotated[Principal, needed]) -> AuditEntryDetail:
-        found = await run_in_threadpool(log.get, record_id)
-        if found.content is not None:
-            await recorder.record(recorder.draft(READ, {"client": principal.client, "entry": found.id}))
-        said = described(found, contents=True)
+        record = await run_in_threadpool(log.get, record_id)
+        if record.content is not None:
+            await recorder.record(recorder.draft(READ, {"client": principal.client, "entry": record.id}))
+        parts = described(record, contents=True)
         return AuditEntryDetail(
-            _entry(found), said.get("content"), said.get("content_base64"), said.get("salt")
+            _entry(record), parts.get("content"), parts.get("content_base64"), parts.get("salt")
         )
 
     @router.get(
@@ -147,19 +147,19 @@ def _head(log: AuditLog, checkpoints: CheckpointFile) -> AuditHead:
 
 
 def _page(log: AuditLog, after: int, limit: int, kind: str | None) -> AuditPage:
-    found = [_entry(one) for one in log.entries(after=after, limit=limit, kind=kind)]
-    return AuditPage(tuple(found), found[-1].seq if len(found) == limit else None)
+    entries = [_entry(one) for one in log.entries(after=after, limit=limit, kind=kind)]
+    return AuditPage(tuple(entries), entries[-1].seq if len(entries) == limit else None)
 
 
 def _entry(entry: LogEntry) -> AuditEntry:
-    said = orjson.loads(entry.body)
+    body = orjson.loads(entry.body)
     return AuditEntry(
         entry.seq,
         entry.id,
         entry.at,
         entry.kind,
-        said["subject"],
-        said["facts"],
+        body["subject"],
+        body["facts"],
         entry.body.decode(),
         entry.leaf_hash,
         entry.held,

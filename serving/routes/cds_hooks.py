@@ -87,9 +87,9 @@ class CdsHooks:
         if names is None:
             names = await run_in_threadpool(self._predictor.champions.names)
         cards = [
-            shown
+            one
             for name in names
-            if (shown := await self._card(name, chart, gathered, call, service, caller)) is not None
+            if (one := await self._card(name, chart, gathered, call, service, caller)) is not None
         ]
         return answer(cards, system_actions=service.ordering and caller.name in self._system_actions)
 
@@ -103,10 +103,10 @@ class CdsHooks:
         caller: Principal,
     ) -> dict[str, Any] | None:
         champion = await self._predictor.champions.champion(name)
-        found = chart.at(champion.bundle.protocol.index_event)
-        _require_the_patient(found, call)
+        extracted = chart.at(champion.bundle.protocol.index_event)
+        _require_the_patient(extracted, call)
         today = self._today()
-        if not _applicable(found, champion.bundle, today, self._fresh_days):
+        if not _applicable(extracted, champion.bundle, today, self._fresh_days):
             return None
         facts = {"protocol": "cds-hooks", "service": service.id, "hook_instance": call.instance}
         assessed = await assess(
@@ -118,28 +118,32 @@ class CdsHooks:
             today=today,
             encounter=call.encounter and f"Encounter/{call.encounter}",
         )
-        return card(assessed, found, gathered, service=service, public_url=self._public_url)
+        return card(assessed, extracted, gathered, service=service, public_url=self._public_url)
 
 
-def _require_the_patient(found: Extracted, call: CdsCall) -> None:
-    if found.patient not in (None, call.patient):
+def _require_the_patient(extracted: Extracted, call: CdsCall) -> None:
+    if extracted.patient not in (None, call.patient):
         remedy = "send the chart of context.patientId"
         raise InvalidRequest("chart", [Problem("prefetch", "is of another patient", remedy)])
 
 
-def _applicable(found: Extracted, bundle: ModelBundle, today: date, fresh_days: int) -> bool:
+def _applicable(extracted: Extracted, bundle: ModelBundle, today: date, fresh_days: int) -> bool:
     """Tell whether a model has something to say: of a living patient, lately relapsed, within its scope.
 
     A chart that contradicts itself is not passed over in silence where it holds a cancer.
     """
-    if found.condition and found.record_problems:
-        raise InvalidRequest("chart", found.record_problems)
-    disease = str(found.fields.get("disease"))
-    if found.index_date is None or found.fields.get("died") or disease not in bundle.protocol.diseases:
+    if extracted.condition and extracted.record_problems:
+        raise InvalidRequest("chart", extracted.record_problems)
+    disease = str(extracted.fields.get("disease"))
+    if (
+        extracted.index_date is None
+        or extracted.fields.get("died")
+        or disease not in bundle.protocol.diseases
+    ):
         return False
     if not any(endpoint.answers(disease) for endpoint in bundle.endpoints):
         return False
-    return 0 <= (today - found.index_date).days <= fresh_days
+    return 0 <= (today - extracted.index_date).days <= fresh_days
 
 
 def cds_hooks_router(
@@ -192,15 +196,15 @@ def cds_hooks_router(
         service = _service(service_id)
         document = parse_object(await body_of(request, largest=largest_body, media_types=ACCEPTED))
         reports = read_feedback(document)
-        shown = await run_in_threadpool(_shown, recorder.log, reports)
+        cards = await run_in_threadpool(_cards_on_record, recorder.log, reports)
         facts = Caller(caller.client, request_id.get()).facts | {"service": service.id}
         await recorder.record_all(
             [
                 recorder.draft(
                     FEEDBACK,
-                    facts | report.facts | {"known": report.card in shown},
+                    facts | report.facts | {"known": report.card in cards},
                     content=report.content,
-                    subject=subject_of(shown.get(report.card)),
+                    subject=subject_of(cards.get(report.card)),
                 )
                 for report in reports
             ]
@@ -216,15 +220,15 @@ def _service(identifier: str) -> CdsService:
     return SERVICES[identifier]
 
 
-def _shown(log: AuditLog, reports: Sequence[CardFeedback]) -> dict[str, LogEntry]:
+def _cards_on_record(log: AuditLog, reports: Sequence[CardFeedback]) -> dict[str, LogEntry]:
     """Return the records of the cards that were shown here."""
-    found = {}
+    entries = {}
     for identifier in {report.card for report in reports}:
         try:
-            found[identifier] = log.get(identifier)
+            entries[identifier] = log.get(identifier)
         except NotFound:
             continue
-    return found
+    return entries
 
 
 def _incomplete(missing: PrefetchMissing) -> Response:

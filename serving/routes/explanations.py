@@ -37,8 +37,8 @@ def explanations_router(predictor: Predictor, gate: Gate, *, largest_body: int) 
         request: Request, principal: Annotated[Principal, Depends(gate.needs(AccessScope.EXPLAIN))]
     ) -> Response:
         body = await body_of(request, largest=largest_body, media_types=(JSON,))
-        found = await predictor.explain(parse_explanation(body), caller_of(request, principal, body))
-        return Response(found, media_type=JSON)
+        answer = await predictor.explain(parse_explanation(body), caller_of(request, principal, body))
+        return Response(answer, media_type=JSON)
 
     @router.post(
         "/comparisons",
@@ -51,8 +51,8 @@ def explanations_router(predictor: Predictor, gate: Gate, *, largest_body: int) 
         request: Request, principal: Annotated[Principal, Depends(gate.needs(AccessScope.PREDICT))]
     ) -> Response:
         body = await body_of(request, largest=largest_body, media_types=(JSON,))
-        found = await predictor.compare(parse_comparison(body), caller_of(request, principal, body))
-        return Response(found, media_type=JSON)
+        answer = await predictor.compare(parse_comparison(body), caller_of(request, principal, body))
+        return Response(answer, media_type=JSON)
 
     return router
 

@@ -107,17 +107,19 @@ def fhir_router(
         count: Annotated[int, Query(alias="_count", ge=1, le=MOST_EVENTS)] = 100,
         after: Annotated[int, Query(ge=0, le=2**53, description="only records after this number")] = 0,
     ) -> Response:
-        found = await run_in_threadpool(_found, log, identifier, subtype, count, after)
-        asked = {"_id": identifier, "subtype": subtype, "_count": count, "after": after}
+        entries = await run_in_threadpool(_matching, log, identifier, subtype, count, after)
+        query = {"_id": identifier, "subtype": subtype, "_count": count, "after": after}
         address, following = f"{public_url}/v1/fhir/AuditEvent", None
-        if len(found) == count and not identifier:
-            following = _url(address, asked | {"after": found[-1].seq})
-        return _fhir(search_results(found, asked=_url(address, asked), following=following))
+        if len(entries) == count and not identifier:
+            following = _url(address, query | {"after": entries[-1].seq})
+        return _fhir(search_results(entries, address=_url(address, query), following=following))
 
     return router
 
 
-def _found(log: AuditLog, identifier: str | None, kind: str | None, count: int, after: int) -> list[LogEntry]:
+def _matching(
+    log: AuditLog, identifier: str | None, kind: str | None, count: int, after: int
+) -> list[LogEntry]:
     if identifier is None:
         return list(islice(log.entries(after=after, limit=count, kind=kind), count))
     try:
@@ -133,8 +135,8 @@ def _require_bundle(resource: Any) -> None:
         )
 
 
-def _url(address: str, asked: dict[str, Any]) -> str:
-    return f"{address}?{urlencode({name: value for name, value in asked.items() if value is not None})}"
+def _url(address: str, query: dict[str, Any]) -> str:
+    return f"{address}?{urlencode({name: value for name, value in query.items() if value is not None})}"
 
 
 def _fhir(resource: Json) -> Response:

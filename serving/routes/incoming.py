@@ -42,8 +42,8 @@ async def body_of(request: Request, *, largest: int, media_types: tuple[str, ...
 
 def require_media_type(request: Request, media_types: tuple[str, ...]) -> None:
     """Refuse a body that says to be something else."""
-    said = request.headers.get("content-type", media_types[0]).partition(";")[0].strip().lower()
-    if said not in media_types:
+    media_type = request.headers.get("content-type", media_types[0]).partition(";")[0].strip().lower()
+    if media_type not in media_types:
         raise WrongMediaType("send the body as " + " or ".join(media_types))
 
 
@@ -60,5 +60,5 @@ def caller_of(request: Request, principal: Principal, body: bytes) -> Caller:
     if not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         remedy = f"use 1 to {LONGEST_KEY} printable ASCII characters"
         raise InvalidRequest("request", [Problem("Idempotency-Key", "cannot be used", remedy)])
-    asked = hashlib.sha256(request.url.path.encode() + b"\x00" + body).hexdigest()
-    return Caller(principal.client, request_id.get(), IdempotencyKey(principal.client, key, asked))
+    fingerprint = hashlib.sha256(request.url.path.encode() + b"\x00" + body).hexdigest()
+    return Caller(principal.client, request_id.get(), IdempotencyKey(principal.client, key, fingerprint))

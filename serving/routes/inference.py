@@ -65,10 +65,10 @@ def as_error(problem: Response) -> Response:
     """Return the same refusal as the protocol says it: one text; what the client can mend is a 400."""
     document = orjson.loads(problem.body)
     parts = [f"{p['field']}: {p['problem']}; {p['remedy']}" for p in document.get("problems", [])]
-    said = " | ".join([str(document["detail"]), *parts])
+    text = " | ".join([str(document["detail"]), *parts])
     status = INVALID if problem.status_code in AS_INVALID else problem.status_code
     headers = {n: v for n, v in problem.headers.items() if n not in ("content-length", "content-type")}
-    return Response(orjson.dumps({"error": said}), status, headers, JSON)
+    return Response(orjson.dumps({"error": text}), status, headers, JSON)
 
 
 def inference_router(
@@ -100,12 +100,12 @@ def inference_router(
             model = await _find(predictor, name, version)
         except NotFound as error:
             raise InvalidRequest("request", [Problem("model", "is not served", str(error))]) from error
-        asked = read_request(body, request.headers.get(HEADER), most_rows=most_rows)
+        inference = read_request(body, request.headers.get(HEADER), most_rows=most_rows)
         caller = Caller(principal.client, request_id.get())
-        answers = await _answers(predictor, model, asked, caller)
+        answers = await _answers(predictor, model, inference, caller)
         notice = answers[0]["prediction"]["notice"]
         words = " ".join(notices(notice, model.champion.stamp.evidence))
-        return respond(model, asked, model.outputs(answers), words)
+        return respond(model, inference, model.outputs(answers), words)
 
     return router
 
@@ -130,8 +130,8 @@ def _add_server(router: APIRouter, predictor: Predictor, log: AuditLog) -> None:
     )
     async def ready() -> Response:
         sound = await asyncio.to_thread(_ready, predictor, log)
-        said = orjson.dumps({"live": True, "ready": sound})
-        return Response(said, 200 if sound else NOT_READY, media_type=JSON)
+        body = orjson.dumps({"live": True, "ready": sound})
+        return Response(body, 200 if sound else NOT_READY, media_type=JSON)
 
 
 def _add_models(router: APIRouter, predictor: Predictor, may_predict: params.Depends) -> None:
@@ -180,10 +180,10 @@ async def _find(predictor: Predictor, name: str, version: str | None) -> ServedE
 
 
 async def _answers(
-    predictor: Predictor, model: ServedEndpoint, asked: InferenceRequest, caller: Caller
+    predictor: Predictor, model: ServedEndpoint, inference: InferenceRequest, caller: Caller
 ) -> list[dict[str, Any]]:
     """Return the recorded answer of each row; none is recorded or leaves unless every one stands."""
-    rows = await asyncio.to_thread(model.patients, asked.tensors)
+    rows = await asyncio.to_thread(model.patients, inference.tensors)
     served = model.champion.stamp
     requests = [PredictionRequest(row, model=served.name) for row in rows]
     answered = []
@@ -193,7 +193,7 @@ async def _answers(
         if one.champion.stamp.bundle != served.bundle:
             raise TooBusy("the model was replaced while it was asked; ask again")
         answered.append(one)
-    return [orjson.loads(one) for one in await predictor.give_many(answered, [caller] * len(rows))]
+    return [orjson.loads(one) for one in await predictor.record_many(answered, [caller] * len(rows))]
 
 
 def _ready(predictor: Predictor, log: AuditLog) -> bool:

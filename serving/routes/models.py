@@ -41,10 +41,10 @@ def models_router(champions: Champions, gate: Gate) -> APIRouter:
         summary="List the served models",
     )
     async def list_models(request: Request) -> Response:
-        found = await run_in_threadpool(
+        models = await run_in_threadpool(
             lambda: ModelList(tuple(_summary(champions, n) for n in champions.names()))
         )
-        return tagged(request, found)
+        return tagged(request, models)
 
     @router.get(
         "/{name}",
@@ -59,9 +59,9 @@ def models_router(champions: Champions, gate: Gate) -> APIRouter:
     return router
 
 
-def tagged(request: Request, found: object) -> Response:
+def tagged(request: Request, document: object) -> Response:
     """Return what was found with its ETag, or 304 where the client holds the same."""
-    body = orjson.dumps(found)
+    body = orjson.dumps(document)
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     held = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]

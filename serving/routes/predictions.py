@@ -47,7 +47,7 @@ def predictions_router(predictor: Predictor, gate: Gate, *, largest_body: int) -
         summary="Read a prediction as it was answered; that it was read is recorded",
     )
     async def recorded(prediction_id: str, principal: Annotated[Principal, may_explain]) -> Response:
-        found = await predictor.read_again(prediction_id, Caller(principal.client, request_id.get()))
-        return Response(found, media_type=JSON)
+        answer = await predictor.read_again(prediction_id, Caller(principal.client, request_id.get()))
+        return Response(answer, media_type=JSON)
 
     return router
