@@ -77,6 +77,7 @@ def test_contributions_lie_within_their_errors_of_the_game_enumerated(found, mod
     exact = np.stack([shapley_values(game, PREDICTORS) for game in games])
     missed, error = np.abs(found.contributions - exact), found.standard_error[..., None]
     assert (missed <= 4.0 * error + 1e-9).all()
+    assert (missed > 2.0 * error).mean() < 0.05
     assert missed.max() > 1e-4
     assert np.sqrt((missed**2).mean()) > 0.1 * np.sqrt((error**2).mean())
     sizes = np.abs(exact).max(axis=-1)
