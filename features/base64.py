@@ -1,22 +1,22 @@
-"""Base64 that reads in one way only: no two texts stand for the same bytes."""
+"""Strict base64: each byte string has exactly one accepted encoding."""
 
 from base64 import b64decode, b64encode
 
 
 def decoded(text: str) -> bytes:
-    """Return the bytes of a text as :func:`base64.b64encode` writes it.
+    """Decode canonical base64, as :func:`base64.b64encode` writes it.
 
-    The last character before the padding has bits that count for nothing; here they have to be zero, as RFC
-    4648 section 3.5 allows a reader to insist, so that a changed character is always seen.
+    The unused bits of the last character must be zero (RFC 4648, section 3.5), so that changing any character
+    of a signature or hash is detected.
 
     >>> decoded("AQ==")
     b'\\x01'
 
     Raises:
-        ValueError: when the text is no base64, or not the one that stands for its bytes.
+        ValueError: when the text is not base64, or not the canonical encoding of its bytes.
 
     """
-    found = b64decode(text, validate=True)
-    if b64encode(found).decode() != text:
+    content = b64decode(text, validate=True)
+    if b64encode(content).decode() != text:
         raise ValueError("this is not how base64 writes these bytes")
-    return found
+    return content

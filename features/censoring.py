@@ -25,7 +25,7 @@ class Outcome:
         return len(self.duration)
 
     def take(self, rows: npt.NDArray[np.integer[Any]] | BoolArray) -> "Outcome":
-        """Return the outcome of these rows."""
+        """Return the outcome of the patients in these rows, in their order."""
         return Outcome(self.duration[rows], self.event[rows])
 
 

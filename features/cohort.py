@@ -1,4 +1,4 @@
-"""The cohort: a validated table of patients; one patient is a cohort of one."""
+"""The cohort: a validated table of patients, of any size down to one."""
 
 import difflib
 import json
@@ -28,7 +28,7 @@ MISAPPLIED = "does not apply to this disease"
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a cohort came from: what an auditor asks first."""
+    """Where a cohort came from: recipe, source, terms of use, index event, known selection and attrition."""
 
     recipe: str
     evidence: str
@@ -39,7 +39,7 @@ class Provenance:
     attrition: Attrition
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the provenance as plain JSON values."""
+        """Return the provenance as JSON values, as a cohort file stores it."""
         stated = {
             name: getattr(self, name) for name in ("recipe", "evidence", "source", "terms", "index_event")
         }
@@ -54,7 +54,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Patients by row, dictionary fields by name, every value already within its declared rule.
+    """Patients by row and dictionary fields by name, every value within its declared rule.
 
     ``values`` holds one float64 array of shape (patients,) per field: numbers in the field's unit, flags as
     0/1, categories as their position in the dictionary, NaN where missing.
@@ -115,22 +115,22 @@ class Cohort:
         return cls(dictionary, (PATIENT,), {name: np.array([value]) for name, value in values.items()})
 
     def take(self, rows: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> "Cohort":
-        """Return the cohort of these rows."""
+        """Return the cohort of the patients in these rows, in their order."""
         index = np.arange(len(self))[rows]
         patients = tuple(self.patients[i] for i in index)
         return replace(self, patients=patients, values={name: v[index] for name, v in self.values.items()})
 
     def text(self, name: str) -> list[str | None]:
-        """Return a category field as names."""
+        """Return a category field's category names by patient, None where missing."""
         declared = self.dictionary[name]
         return [None if np.isnan(v) else declared.category_names[int(v)] for v in self.values[name]]
 
     def text_or_missing(self, name: str) -> list[str | None]:
-        """Return a category field as names, every one None where the cohort lacks the field."""
+        """Return category names by patient, all None where the cohort lacks the field."""
         return self.text(name) if name in self.values else [None] * len(self)
 
     def patient(self, row: int) -> dict[str, float | int | bool | str | None]:
-        """Return one row as dictionary fields."""
+        """Return one patient's values by field, None where missing."""
         return {f.name: f.value(float(self.values[f.name][row])) for f in self.dictionary.fields}
 
     @property
@@ -140,7 +140,7 @@ class Cohort:
         return "real" if real else "synthetic"
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 over patients, fields and values: equal cohorts, equal fingerprints."""
+        """Return the SHA-256 of patients, fields and values; provenance does not enter it."""
         head = canonical_json([list(self.patients), list(self.dictionary.names)])
         body = b"".join(
             np.ascontiguousarray(self.values[name], dtype="<f8").tobytes() for name in self.dictionary.names
@@ -148,7 +148,7 @@ class Cohort:
         return sha256(head + body)
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return the cohort as a table with readable values, one row a patient."""
+        """Return the cohort as a table of values, one row a patient, as :meth:`from_frame` reads it."""
         import pandas as pd  # noqa: PLC0415  takes a while to load and is never needed to answer
 
         columns: dict[str, Any] = {PATIENT: list(self.patients)}
@@ -181,7 +181,7 @@ class Cohort:
 
 
 def read_patient(patient: Mapping[str, object], *, dictionary: Dictionary) -> dict[str, float]:
-    """Validate one patient given as dictionary fields; return numbers as a cohort's, NaN where missing.
+    """Validate one patient given by field; return each field's number, NaN where missing.
 
     Raises:
         InvalidRequest: naming every unknown field and every value outside its rule.
@@ -201,9 +201,9 @@ def read_patient(patient: Mapping[str, object], *, dictionary: Dictionary) -> di
 
 
 def concatenate(cohorts: Sequence[Cohort]) -> Cohort:
-    """Join cohorts of different sources; a field that one of them lacks is missing there.
+    """Join cohorts of several sources; a field that a cohort lacks is missing for its patients.
 
-    Patients keep the name of their recipe in front, so that two sources never share an identifier.
+    The recipe's name is put before each patient's identifier, so that sources never share one.
 
     Raises:
         InvalidCohort: when two cohorts of the same source hold the same patient.
@@ -246,7 +246,7 @@ def read_header(path: Path) -> tuple[Dictionary, tuple[Provenance, ...]]:
 
 
 def _stated(metadata: bytes) -> tuple[Provenance, ...] | None:
-    """Return the provenance in a file's metadata, None where there is none that can be read."""
+    """Return the provenance in a file's metadata, None where it is absent or unreadable."""
     try:
         stated = json.loads(metadata)
         return tuple(Provenance.from_dict(source) for source in stated) if isinstance(stated, list) else None
@@ -284,7 +284,7 @@ def _arrow_column(declared: Field, numbers: FloatArray) -> "pa.Array":
 
 
 def _unknown_fields(names: list[str], dictionary: Dictionary) -> list[Problem]:
-    """Name unknown fields; the known ones are listed once, and beyond a number the rest is only counted."""
+    """Return a problem for each unknown field, up to ``MOST_NAMED``; the rest are counted in one."""
     problems = []
     for at, name in enumerate(names[:MOST_NAMED]):
         near = difflib.get_close_matches(name, dictionary.names, n=1)
@@ -305,7 +305,7 @@ def _table_problems(declared: Field, column: Column) -> list[Problem]:
 
 
 def _misapplied(dictionary: Dictionary, values: Mapping[str, float]) -> list[Problem]:
-    """Report one patient's values that have no meaning in the disease."""
+    """Return a problem for each value of a field that does not apply to the patient's disease."""
     given = [f for f in dictionary.limited if not isnan(values[f.name])]
     if not given or isnan(code := values.get("disease", nan)):
         return []
@@ -324,9 +324,9 @@ def _where_it_applies(declared: Field) -> str:
 def applicability_problems(
     dictionary: Dictionary, values: Mapping[str, FloatArray], *, rows: npt.NDArray[np.int64]
 ) -> list[Problem]:
-    """Report values given for a disease in which their field has no meaning.
+    """Return a problem for each field with values in a disease to which it does not apply.
 
-    ``rows`` are the numbers to name the rows by.
+    ``rows``, shape (patients,), are the row numbers that the problems give.
     """
     if "disease" not in values:
         return []

@@ -1,4 +1,4 @@
-"""The data dictionary: what each field means, declared once in ``dictionary.yaml``."""
+"""The data dictionary: each field's meaning, unit and range, declared once in ``dictionary.yaml``."""
 
 import math
 import re
@@ -27,7 +27,7 @@ GROUPS = ("disease", "prior_treatment", "reassessment", "overall_health", "plan"
 
 @dataclass(frozen=True)
 class Category:
-    """One value that a category field may take."""
+    """One allowed value of a category field; ``codes`` are its terminology codes by system."""
 
     name: str
     label: str
@@ -36,7 +36,12 @@ class Category:
 
 @dataclass(frozen=True)
 class Field:
-    """One predictor or outcome: its meaning, unit, range and when it becomes known."""
+    """One predictor or outcome: its meaning, unit, range and when it becomes known.
+
+    ``known`` is ``diagnosis``, ``index`` (by the index date) or ``after``. ``applies_to`` lists the diseases
+    in which the field has a meaning, None for all. ``conversions`` give, by other unit, the factor to
+    ``unit``.
+    """
 
     name: str
     label: str
@@ -60,12 +65,12 @@ class Field:
 
     @cached_property
     def _positions(self) -> dict[str, float]:
-        """Return each category's number by its name."""
+        """Return each category's position by its name."""
         return {category.name: float(at) for at, category in enumerate(self.categories)}
 
     @property
     def expected(self) -> str:
-        """Say in words, with unit, what values are allowed."""
+        """Return the allowed values in words, with the unit, as error messages state them."""
         if self.type == "flag":
             return "true or false"
         if self.type == "category":
@@ -75,14 +80,14 @@ class Field:
         return f"{noun} from {_plain(self.minimum)} to {_plain(self.maximum)}{unit}"
 
     def applies(self, disease: str) -> bool:
-        """Tell whether the field has a meaning in this disease."""
+        """Return whether the field has a meaning in this disease."""
         return self.applies_to is None or disease in self.applies_to
 
     def read(self, values: Sequence[object]) -> "Column":
-        """Turn raw values into numbers: flags 0/1, categories their position, missing (None) NaN.
+        """Convert raw values to numbers: flags 0/1, categories their position, missing (None) NaN.
 
-        The same reading serves a table's column and a single patient's value. A value that is not allowed
-        becomes NaN and its position is reported, so nothing is clipped or guessed.
+        A table's column and a single patient's value are converted alike. A value that is not allowed becomes
+        NaN and is reported under its fault, so nothing is clipped or guessed.
         """
         numbers = np.empty(len(values))
         faults: dict[str, list[int]] = {}
@@ -93,7 +98,7 @@ class Field:
         return Column(numbers, {fault: tuple(rows) for fault, rows in faults.items()})
 
     def read_one(self, value: object) -> tuple[float, str | None]:
-        """Turn one raw value into a number, as :meth:`read`, and say what is wrong with it, if anything."""
+        """Convert one raw value as :meth:`read` does; return its number, and its fault or None."""
         if value is None:
             return math.nan, None
         number = self._number(value)
@@ -103,7 +108,7 @@ class Field:
         return number + 0.0, None  # so that minus zero is zero
 
     def read_series(self, series: "pd.Series") -> "Column":
-        """Read a table's column, in which NaN and NA mean missing; the verdicts are those of :meth:`read`."""
+        """Convert a table's column, in which NaN and NA mean missing, with the faults of :meth:`read`."""
         import pandas as pd  # noqa: PLC0415  takes a while to load and is never needed to answer
 
         numeric = pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype)
@@ -122,7 +127,7 @@ class Field:
         return Column(numbers, faults)
 
     def _read_numbers(self, numbers: FloatArray) -> "Column":
-        """Judge a whole column of numbers at once."""
+        """Convert a numeric column at once, with the faults that :meth:`read` would report."""
         known = ~np.isnan(numbers)
         finite = np.isfinite(numbers)
         whole = finite & (np.trunc(numbers) == numbers) if self.type == "integer" else finite
@@ -138,7 +143,7 @@ class Field:
         return Column(np.where(within, numbers, np.nan), faults)
 
     def value(self, number: float) -> float | int | bool | str | None:
-        """Return the value that a number stands for; the reverse of :meth:`read` for one row."""
+        """Return the value that a number encodes, None for NaN: the inverse of :meth:`read`."""
         if math.isnan(number):
             return None
         if self.type == "category":
@@ -148,7 +153,7 @@ class Field:
         return int(number) if self.type == "integer" else float(number)
 
     def _number(self, value: object) -> float | None:
-        """Return the number a raw value stands for, or None where its type is wrong."""
+        """Return the number that encodes a raw value, None where its type or category is wrong."""
         if self.type == "category":
             return self._positions.get(value) if isinstance(value, str) else None
         if isinstance(value, bool | np.bool_):
@@ -161,7 +166,7 @@ class Field:
             return math.inf
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the field as plain JSON values, as a bundle stores it."""
+        """Return the declaration as JSON values, as a bundle stores it, without empty entries."""
         plain: dict[str, Any] = {
             "label": self.label, "group": self.group, "type": self.type, "known": self.known,
             "unit": self.unit, "minimum": self.minimum, "maximum": self.maximum,
@@ -179,7 +184,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Column:
-    """A field's values as numbers, and the rows that broke the field's rule, by fault."""
+    """A field's values as numbers, shape (rows,), and by fault the rows, from 0, that break its rule."""
 
     numbers: FloatArray
     faults: Mapping[str, tuple[int, ...]]
@@ -194,17 +199,18 @@ OPEN_NAME = re.compile(r"([a-z]+)_[a-z0-9][a-z0-9_]{0,40}")
 class Dictionary:
     """An ordered set of fields, looked up by name.
 
-    ``open`` holds patterns for open sets: with a pattern ``marker``, any name ``marker_<symbol>`` is a field.
+    ``open`` holds patterns of fields that are not listed one by one: with a pattern ``marker``, any name
+    ``marker_<symbol>`` is a field.
     """
 
     fields: tuple[Field, ...]
     open: tuple[Field, ...] = ()
 
     def __getitem__(self, name: str) -> Field:
-        found = self.by_name.get(name) or self._opened(name)
-        if found is None:
+        declared = self.by_name.get(name) or self._opened(name)
+        if declared is None:
             raise KeyError(name)
-        return found
+        return declared
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self.by_name or self._opened(name) is not None)
@@ -224,16 +230,21 @@ class Dictionary:
         return tuple(f.name for f in self.fields)
 
     def ordered(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return names in their declared order, those of open sets behind them by name."""
+        """Return names in their declared order, then those of open patterns in alphabetical order."""
         given = set(names)
         return (*(n for n in self.names if n in given), *sorted(given - set(self.names)))
 
     def slice(self, names: Iterable[str]) -> "Dictionary":
-        """Return the dictionary of these fields only, in this order."""
+        """Return the dictionary of these fields, in this order.
+
+        Raises:
+            KeyError: for a name that is no field.
+
+        """
         return Dictionary(tuple(self[name] for name in names))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the dictionary as plain JSON values."""
+        """Return the declarations by field name as JSON values, as :meth:`from_dict` reads them."""
         return {f.name: f.as_dict() for f in self.fields}
 
     @cached_property
@@ -243,7 +254,7 @@ class Dictionary:
 
     @cached_property
     def limited(self) -> tuple[Field, ...]:
-        """Return the fields that have a meaning in some diseases only."""
+        """Return the fields that apply to some diseases only."""
         return tuple(f for f in self.fields if f.applies_to is not None)
 
     @cached_property
@@ -265,7 +276,7 @@ class Dictionary:
         return cls(tuple(_field(name, entry) for name, entry in declared.items()))
 
     def with_open(self, declared: Mapping[str, Any]) -> "Dictionary":
-        """Return the dictionary with these patterns for open sets."""
+        """Return the dictionary with these patterns of open fields."""
         return replace(self, open=Dictionary.from_dict(declared).fields)
 
 
@@ -350,7 +361,7 @@ def _range_problems(name: str, entry: Mapping[str, Any]) -> list[Problem]:
 
 
 def _fault(number: float | None, field: Field) -> str | None:
-    """Say what is wrong with a number, or None when it is allowed."""
+    """Return the fault of a number, None where it is allowed."""
     if number is None:
         return UNKNOWN_CATEGORY if field.type == "category" else WRONG_TYPE
     if not math.isfinite(number):

@@ -1,4 +1,4 @@
-"""Eligibility: who enters a cohort, and how many were left out for which reason."""
+"""Eligibility: attrition from the patients read to the patients kept."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+NO_FOLLOW_UP = "no follow-up after the index date"
+
 
 @dataclass(frozen=True)
 class Exclusion:
-    """One reason for leaving patients out, and how many it took."""
+    """One exclusion criterion and the number of patients it excluded."""
 
     reason: str
     excluded: int
@@ -17,7 +19,7 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Attrition:
-    """The way from the patients read to the patients kept; no patient disappears uncounted."""
+    """A cohort's flow of patients: those read less each exclusion, in order, are those kept."""
 
     read: int
     exclusions: tuple[Exclusion, ...] = ()
@@ -43,6 +45,9 @@ class Attrition:
 
 
 def has_follow_up(months_followed: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Tell which patients were followed beyond the index date; the others carry no information."""
+    """Return, shape (patients,), who has follow-up after the index date; a missing time counts as followed.
+
+    Patients without follow-up carry no information on survival.
+    """
     followed: npt.NDArray[np.bool_] = months_followed != 0
     return followed

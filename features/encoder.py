@@ -1,4 +1,4 @@
-"""The encoder: a cohort becomes a float matrix with stable column names."""
+"""The encoder: a cohort's predictors as a float matrix with stable column names."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,24 +15,24 @@ from features.dictionary import Dictionary, Field, FloatArray
 
 @dataclass(frozen=True)
 class EncodedColumn:
-    """One column of the matrix: the predictor it shows and, for a nominal category, which one."""
+    """One matrix column: its predictor and, for a nominal predictor, the category it indicates."""
 
     predictor: str
     category: str | None = None
 
     @property
     def name(self) -> str:
-        """Return the column's name, stable across fits on the same vocabulary."""
+        """Return ``predictor``, or ``predictor=category`` for an indicator."""
         return self.predictor if self.category is None else f"{self.predictor}={self.category}"
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Encodes a protocol's predictors as training saw them.
+    """Encodes a protocol's predictors with the vocabulary of the training cohort.
 
-    Numbers on a log scale become log(1 + value); flags 0/1; ordered categories their position; a nominal
-    category one 0/1 column per category seen in training but the first. Missing values and categories that
-    training never saw become NaN; the latter are named by :meth:`unseen`.
+    Numbers on a log scale become log(1 + value), flags 0/1, ordered categories their position, and a nominal
+    predictor one 0/1 indicator for each category of the training cohort except the first. Missing values and
+    categories absent from training become NaN; :meth:`unseen` names the latter.
     """
 
     dictionary: Dictionary
@@ -41,7 +41,7 @@ class Encoder:
 
     @classmethod
     def fit(cls, cohort: Cohort, *, predictors: tuple[str, ...]) -> "Encoder":
-        """Learn the vocabulary from a training cohort; a predictor that never varies gets no column."""
+        """Learn the vocabulary from a training cohort; a constant predictor gets no column."""
         dictionary = cohort.dictionary.slice(predictors)
         vocabulary = {
             f.name: _seen(f, cohort.values[f.name]) for f in dictionary.fields if f.type == "category"
@@ -63,11 +63,11 @@ class Encoder:
 
     @property
     def predictors(self) -> tuple[str, ...]:
-        """Return every predictor of the protocol, those without a column included."""
+        """Return every predictor of the protocol, including those without a column."""
         return self.dictionary.names
 
     def encode(self, cohort: Cohort) -> FloatArray:
-        """Return the matrix of shape (patients, columns)."""
+        """Return the design matrix, shape (patients, columns), NaN where missing."""
         matrix = np.empty((len(cohort), len(self.columns)))
         for at, (column, shown) in enumerate(zip(self.columns, self._shown, strict=True)):
             values = cohort.values[column.predictor]
@@ -75,7 +75,7 @@ class Encoder:
         return self._scaled(matrix)
 
     def encode_each(self, patients: Sequence[Mapping[str, float]]) -> FloatArray:
-        """Return the same matrix for patients that were read one by one."""
+        """Return the matrix of :meth:`encode` for patients as ``cohort.read_patient`` returns them."""
         showing = [(column.predictor, shown) for column, shown in zip(self.columns, self._lists, strict=True)]
         rows = [
             [
@@ -87,7 +87,7 @@ class Encoder:
         return self._scaled(np.array(rows, dtype=np.float64).reshape(len(patients), len(self.columns)))
 
     def show(self, predictor: str, values: FloatArray) -> tuple[list[int], FloatArray]:
-        """Return the columns that show a predictor, and what they show of values, shape (values, columns)."""
+        """Return a predictor's column positions, and its values encoded in them, shape (values, columns)."""
         columns = [at for at, column in enumerate(self.columns) if column.predictor == predictor]
         shown = [self._shown[at] for at in columns]
         each = [values if by is None else by[_positions(values)] for by in shown]
@@ -95,20 +95,20 @@ class Encoder:
         return columns, np.stack(each, axis=1)
 
     def unseen(self, cohort: Cohort) -> dict[str, list[bool]]:
-        """Tell, for each category predictor, which patients have a category that training never saw."""
-        found = {}
+        """Return, by category predictor, which patients have a category that is absent from training."""
+        absent = {}
         for name, seen in self.vocabulary.items():
             known = [self.dictionary[name].category_names.index(c) for c in seen]
             values = cohort.values[name]
-            found[name] = (~np.isnan(values) & ~np.isin(values, known)).tolist()
-        return found
+            absent[name] = (~np.isnan(values) & ~np.isin(values, known)).tolist()
+        return absent
 
     def owners(self) -> npt.NDArray[np.int64]:
         """Return the position of the predictor that each column shows, shape (columns,)."""
         return np.array([self.predictors.index(column.predictor) for column in self.columns], dtype=np.int64)
 
     def _scaled(self, matrix: FloatArray) -> FloatArray:
-        """Take the logarithm of the columns on a log scale."""
+        """Replace the columns on a log scale by log(1 + value), in place."""
         for at in self._logarithmic:
             matrix[:, at] = np.log1p(matrix[:, at])
         return matrix
@@ -124,7 +124,7 @@ class Encoder:
 
     @cached_property
     def _shown(self) -> tuple[FloatArray | None, ...]:
-        """Return what each column shows of each category, NaN at last for missing; None for numbers."""
+        """Return each column's code for every category, then NaN for missing; None for a number or flag."""
         return tuple(self._categories_shown(column) for column in self.columns)
 
     @cached_property
@@ -157,7 +157,7 @@ class Encoder:
 
 
 def _positions(values: FloatArray) -> npt.NDArray[np.int64]:
-    """Return categories' places in what is shown of them, the last one for a missing value."""
+    """Return the index of each value's category code; -1, the last one, for a missing value."""
     return np.where(np.isnan(values), -1.0, values).astype(np.int64)
 
 

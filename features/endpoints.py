@@ -18,6 +18,7 @@ from features.dictionary import FloatArray
 from features.errors import InvalidCohort, Problem
 
 SURVIVAL, COMPETING_RISKS, RESPONSE = "survival", "competing_risks", "response"
+KINDS = frozenset({SURVIVAL, COMPETING_RISKS, RESPONSE})
 LOG_CUMULATIVE_HAZARD, COMPLEMENTARY_LOG_LOG, LOG_ODDS = (
     "log_cumulative_hazard", "complementary_log_log", "log_odds",
 )  # fmt: skip
@@ -165,6 +166,20 @@ class Endpoint:
                 read[outcome.name] = BinaryOutcome(event, ~np.isnan(values))
         return ResponseOutcome(tuple(read), tuple(read.values()))
 
+    def check(self) -> None:
+        """Raise ValueError, naming the part, where a stored declaration is none."""
+        words = (self.name, self.title, *self.fields, *(w for o in self.outcomes for w in (o.name, o.label)))
+        flags = (self.falls, *(outcome.harm for outcome in self.outcomes))
+        if not all(isinstance(word, str) for word in words) or not all(isinstance(f, bool) for f in flags):
+            raise ValueError("words and flags of the endpoint are not as they must be")
+        fewest = 2 if self.kind == COMPETING_RISKS else 1
+        if self.kind not in KINDS or not fewest <= len(self.outcomes) == len(self.labels):
+            raise ValueError("kind and outcomes of the endpoint are not as they must be")
+        if len(self.fields) != (2 if self.timed else 1):
+            raise ValueError("fields of the endpoint are not as they must be")
+        if self.falls and self.kind != SURVIVAL:
+            raise ValueError("falls of the endpoint is not as it must be")
+
     def as_dict(self) -> dict[str, Any]:
         """Return the declaration as plain JSON values, as a bundle stores it."""
         return asdict(self) | {"outcomes": [asdict(o) for o in self.outcomes], "fields": list(self.fields)}
@@ -266,16 +281,17 @@ def _require_values(cohort: Cohort, name: str, fields: tuple[str, ...]) -> None:
     _require_columns(cohort, name, fields)
     problems = []
     for field in fields:
-        if (blank := np.flatnonzero(np.isnan(cohort.values[field]))).size:
-            problems.append(
-                _rows(field, "has no value", "complete it, or exclude those patients in the recipe", blank)
-            )
-    if (unfollowed := np.flatnonzero(cohort.values[fields[0]] <= 0)).size:
+        if blank := _numbered(np.isnan(cohort.values[field])):
+            remedy = "complete it, or exclude those patients in the recipe"
+            problems.append(Problem.in_rows(field, "has no value", remedy, blank))
+    if unfollowed := _numbered(cohort.values[fields[0]] <= 0):
         remedy = "exclude patients without follow-up after the index date"
-        problems.append(_rows(fields[0], "is zero", remedy, unfollowed))
+        problems.append(Problem.in_rows(fields[0], "is zero", remedy, unfollowed))
     if problems:
         raise InvalidCohort(name, problems)
 
 
-def _rows(field: str, problem: str, remedy: str, rows: npt.NDArray[np.int64]) -> Problem:
-    return Problem(field, problem, remedy, int(rows.size), tuple((rows[:5] + 1).tolist()))
+def _numbered(rows: BoolArray) -> list[int]:
+    """Return the numbers, from 1, of the rows that are marked."""
+    numbers: list[int] = (np.flatnonzero(rows) + 1).tolist()
+    return numbers

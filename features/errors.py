@@ -1,21 +1,21 @@
-"""Every error raised on purpose.
+"""The errors that this project raises on purpose; every other exception is a bug.
 
 SalvageError
-├── InvalidInput              the caller can mend it; lists every problem at once
+├── InvalidInput              the caller can correct it; lists every problem at once
 │   ├── InvalidDictionary
 │   ├── InvalidProtocol
 │   ├── InvalidRecipe
 │   ├── InvalidCohort
 │   └── InvalidRequest
-├── NotFound                  a name that stands for nothing here
-├── NotFittable               the cohort cannot carry the model asked for
+├── NotFound                  there is no model, recipe, protocol or prediction of this name
+├── NotFittable               the cohort has too few patients or events for the model
 ├── MissingExtra              an optional package is not installed
 ├── BundleRefused             a model file is not what its manifest says
-├── NotExplained              contributions do not add up to their prediction
-├── NoChampion                no model has been promoted yet
+├── NotExplained              contributions do not sum to their prediction
+├── NoChampion                no model version has been promoted yet
 ├── RecordNotWritten          the audit record could not be made durable
-├── TooBusy                   more waits to be put on record than the queue holds
-└── KeyReused                 an idempotency key came again with another request
+├── TooBusy                   the audit record's queue is full
+└── KeyReused                 an idempotency key was sent again with a different request
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,9 +27,9 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with an input: where, what was expected, in how many rows, what to do.
+    """One fault of an input: its field, what is wrong, in how many rows, and the remedy.
 
-    It never carries a patient's value.
+    ``examples`` are the first row numbers, counted from 1. A problem never carries a patient's value.
     """
 
     field: str
@@ -48,7 +48,7 @@ class Problem:
         return cls(field, problem, remedy, len(rows), tuple(rows[:EXAMPLES]))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the problem as JSON-ready fields, leaving out row counts where there are no rows."""
+        """Return the problem as JSON values, without row counts where it is not about rows."""
         return {name: value for name, value in asdict(self).items() if value not in (None, ())}
 
     def __str__(self) -> str:
@@ -57,16 +57,20 @@ class Problem:
 
 
 class SalvageError(Exception):
-    """The root of every error raised on purpose."""
+    """Root of the errors that this project raises on purpose."""
 
 
 class InvalidInput(SalvageError):
-    """Input that the caller can mend; carries every problem found."""
+    """Input that the caller can correct; ``problems`` holds every fault of it."""
 
     def __init__(self, subject: str, problems: Iterable[Problem]) -> None:
         self.subject = subject
         self.problems = tuple(problems)
         super().__init__(f"{subject}: " + " | ".join(map(str, self.problems)))
+
+    def __reduce__(self) -> tuple[type["InvalidInput"], tuple[str, tuple[Problem, ...]]]:
+        """Travel between processes with every problem; an exception would send its message alone."""
+        return type(self), (self.subject, self.problems)
 
 
 class InvalidDictionary(InvalidInput):
@@ -94,11 +98,11 @@ class NotFound(SalvageError):
 
 
 class NotFittable(SalvageError):
-    """The cohort cannot carry the model asked for."""
+    """The cohort has too few patients or events for the model."""
 
 
 class MissingExtra(SalvageError):
-    """An optional package is needed and is not installed."""
+    """An optional package is needed and not installed; the message names the command that installs it."""
 
 
 class BundleRefused(SalvageError):
@@ -106,7 +110,7 @@ class BundleRefused(SalvageError):
 
 
 class NotExplained(SalvageError):
-    """An explanation missed its prediction, so neither is shown."""
+    """An explanation does not sum to its prediction within tolerance, so neither is returned."""
 
 
 class NoChampion(SalvageError):
@@ -114,12 +118,12 @@ class NoChampion(SalvageError):
 
 
 class RecordNotWritten(SalvageError):
-    """The audit record could not be made durable, so no prediction may leave."""
+    """The audit record could not be made durable, so the prediction is withheld."""
 
 
 class TooBusy(SalvageError):
-    """The queue of what waits to be put on record is full; nothing was done, and asking again is safe."""
+    """The audit record's queue is full; nothing was done, so the request can be sent again."""
 
 
 class KeyReused(SalvageError):
-    """An idempotency key stands for one request, and came again with another."""
+    """An idempotency key was sent again with a different request."""

@@ -5,10 +5,14 @@ import json
 
 
 def canonical_json(document: object) -> bytes:
-    """Return the one JSON text of a document: sorted keys, no spaces, no NaN.
+    """Return a document's canonical JSON in UTF-8: sorted keys, no spaces.
 
     >>> canonical_json({"b": 1, "a": None})
     b'{"a":null,"b":1}'
+
+    Raises:
+        ValueError: when the document holds NaN or infinity.
+
     """
     return json.dumps(
         document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -16,5 +20,5 @@ def canonical_json(document: object) -> bytes:
 
 
 def sha256(content: bytes) -> str:
-    """Return the SHA-256 of bytes in hexadecimal."""
+    """Return the SHA-256 digest as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()

@@ -50,7 +50,7 @@ class StudyProtocol:
 
     @property
     def model_name(self) -> str:
-        """Return the registered model's name."""
+        """Return the name under which the protocol's models are registered."""
         return f"salvage-{self.name}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class StudyProtocol:
 
 
 def protocol_names() -> tuple[str, ...]:
-    """Return the ready protocols' names."""
+    """Return the names of the protocols that come with the package."""
     files = resources.files("features").joinpath("protocols").iterdir()
     return tuple(sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml")))
 

@@ -1,7 +1,7 @@
 """Published prognostic scores at salvage, computed from a cohort.
 
-The definitions are data (``scores.yaml``): inputs, points, groups and the outcomes their authors published. A
-score is given only where every input is known; nobody is scored on a guess.
+``scores.yaml`` holds each score's inputs, points, risk groups and published outcomes. A patient who lacks an
+input gets no score: none is imputed.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,8 +20,8 @@ from features.errors import NotFound
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Points for those who meet a condition; without one, for everyone whose input is known."""
+class PointRule:
+    """Points where an input meets every bound and category given; without any, wherever it is known."""
 
     points: int
     below: float | None = None
@@ -32,16 +32,16 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Item:
-    """One input of a score; the first rule that is met gives the points."""
+class ScoreItem:
+    """One input of a score and its rules; the first rule that is met gives the points."""
 
     input: str
-    rules: tuple[Rule, ...]
+    rules: tuple[PointRule, ...]
 
 
 @dataclass(frozen=True)
 class ScoreGroup:
-    """A risk group up to some points, with the outcomes published for it."""
+    """A risk group: its highest total of points, and the outcomes published for it."""
 
     name: str
     up_to: int
@@ -50,7 +50,7 @@ class ScoreGroup:
 
 @dataclass(frozen=True)
 class Score:
-    """A published score. ``regroup`` maps the sum to coarser points, to which ``after`` adds."""
+    """A published score: the sum of ``items``, mapped by ``regroup`` to coarser points, plus ``after``."""
 
     name: str
     title: str
@@ -59,23 +59,23 @@ class Score:
     source: str
     verified: bool
     unverified: str | None
-    items: tuple[Item, ...]
-    regroup: tuple[Rule, ...]
-    after: tuple[Item, ...]
+    items: tuple[ScoreItem, ...]
+    regroup: tuple[PointRule, ...]
+    after: tuple[ScoreItem, ...]
     groups: tuple[ScoreGroup, ...]
     note: str | None
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Return the names of the inputs: dictionary fields, or derived from some."""
+        """Return the inputs: dictionary fields, or names in ``DERIVED``."""
         return tuple(item.input for item in (*self.items, *self.after))
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A score of a cohort: points of shape (patients,), NaN where an input is missing, and group names.
+class ScoredCohort:
+    """A cohort's points, shape (patients,), and groups; NaN and None where there is no score.
 
-    ``missing`` counts, input by input, those of the ``patients`` with its disease who lack it.
+    ``patients`` counts those with one of the score's diseases, ``missing`` by input those who lack it.
     """
 
     score: Score
@@ -85,7 +85,7 @@ class Scored:
     patients: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return group counts and what was missing, as plain JSON values."""
+        """Return the size of each group and the missing inputs as JSON values."""
         names = [group.name for group in self.score.groups]
         return {
             "score": self.score.name,
@@ -101,7 +101,7 @@ class Scored:
 
 
 def score_names() -> tuple[str, ...]:
-    """Return the names of the scores.
+    """Return the names of the published scores.
 
     >>> "breems_epi" in score_names()
     True
@@ -121,11 +121,8 @@ def load_score(name: str) -> Score:
     return _scores()[name]
 
 
-def compute(score: Score, cohort: Cohort) -> Scored:
-    """Compute a score for the patients of its diseases; the others, and those missing an input, get none.
-
-    ``missing`` counts, input by input, the patients of its diseases who lack it.
-    """
+def compute(score: Score, cohort: Cohort) -> ScoredCohort:
+    """Compute a score for the patients with one of its diseases; those who lack an input get none."""
     concerned = np.isin(np.array(cohort.text("disease"), dtype=object), score.applies_to)
     values = {name: _input(cohort, name) for name in score.inputs}
     points = sum((_points(item, values[item.input]) for item in score.items), np.zeros(len(cohort)))
@@ -134,7 +131,7 @@ def compute(score: Score, cohort: Cohort) -> Scored:
     points = points + sum((_points(item, values[item.input]) for item in score.after), np.zeros(len(cohort)))
     points = np.where(concerned, points, np.nan)
     missing = {name: int((np.isnan(v.numbers) & concerned).sum()) for name, v in values.items()}
-    return Scored(
+    return ScoredCohort(
         score, points, tuple(_group(score, value) for value in points.tolist()), missing, int(concerned.sum())
     )
 
@@ -155,11 +152,13 @@ def _input(cohort: Cohort, name: str) -> _Input:
     return _Input(numbers, (False, True) if field.type == "flag" else field.category_names)
 
 
-def _points(item: Item, given: _Input) -> FloatArray:
+def _points(item: ScoreItem, given: _Input) -> FloatArray:
     return _first_met(item.rules, given.numbers, given.categories)
 
 
-def _first_met(rules: tuple[Rule, ...], numbers: FloatArray, categories: tuple[object, ...]) -> FloatArray:
+def _first_met(
+    rules: tuple[PointRule, ...], numbers: FloatArray, categories: tuple[object, ...]
+) -> FloatArray:
     points = np.full(numbers.shape, np.nan)
     open_ = ~np.isnan(numbers)
     for rule in rules:
@@ -169,7 +168,7 @@ def _first_met(rules: tuple[Rule, ...], numbers: FloatArray, categories: tuple[o
     return points
 
 
-def _meets(rule: Rule, numbers: FloatArray, categories: tuple[object, ...]) -> BoolArray:
+def _meets(rule: PointRule, numbers: FloatArray, categories: tuple[object, ...]) -> BoolArray:
     met = np.ones(numbers.shape, dtype=bool)
     for bound, holds in (
         (rule.below, np.less),
@@ -196,14 +195,14 @@ def _column(cohort: Cohort, name: str) -> FloatArray:
 
 
 def _any(cohort: Cohort, *names: str) -> FloatArray:
-    """Return 1 where one of the flags is true, 0 where all are false, NaN where that is not known."""
+    """Return 1 where any flag is true, 0 where all are false, else NaN."""
     flags = np.stack([_column(cohort, name) for name in names])
     positive = (flags == 1.0).any(axis=0)
     return np.where(positive, 1.0, np.where(np.isnan(flags).any(axis=0), np.nan, 0.0))
 
 
 def _under(cohort: Cohort, limit: float, ecog: int) -> FloatArray:
-    """Return whether Karnofsky is under a limit, or, where it is missing, ECOG at or above its equivalent."""
+    """Return 0/1 for Karnofsky below a limit; where it is missing, for ECOG at or above its equivalent."""
     karnofsky, grade = _column(cohort, "karnofsky"), _column(cohort, "ecog")
     by_ecog = np.where(np.isnan(grade), np.nan, grade >= ecog)
     under: FloatArray = np.where(np.isnan(karnofsky), by_ecog, karnofsky < limit)
@@ -265,11 +264,11 @@ def _score(name: str, entry: Mapping[str, Any]) -> Score:
     )
 
 
-def _item(entry: Mapping[str, Any]) -> Item:
-    return Item(entry["input"], tuple(_rule(rule) for rule in entry["rules"]))
+def _item(entry: Mapping[str, Any]) -> ScoreItem:
+    return ScoreItem(entry["input"], tuple(_rule(rule) for rule in entry["rules"]))
 
 
-def _rule(entry: Mapping[str, Any]) -> Rule:
+def _rule(entry: Mapping[str, Any]) -> PointRule:
     categories = tuple(entry["is"]) if "is" in entry else None
     bounds = {name: entry.get(name) for name in ("below", "up_to", "over")}
-    return Rule(entry["points"], **bounds, least=entry.get("from"), categories=categories)
+    return PointRule(entry["points"], **bounds, least=entry.get("from"), categories=categories)

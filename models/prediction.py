@@ -128,8 +128,7 @@ class NextTest:
     """One missing predictor and what knowing it would do to the answer, a probability.
 
     ``expected_change`` is the mean absolute change over plausible values; ``low`` and ``high`` bound the
-    answers in nine cases of ten; ``crosses`` tells whether they reach the other side of a threshold, None
-    where none was given.
+    answers in nine cases of ten.
     """
 
     predictor: str
@@ -137,7 +136,6 @@ class NextTest:
     expected_change: float
     low: float
     high: float
-    crosses: bool | None
     words: str
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, date, datetime
+from functools import cache, partial
 from importlib import metadata
 from typing import Any
 
@@ -36,7 +37,7 @@ from serving.routes.metrics import metrics_router
 from serving.routes.models import models_router
 from serving.routes.predictions import predictions_router
 from serving.settings import ServingSettings
-from serving.tracing import Traces
+from serving.tracing import TracingMiddleware
 
 DESCRIPTION = (
     "Outcomes of salvage therapy, explained and on record. Answers describe patients of the training "
@@ -99,8 +100,7 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
     app.include_router(health_router(champions, log))
     app.include_router(metrics_router(metrics))
     errors.install(app)
-    described = openapi.document(app)
-    app.openapi = lambda: described  # type: ignore[method-assign]  # the framework's own way to correct it
+    app.openapi = cache(partial(openapi.document, app))  # type: ignore[method-assign]  # FastAPI's way
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.origins,
@@ -114,7 +114,7 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
         headers={"Salvage-Mode": mode.partition(":")[0]},
     )
     if settings.traces is not None:
-        app.add_middleware(Traces, collector=settings.traces)
+        app.add_middleware(TracingMiddleware, collector=settings.traces)
     return app
 
 

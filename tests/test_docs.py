@@ -18,7 +18,7 @@ from rich.console import Console
 from starlette.exceptions import HTTPException
 
 import salvage
-from features.cohort import Cohort
+from features.cohort import read_patient
 from features.dictionary import load_dictionary
 from features.dictionary_page import REFRESH, dictionary_page
 from features.endpoints import ENDPOINTS
@@ -29,7 +29,7 @@ from features.sources.build import build_cohort
 from models.patient.plans import GROUP
 from models.registry.settings import RegistrySettings
 from serving import contract, errors
-from serving.access.principal import Scope
+from serving.access.principal import AccessScope
 from serving.access.settings import RATE
 from serving.app import create_app
 from serving.audit.proofs import ConsistencyProof
@@ -233,11 +233,11 @@ def test_every_status_of_the_native_api_is_explained():
     assert given == set(re.findall(r"\b[2-5]\d\d\b", section("docs/api.md", "Statuses")))
 
 
-@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("scope", AccessScope)
 def test_every_scope_is_explained(scope):
     assert f"\n| `{scope}` |" in section("docs/access.md", "Nobody without credentials")
     assert f"`{scope}`" in section("docs/commands.md", "salvage keys create")
-    assert f"`{scope}`" in section("GLOSSARY.md", "Scope")
+    assert f"`{scope}`" in section("GLOSSARY.md", "AccessScope")
 
 
 def test_every_metric_is_described():
@@ -273,21 +273,21 @@ def test_the_shown_request_is_accepted():
     request = contract.parse_request(shown_json("docs/api.md", "POST /v1/predictions"))
     protocol = load_protocol(str(request.model).removeprefix("salvage-"))
     assert request.horizon in protocol.horizons
-    Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
+    read_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
 
 
 def test_the_shown_explanation_request_is_accepted():
     request = contract.parse_explanation(shown_json("docs/api.md", "POST /v1/explanations"))
     protocol = load_protocol(str(request.model).removeprefix("salvage-"))
     assert set(request.horizons) <= set(protocol.horizons)
-    Cohort.from_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
+    read_patient(request.patient, dictionary=load_dictionary().slice(protocol.predictors))
 
 
 def test_the_shown_comparison_request_is_accepted():
     request = contract.parse_comparison(shown_json("docs/api.md", "POST /v1/comparisons"))
     for plan in request.plans:
         assert {load_dictionary()[name].group for name in plan} == {GROUP}
-        Cohort.from_patient({**request.patient, **plan}, dictionary=load_dictionary())
+        read_patient({**request.patient, **plan}, dictionary=load_dictionary())
 
 
 def shown_json(name: str, heading: str) -> bytes:

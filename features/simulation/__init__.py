@@ -1,1 +1,1 @@
-"""Simulated cohorts whose arms reproduce published trials, with known truth. Every patient is synthetic."""
+"""Simulated cohorts calibrated to published trials, with known true probabilities; all synthetic."""

@@ -28,9 +28,9 @@ from features.simulation.curves import (
     shape_from_ratio,
     stretch,
 )
-from features.simulation.evidence import Endpoint, Evidence, TrialArm
+from features.simulation.evidence import TrialArm, TrialEndpoint, TrialEvidence
 from features.simulation.population import draw_patients
-from features.simulation.prognosis import Index, prognostic_index
+from features.simulation.prognosis import PrognosticIndex, prognostic_index
 
 PANEL, NODES = 8192, 512  # patients of the panel, and the groups of equal size that they are averaged in
 PANEL_SEED = 20_240_901
@@ -43,11 +43,12 @@ CURABLE_SCALE = 0.65  # share of the progression hazard that turns into death wh
 
 @dataclass(frozen=True)
 class CalibratedArm:
-    """What is needed to draw a patient's outcome under an arm, and to know its truth.
+    """An arm's outcome model, from which outcomes are drawn and true probabilities computed.
 
-    ``death``, ``latent`` and ``progression_free`` are baseline cumulative hazards on
-    ``curves.GRID``; ``centre`` is the mean index of the arm's population; ``uncalibrated`` names what no
-    checked figure fixed.
+    ``death``, ``latent`` and ``progression_free`` are baseline cumulative hazards on ``curves.GRID``,
+    ``centre`` the mean prognostic index of the arm's population. ``treatment_share`` of the deaths without
+    progression in the first ``treatment_months`` are caused by the treatment. ``uncalibrated`` names the
+    quantities that no checked figure determined.
     """
 
     evidence: TrialArm
@@ -70,29 +71,34 @@ class CalibratedArm:
 
 
 @dataclass(frozen=True)
-class _Bond:
+class _Dependence:
     theta: float
     latent: FloatArray
     progression_free: FloatArray
     early_deaths: float
 
 
-class Calibration:
-    """The arms of an evidence table, calibrated when first asked for; the same evidence, the same arms."""
+class ArmCalibration:
+    """The arms of an evidence table, each calibrated on first use; deterministic."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: TrialEvidence) -> None:
         self.evidence = evidence
         self._arms: dict[str, CalibratedArm] = {}
 
     def arm(self, name: str) -> CalibratedArm:
-        """Return a calibrated arm by name."""
+        """Return a calibrated arm.
+
+        Raises:
+            NotFound: for an unknown name.
+
+        """
         if name not in self._arms:
             self._arms[name] = calibrate(self.evidence.arm(name), self.evidence)
         return self._arms[name]
 
 
-def calibrate(arm: TrialArm, evidence: Evidence) -> CalibratedArm:
-    """Solve for the arm's baseline hazards and intercepts over a fixed panel of its patients."""
+def calibrate(arm: TrialArm, evidence: TrialEvidence) -> CalibratedArm:
+    """Solve for an arm's baseline hazards and intercepts over a fixed panel of its patients."""
     index = _panel(arm.disease, arm.setting)
     log_hazard, odds = index.under(arm)
     centre = float(log_hazard.mean())
@@ -122,15 +128,15 @@ def calibrate(arm: TrialArm, evidence: Evidence) -> CalibratedArm:
 
 
 @cache
-def _panel(disease: str, setting: str) -> Index:
+def _panel(disease: str, setting: str) -> PrognosticIndex:
     rng = np.random.default_rng(PANEL_SEED)
     return prognostic_index(disease, draw_patients(disease, setting, PANEL, rng=rng))
 
 
 def _marginal_curves(
-    arm: TrialArm, evidence: Evidence
+    arm: TrialArm, evidence: TrialEvidence
 ) -> tuple[tuple[FloatArray, FloatArray], tuple[str, ...]]:
-    """Return marginal H of death and of progression or death, and which of them no checked figure fixed."""
+    """Return marginal cumulative hazards of death and of progression or death, and which were assumed."""
     curable, assumed = is_curable(arm), assumptions()["diseases"][arm.disease]
     ratio, scale = assumed["time_ratio"], CURABLE_SCALE if curable else 1.0
     deaths, events = arm.points("os"), arm.points("pfs")
@@ -147,8 +153,8 @@ def _marginal_curves(
     return (death, np.maximum(event, ROOM * death)), ()
 
 
-def _shape(arm: TrialArm, evidence: Evidence, endpoint: Endpoint) -> float:
-    """Return the Weibull shape that a published hazard ratio asks for, where both arms give a median."""
+def _shape(arm: TrialArm, evidence: TrialEvidence, endpoint: TrialEndpoint) -> float:
+    """Return the Weibull shape implied by a published hazard ratio where both arms have a median."""
     for pair in evidence.comparisons:
         if pair.endpoint != endpoint or arm.name not in (pair.arm, pair.control) or not pair.checked:
             continue
@@ -159,7 +165,7 @@ def _shape(arm: TrialArm, evidence: Evidence, endpoint: Endpoint) -> float:
 
 
 def _baseline(curve: FloatArray, weight: FloatArray) -> FloatArray:
-    """Return the baseline cumulative hazard h with -log mean exp(-w h) equal to the marginal curve."""
+    """Return the baseline cumulative hazard h for which -log mean exp(-w h) is the marginal curve."""
     trial = np.geomspace(1e-6, 1e4, 500)
     marginal = marginal_hazard(trial, weight)
     kept = np.concatenate([[True], np.diff(marginal) > 0]) & (marginal < 25.0)
@@ -170,7 +176,7 @@ def _baseline(curve: FloatArray, weight: FloatArray) -> FloatArray:
 
 
 def marginal_hazard(baseline: FloatArray, weight: FloatArray) -> FloatArray:
-    """Return -log of survival averaged over patients of these weights."""
+    """Return -log of the mean survival of patients with these hazard weights."""
     survival = np.exp(-np.multiply.outer(baseline, weight)).mean(axis=1)
     hazard: FloatArray = -np.log(np.maximum(survival, 1e-300))
     return hazard
@@ -178,12 +184,13 @@ def marginal_hazard(baseline: FloatArray, weight: FloatArray) -> FloatArray:
 
 def _couple(
     death: FloatArray, progression_free: FloatArray, weight: FloatArray, *, wanted: float, months: float
-) -> _Bond:
-    """Return the dependence between progression and death, and the latent hazard that goes with it.
+) -> _Dependence:
+    """Return the copula's theta and the latent hazard of progression that goes with it.
 
-    Of the values tried the first is taken that reproduces the curve and leaves enough early deaths without
-    progression for the published treatment-related deaths (``wanted``, within ``months``). Where deaths come
-    late, among patients who progressed long before, a weak one would ask for a latent hazard that falls.
+    The first theta of ``THETAS`` counts that reproduces the progression-free curve and leaves enough deaths
+    without progression in the first ``months`` for the published treatment-related mortality (``wanted``).
+    Where deaths come late, long after progression, a weak dependence would require a latent cumulative hazard
+    that falls.
     """
     fitted = GRID <= FITTED_MONTHS
     target = np.exp(-marginal_hazard(progression_free[fitted], weight))
@@ -192,7 +199,7 @@ def _couple(
         powered = np.maximum.accumulate(progression_free**theta - death**theta)
         given = (powered + death**theta) ** (1.0 / theta)
         early = _deaths_first(months, death, given, theta, weight)
-        bonds.append(_Bond(theta, powered ** (1.0 / theta), given, early))
+        bonds.append(_Dependence(theta, powered ** (1.0 / theta), given, early))
         misfits.append(np.abs(np.exp(-marginal_hazard(given[fitted], weight)) - target).max())
         if misfits[-1] < MISFIT and early >= wanted:
             return bonds[-1]
@@ -203,7 +210,7 @@ def _couple(
 
 
 def _intercept(rate: float, odds: FloatArray) -> float:
-    """Return the intercept with which the mean probability over the panel is the rate."""
+    """Return the intercept at which the panel's mean probability is the rate."""
     if rate <= 0.0 or rate >= 1.0:
         return -40.0 if rate <= 0.0 else 40.0
     return float(brentq(lambda intercept: float(expit(intercept + odds).mean()) - rate, -30.0, 30.0))
@@ -212,7 +219,7 @@ def _intercept(rate: float, odds: FloatArray) -> float:
 def _deaths_first(
     months: float, death: FloatArray, progression_free: FloatArray, theta: float, weight: FloatArray
 ) -> float:
-    """Return the mean probability of dying without progression within so many months."""
+    """Return the mean probability of death without progression in the first ``months``."""
     early = months >= GRID
     middle = 0.5 * (progression_free[early][1:] + progression_free[early][:-1])
     first = (0.5 * (death[early][1:] + death[early][:-1]) / np.maximum(middle, 1e-12)) ** (theta - 1.0)

@@ -1,4 +1,4 @@
-"""What stands in for figures that no source gave, from ``assumptions.yaml``: invented, and said to be."""
+"""Assumed values, invented and marked as such, for figures that no source gave (``assumptions.yaml``)."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,19 +9,19 @@ from features.simulation.evidence import TrialArm, read_yaml
 
 @cache
 def assumptions() -> dict[str, Any]:
-    """Return what stands in for figures that no source gave."""
+    """Return the assumed values by disease and by modality."""
     return read_yaml("assumptions.yaml")
 
 
 def modality_of(arm: TrialArm) -> Mapping[str, Any]:
-    """Return what is assumed of the first modality of the list that the arm contains."""
+    """Return the assumptions of the arm's modality that stands first in ``assumptions.yaml``."""
     declared: Mapping[str, Any] = assumptions()["modalities"]
     first: Mapping[str, Any] = next(declared[name] for name in declared if name in arm.modality)
     return first
 
 
 def is_curable(arm: TrialArm) -> bool:
-    """Tell whether the arm's survival levels off; in AML and DLBCL only after a transplant or cells."""
+    """Return whether the arm's survival reaches a plateau; in leukaemia and DLBCL only if consolidated."""
     consolidated = any(m.endswith("_transplant") or m == "cellular_therapy" for m in arm.modality)
     always = arm.disease in ("hodgkin_lymphoma", "germ_cell_tumour")
     return bool(assumptions()["diseases"][arm.disease]["curable"]) and (always or consolidated)

@@ -1,4 +1,4 @@
-"""Does the simulator reproduce the trials it was calibrated to? Published figures against drawn patients."""
+"""Checking calibration: published figures of each arm against those of its drawn patients."""
 
 import zlib
 from collections.abc import Mapping
@@ -9,10 +9,16 @@ import numpy as np
 
 from features.censoring import Outcome
 from features.dictionary import FloatArray
-from features.simulation.arms import CalibratedArm, Calibration
+from features.simulation.arms import ArmCalibration, CalibratedArm
 from features.simulation.derived import code
 from features.simulation.estimates import hazard_ratio, median, survival_at
-from features.simulation.evidence import LANDMARK, Comparison, Evidence, Figure, TrialArm
+from features.simulation.evidence import (
+    LANDMARK,
+    PublishedFigure,
+    RandomisedComparison,
+    TrialArm,
+    TrialEvidence,
+)
 from features.simulation.simulate import draw_arm, project_arms
 
 POINTS = 3.0  # percentage points that a proportion or a landmark may be off
@@ -24,7 +30,10 @@ MEDIANS_FOLLOWED = 2.5
 
 @dataclass(frozen=True)
 class FigureCheck:
-    """One published figure, what the drawn patients give, and between which values it must lie."""
+    """One published figure, the drawn patients' value, and the tolerance that it must lie in.
+
+    Values are percent, months for a median, or a hazard ratio.
+    """
 
     figure: str
     published: float
@@ -34,13 +43,13 @@ class FigureCheck:
 
     @property
     def within(self) -> bool:
-        """Tell whether the simulated figure lies within the tolerance."""
+        """Return whether the simulated value lies in [``low``, ``high``]."""
         return self.low <= self.simulated <= self.high
 
 
 @dataclass(frozen=True)
 class ArmCheck:
-    """The checked figures of one arm; ``within`` when every one of them is."""
+    """The checked figures of one arm."""
 
     arm: str
     disease: str
@@ -49,11 +58,11 @@ class ArmCheck:
 
     @property
     def within(self) -> bool:
-        """Tell whether every figure of the arm lies within its tolerance."""
+        """Return whether every figure of the arm lies in its tolerance."""
         return all(figure.within for figure in self.figures)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the check as plain JSON values."""
+        """Return the check as JSON values, each figure with its own verdict."""
         figures = [asdict(figure) | {"within": figure.within} for figure in self.figures]
         return {"arm": self.arm, "disease": self.disease, "trial": self.trial} | {
             "within": self.within,
@@ -62,14 +71,14 @@ class ArmCheck:
 
     @property
     def missed(self) -> tuple[FigureCheck, ...]:
-        """Return the figures that lie outside."""
+        """Return the figures outside their tolerance."""
         return tuple(figure for figure in self.figures if not figure.within)
 
 
 def check_simulation(
-    *, patients_per_arm: int = 20_000, seed: int, calibration: Calibration | None = None
+    *, patients_per_arm: int = 20_000, seed: int, calibration: ArmCalibration | None = None
 ) -> list[ArmCheck]:
-    """Draw every arm that has a checked figure as its trial would have, and compare.
+    """Draw every arm that has a checked figure under its trial's follow-up, and compare.
 
     Response and toxicity are shares of the drawn patients, medians and landmarks Kaplan-Meier estimates, and
     hazard ratios Cox estimates, all under administrative censoring. A hazard ratio counts for the
@@ -88,8 +97,8 @@ def check_simulation(
 Drawn = Mapping[str, FloatArray]
 
 
-def _draw(arm: CalibratedArm, evidence: Evidence, *, patients: int, seed: int) -> Drawn:
-    """Draw an arm with its own generator, followed long enough for every figure of its trial."""
+def _draw(arm: CalibratedArm, evidence: TrialEvidence, *, patients: int, seed: int) -> Drawn:
+    """Draw an arm with a generator of its own, followed long enough for every figure of its trial."""
     rng = np.random.default_rng([seed, zlib.crc32(arm.evidence.name.encode())])
     trial = [other for other in evidence.arms.values() if other.trial == arm.evidence.trial]
     months = min(max(SHORTEST, *(_months_needed(other) for other in trial)), LONGEST)
@@ -102,18 +111,18 @@ def _months_needed(arm: TrialArm) -> float:
     for figure in arm.figures:
         if figure.name.startswith("median_"):
             needed.append(MEDIANS_FOLLOWED * figure.value)
-        elif found := LANDMARK.fullmatch(figure.name):
-            needed.append(1.1 * float(found[2]))
+        elif named := LANDMARK.fullmatch(figure.name):
+            needed.append(1.1 * float(named[2]))
     return max(needed)
 
 
-def _check(arm: TrialArm, evidence: Evidence, drawn: Mapping[str, Drawn]) -> ArmCheck:
+def _check(arm: TrialArm, evidence: TrialEvidence, drawn: Mapping[str, Drawn]) -> ArmCheck:
     figures = [_figure_check(f, drawn[arm.name]) for f in arm.figures if f.checked]
     figures += [_ratio_check(c, drawn) for c in evidence.comparisons if c.checked and c.arm == arm.name]
     return ArmCheck(arm.name, arm.disease, arm.trial, tuple(figures))
 
 
-def _figure_check(figure: Figure, values: Drawn) -> FigureCheck:
+def _figure_check(figure: PublishedFigure, values: Drawn) -> FigureCheck:
     published = figure.value
     simulated = _simulated(figure.name, values)
     margin = RELATIVE * published if figure.name.startswith("median_") else POINTS
@@ -121,7 +130,7 @@ def _figure_check(figure: Figure, values: Drawn) -> FigureCheck:
 
 
 def _simulated(name: str, values: Drawn) -> float:
-    """Return percent, or months for a median, of the drawn patients."""
+    """Return a figure of the drawn patients: percent, or months for a median."""
     shares = {
         "orr": values["response"] <= code("response", "partial_response"),
         "cr": values["response"] == code("response", "complete_response"),
@@ -136,7 +145,7 @@ def _simulated(name: str, values: Drawn) -> float:
     return 100.0 * float(survival_at(_outcome(endpoint, values), months=np.array([float(months)]))[0])
 
 
-def _ratio_check(pair: Comparison, drawn: Mapping[str, Drawn]) -> FigureCheck:
+def _ratio_check(pair: RandomisedComparison, drawn: Mapping[str, Drawn]) -> FigureCheck:
     simulated = hazard_ratio(*(_outcome(pair.endpoint, drawn[name]) for name in (pair.arm, pair.control)))
     low = min(pair.hazard_ratio - RATIO, pair.hazard_ratio if pair.low is None else pair.low)
     high = max(pair.hazard_ratio + RATIO, pair.hazard_ratio if pair.high is None else pair.high)

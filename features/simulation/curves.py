@@ -48,7 +48,7 @@ def cumulative_hazard(points: Points, *, shape: float, curable: bool) -> FloatAr
 
 
 def stretch(curve: FloatArray, *, time_ratio: float, scale: float) -> FloatArray:
-    """Return the curve slowed down in time by a ratio and scaled: H'(t) = scale H(t / ratio)."""
+    """Return the cumulative hazard H'(t) = scale * H(t / time_ratio) on the grid."""
     scaled: FloatArray = scale * np.interp(GRID / time_ratio, GRID, curve)
     return scaled
 
@@ -67,7 +67,10 @@ def _rising(hazards: FloatArray) -> FloatArray:
 
 
 def _levelling(month: float, hazard: float, *, median: bool) -> FloatArray:
-    """Return a curve whose end lies 1.9 times a median's H up, less for a later landmark."""
+    """Return a levelling curve through one point.
+
+    Its end is 1.9 times the point's H for a median, and a smaller multiple for a later landmark.
+    """
     end = 1.9 if median else 1.6 if month <= 12 else 1.15 if month < 36 else 1.08
     time_scale = month / (-np.log(1.0 - 1.0 / end)) ** (1.0 / CURABLE_SHAPE)
     return np.asarray(end * hazard * -np.expm1(-((GRID / time_scale) ** CURABLE_SHAPE)))

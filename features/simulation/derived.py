@@ -1,4 +1,4 @@
-"""Predictors that follow from others, so that a simulated patient never contradicts himself."""
+"""Predictors that follow from others, so that a simulated patient's values are consistent."""
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def complete(disease: str, values: Values, *, rng: np.random.Generator) -> None:
 
 
 def code(field: str, category: str) -> float:
-    """Return the number that stands for a category."""
+    """Return the number that encodes a category."""
     return float(load_dictionary()[field].category_names.index(category))
 
 
@@ -83,7 +83,7 @@ def _lesions(values: Values, rng: np.random.Generator) -> None:
 
 
 def _marker_response(values: Values, rng: np.random.Generator) -> None:
-    """Let the best response agree with the response that counts markers: a neighbour, or worst."""
+    """Draw the best prior response consistent with the marker-based response: its neighbour, or the worst."""
     kind = values["germ_cell_response"]
     better = rng.random(kind.size) < 0.5
     values["prior_best_response"] = np.minimum(kind + np.where(better, 0.0, 1.0), 2.0) + (kind == 2.0)

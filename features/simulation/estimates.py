@@ -7,7 +7,7 @@ from features.dictionary import FloatArray
 
 
 def survival_at(outcome: Outcome, *, months: FloatArray) -> FloatArray:
-    """Return the Kaplan-Meier estimate at given months; past the last follow-up it stays where it was.
+    """Return the Kaplan-Meier estimate at these months, constant past the last follow-up.
 
     >>> outcome = Outcome(np.array([1.0, 2.0, 3.0]), np.array([True, False, True]))
     >>> survival_at(outcome, months=np.array([1.0, 2.5]))
@@ -20,16 +20,16 @@ def survival_at(outcome: Outcome, *, months: FloatArray) -> FloatArray:
 
 
 def median(outcome: Outcome) -> float:
-    """Return the first time at which the Kaplan-Meier estimate is half or less; infinite if it never is."""
+    """Return the Kaplan-Meier median in months, infinite where the estimate stays above one half."""
     times, survival = _kaplan_meier(outcome)
     below = np.flatnonzero(survival <= 0.5)
     return float(times[below[0]]) if below.size else float("inf")
 
 
 def hazard_ratio(arm: Outcome, control: Outcome) -> float:
-    """Return the Cox hazard ratio of an arm against its control; ties as Breslow.
+    """Return the Cox hazard ratio of an arm against its control, with Breslow's ties.
 
-    Assumes proportional hazards; where they are not, it is an average over the follow-up.
+    Assumes proportional hazards; otherwise it is an average over the follow-up.
     """
     duration = np.concatenate([arm.duration, control.duration])
     event = np.concatenate([arm.event, control.event])

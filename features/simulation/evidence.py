@@ -1,4 +1,4 @@
-"""Published figures of salvage treatment, arm by arm, as transcribed in ``evidence.yaml``."""
+"""Published figures of salvage treatment by trial arm, as transcribed in ``evidence.yaml``."""
 
 import re
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ import yaml
 
 from features.errors import NotFound
 
-Endpoint = Literal["pfs", "os"]
+TrialEndpoint = Literal["pfs", "os"]
 LANDMARK = re.compile(r"(pfs|os)_(\d+)")
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One published number: percent, or months for a median; ``checked`` when it was read in its source."""
+class PublishedFigure:
+    """One published figure: percent, or months for a median; ``checked`` once verified in its source."""
 
     name: str
     value: float
@@ -26,7 +26,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class TrialArm:
-    """One arm of a trial, or one registry cohort, and what was published about it."""
+    """One arm of a trial, or one registry cohort, and its published figures."""
 
     name: str
     disease: str
@@ -38,30 +38,30 @@ class TrialArm:
     plan_regimen: str
     patients: int | None
     source: str
-    figures: tuple[Figure, ...]
+    figures: tuple[PublishedFigure, ...]
 
     def checked(self, name: str) -> float | None:
-        """Return a figure that was read in its source, or None."""
+        """Return a figure that was verified in its source, None without one."""
         return next((f.value for f in self.figures if f.name == name and f.checked), None)
 
-    def points(self, endpoint: Endpoint) -> tuple[tuple[float, float], ...]:
-        """Return the checked (months, proportion event-free) points of an endpoint, the median among them."""
+    def points(self, endpoint: TrialEndpoint) -> tuple[tuple[float, float], ...]:
+        """Return an endpoint's checked points, median included: (months, proportion event-free) by time."""
         median = self.checked(f"median_{endpoint}")
         points = [] if median is None else [(median, 0.5)]
         for figure in self.figures:
-            found = LANDMARK.fullmatch(figure.name)
-            if found and found[1] == endpoint and figure.checked:
-                points.append((float(found[2]), figure.value / 100.0))
+            landmark = LANDMARK.fullmatch(figure.name)
+            if landmark and landmark[1] == endpoint and figure.checked:
+                points.append((float(landmark[2]), figure.value / 100.0))
         return tuple(sorted(points))
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A published hazard ratio between randomised arms, with its interval where one was read."""
+class RandomisedComparison:
+    """A published hazard ratio of randomised arms, with its interval where one was reported."""
 
     arm: str
     control: str
-    endpoint: Endpoint
+    endpoint: TrialEndpoint
     hazard_ratio: float
     checked: bool
     low: float | None = None
@@ -69,11 +69,11 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Every arm by name, and the comparisons between randomised arms."""
+class TrialEvidence:
+    """Trial arms by name, and the comparisons of randomised arms."""
 
     arms: Mapping[str, TrialArm]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[RandomisedComparison, ...]
 
     def arm(self, name: str) -> TrialArm:
         """Return an arm by name.
@@ -100,7 +100,7 @@ class Evidence:
 
 
 @cache
-def load_evidence() -> Evidence:
+def load_evidence() -> TrialEvidence:
     """Return the project's evidence.
 
     >>> load_evidence().arm("zuma7_axi_cel").checked("os_24")
@@ -109,10 +109,10 @@ def load_evidence() -> Evidence:
     return read_evidence(read_yaml("evidence.yaml"))
 
 
-def read_evidence(declared: Mapping[str, Any]) -> Evidence:
+def read_evidence(declared: Mapping[str, Any]) -> TrialEvidence:
     """Read evidence as ``evidence.yaml`` declares it."""
     arms = {name: _arm(name, entry) for name, entry in declared["arms"].items()}
-    return Evidence(arms, tuple(Comparison(**entry) for entry in declared["comparisons"]))
+    return TrialEvidence(arms, tuple(RandomisedComparison(**entry) for entry in declared["comparisons"]))
 
 
 def read_yaml(name: str) -> dict[str, Any]:
@@ -124,5 +124,7 @@ def read_yaml(name: str) -> dict[str, Any]:
 
 def _arm(name: str, entry: Mapping[str, Any]) -> TrialArm:
     plain = {key: value for key, value in entry.items() if key not in ("figures", "modality")}
-    figures = tuple(Figure(key, given["value"], given["checked"]) for key, given in entry["figures"].items())
+    figures = tuple(
+        PublishedFigure(key, given["value"], given["checked"]) for key, given in entry["figures"].items()
+    )
     return TrialArm(name=name, figures=figures, modality=tuple(entry["modality"]), **plain)

@@ -1,4 +1,4 @@
-"""Values that a simulated patient lacks: missing at random given age, lines of therapy and hospital."""
+"""Missing values of simulated patients: missing at random given age, lines of therapy and hospital."""
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,10 @@ FOLLOWS = {
 def leave_out(
     values: dict[str, FloatArray], *, hospital: npt.NDArray[np.int64], rng: np.random.Generator
 ) -> None:
-    """Blank values in place.
+    """Replace values by NaN, in place.
 
-    The odds of a blank depend on age, lines of therapy and hospital, which are always recorded, and never on
-    the value itself: missing at random.
+    The odds depend on age, lines of therapy and hospital, which are never missing, and not on the value
+    itself: missing at random.
     """
     declared = {name: rate for name, rate in populations()["missing"].items() if name in values}
     habits = HOSPITAL_SPREAD * np.random.default_rng(HOSPITALS).standard_normal((len(declared), HOSPITALS))

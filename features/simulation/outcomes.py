@@ -9,7 +9,7 @@ from features.dictionary import FloatArray
 from features.simulation.arms import CalibratedArm
 from features.simulation.curves import GRID, LAST_MONTH
 from features.simulation.derived import code
-from features.simulation.prognosis import Index
+from features.simulation.prognosis import PrognosticIndex
 
 FIRST_ASSESSMENT = 1.5  # months; nobody responds before it, who dies before it is not evaluable
 PROGRESSIVE_UNTIL = 3.0  # months; a first progression up to here without response is progressive disease
@@ -19,10 +19,10 @@ OTHER_CAUSES, UNKNOWN_CAUSES = 0.04, 0.03  # shares among deaths not caused by t
 
 
 @dataclass(frozen=True)
-class Outcomes:
-    """What happened to each patient, uncensored; arrays of shape (patients,).
+class DrawnOutcomes:
+    """Each patient's uncensored outcomes, arrays of shape (patients,).
 
-    Times are months from the index date, infinite where nothing happened within the 240 months simulated.
+    Times are months from the index date, infinite where nothing happens within the 240 months simulated.
     ``response`` and ``cause`` are the positions of dictionary categories.
     """
 
@@ -33,8 +33,8 @@ class Outcomes:
     cause: FloatArray
 
 
-def draw_outcomes(arm: CalibratedArm, index: Index, *, rng: np.random.Generator) -> Outcomes:
-    """Draw outcomes of patients who received the plan of an arm."""
+def draw_outcomes(arm: CalibratedArm, index: PrognosticIndex, *, rng: np.random.Generator) -> DrawnOutcomes:
+    """Draw the outcomes of patients under an arm's plan."""
     log_hazard, odds = index.under(arm.evidence)
     weight = np.exp(log_hazard - arm.centre)
     latent, death = _times(arm, weight, rng)
@@ -43,7 +43,7 @@ def draw_outcomes(arm: CalibratedArm, index: Index, *, rng: np.random.Generator)
     treatment = _treatment_death(arm, event, death, rng)
     toxicity = rng.random(weight.size) < expit(arm.toxicity_intercept + index.toxicity)
     cause = _cause(treatment, rng)
-    return Outcomes(
+    return DrawnOutcomes(
         progression_free=event,
         death=death,
         response=response,

@@ -1,4 +1,4 @@
-"""The plan fields of a simulated patient: what the arm's modality and regimen say."""
+"""The plan fields of simulated patients, from their arm's modality and regimen."""
 
 from collections.abc import Mapping
 from typing import Any

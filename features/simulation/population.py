@@ -1,7 +1,7 @@
-"""Who is simulated: predictors drawn setting by setting from ``populations.yaml``.
+"""Simulated populations: predictors drawn by setting from ``populations.yaml``.
 
-Each value is a function of one standard normal score; scores share two hidden factors, general fitness and
-tumour burden (a Gaussian copula with two factors), so that the predictors of one patient belong together.
+Each value is a function of one standard normal score. Scores share two latent factors, fitness and tumour
+burden (a Gaussian copula with two factors), so that a patient's predictors are correlated.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ Values = dict[str, FloatArray]
 
 
 def draw_patients(disease: str, setting: str, patients: int, *, rng: np.random.Generator) -> Values:
-    """Return the predictors of simulated patients as dictionary fields, nothing missing yet.
+    """Return the predictors of simulated patients as dictionary fields, without missing values.
 
     Each array has shape (patients,): numbers in the field's unit, flags 0/1, categories as their position.
     """
@@ -37,7 +37,7 @@ def draw_patients(disease: str, setting: str, patients: int, *, rng: np.random.G
 
 @cache
 def specification(disease: str, setting: str) -> Mapping[str, Spec]:
-    """Return how each field is drawn: the common rules, over them the disease's, over them the setting's."""
+    """Return how each field is drawn: by the setting's rule, else the disease's, else the common one."""
     declared = populations()
     merged = declared["common"] | declared["diseases"][disease] | declared["settings"][disease][setting]
     return {name: spec for name, spec in merged.items() if spec is not None}
@@ -45,7 +45,7 @@ def specification(disease: str, setting: str) -> Mapping[str, Spec]:
 
 @cache
 def populations() -> dict[str, Any]:
-    """Return the declared populations."""
+    """Return the declarations of ``populations.yaml``."""
     return read_yaml("populations.yaml")
 
 

@@ -1,4 +1,4 @@
-"""How a patient's values shift the outcome, on the log-hazard and log-odds scale (``prognosis.yaml``).
+"""Prognostic effects of predictors on the log-hazard and log-odds scales (``prognosis.yaml``).
 
 Assumption: within an arm hazards are proportional, and one index serves progression and death alike.
 """
@@ -18,11 +18,11 @@ CLASSES = ("immunotherapy", "cellular_therapy", "targeted_therapy", "transplant"
 
 
 @dataclass(frozen=True)
-class Index:
-    """Log-hazard and log-odds-of-response shifts.
+class PrognosticIndex:
+    """Patients' log-hazard and log-odds shifts.
 
-    ``hazard`` and ``odds`` have shape (patients,) for what holds under any plan; ``class_hazard`` and
-    ``class_odds`` shape (patients, classes) for what a class of plan adds; ``toxicity`` shape (patients,).
+    ``hazard``, ``odds`` (of response) and ``toxicity``, shape (patients,), hold under any plan;
+    ``class_hazard`` and ``class_odds``, shape (patients, classes), are added under a class of plan.
     """
 
     hazard: FloatArray
@@ -31,23 +31,23 @@ class Index:
     class_odds: FloatArray
     toxicity: FloatArray
 
-    def take(self, rows: Any) -> "Index":
-        """Return the indices of these rows."""
-        return Index(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+    def take(self, rows: Any) -> "PrognosticIndex":
+        """Return the shifts of the patients in these rows."""
+        return PrognosticIndex(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def under(self, arm: TrialArm) -> tuple[FloatArray, FloatArray]:
-        """Return the log-hazard and log-odds shifts of the patients under the plan of an arm."""
+        """Return the log-hazard and log-odds shifts under an arm's plan, each of shape (patients,)."""
         belongs = np.array([_belongs(arm, name) for name in CLASSES], dtype=np.float64)
         return self.hazard + self.class_hazard @ belongs, self.odds + self.class_odds @ belongs
 
 
-def prognostic_index(disease: str, values: Mapping[str, FloatArray]) -> Index:
-    """Return the indices of patients of one disease whose predictors are complete."""
+def prognostic_index(disease: str, values: Mapping[str, FloatArray]) -> PrognosticIndex:
+    """Return the shifts of patients with one disease and without missing predictors."""
     patients = values["disease"].size
     hazard, odds = _total(terms()["diseases"][disease], values, patients)
     by_class = [_total(terms()["modifiers"][name], values, patients) for name in CLASSES]
     _, toxicity = _total(terms()["toxicity"], values, patients)
-    return Index(
+    return PrognosticIndex(
         hazard=hazard,
         odds=odds,
         class_hazard=np.column_stack([h for h, _ in by_class]),
@@ -58,7 +58,7 @@ def prognostic_index(disease: str, values: Mapping[str, FloatArray]) -> Index:
 
 @cache
 def terms() -> dict[str, Any]:
-    """Return the declared effects."""
+    """Return the effects declared in ``prognosis.yaml``."""
     return read_yaml("prognosis.yaml")
 
 
@@ -82,7 +82,7 @@ def _total(
 
 
 def _amount(term: Mapping[str, Any], value: FloatArray) -> FloatArray:
-    """Return the term's indicator (0/1), or its value in steps from the centre."""
+    """Return a term's 0/1 indicator, or its distance from the centre in units of ``per``."""
     if "per" in term:
         steps: FloatArray = (np.minimum(value, term.get("up_to_value", np.inf)) - term["centre"]) / term[
             "per"

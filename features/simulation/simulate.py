@@ -1,7 +1,7 @@
-"""Simulated cohorts with known truth.
+"""Simulated cohorts with known true probabilities.
 
-``simulate`` draws patients setting by setting, gives each a plan that was studied in the setting, draws the
-outcomes under it, follows them for a while and leaves some values out. Every number is synthetic.
+``simulate`` draws patients by setting, assigns each a plan that was studied there, draws outcomes under it,
+censors them and makes some values missing. Every value is synthetic.
 """
 
 import zlib
@@ -16,15 +16,15 @@ from features.cohort import Cohort, Provenance
 from features.dictionary import FloatArray, load_dictionary
 from features.eligibility import Attrition
 from features.errors import InvalidRequest, Problem
-from features.simulation.arms import CalibratedArm, Calibration
+from features.simulation.arms import ArmCalibration, CalibratedArm
 from features.simulation.assumed import assumptions
 from features.simulation.derived import code
 from features.simulation.evidence import TrialArm, load_evidence
 from features.simulation.missing import HOSPITALS, leave_out
-from features.simulation.outcomes import ONE_DAY, Outcomes, draw_outcomes
+from features.simulation.outcomes import ONE_DAY, DrawnOutcomes, draw_outcomes
 from features.simulation.plans import draw_plan
 from features.simulation.population import draw_patients, populations
-from features.simulation.prognosis import CLASSES, Index, prognostic_index
+from features.simulation.prognosis import CLASSES, PrognosticIndex, prognostic_index
 from features.simulation.truth import Truth
 
 FOLLOW_UP = (6.0, 96.0)  # months between a patient's index date and the day the data were cut, spread evenly
@@ -36,7 +36,7 @@ Values = dict[str, FloatArray]
 
 @dataclass(frozen=True)
 class Simulated:
-    """Simulated patients, and what is true of them."""
+    """Simulated patients, their true probabilities, and each one's hospital."""
 
     cohort: Cohort
     truth: Truth
@@ -44,8 +44,8 @@ class Simulated:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A disease and setting, and the rows of its patients."""
+class _SettingRows:
+    """The rows of the patients of one disease and setting."""
 
     disease: str
     setting: str
@@ -53,10 +53,10 @@ class _Place:
 
 
 def simulate(patients: int, *, seed: int, diseases: tuple[str, ...] | None = None) -> Simulated:
-    """Return so many simulated patients of the diseases, all of them by default; equal seeds, equal patients.
+    """Simulate patients with these diseases, by default all; the same seed gives the same patients.
 
-    Plans depend on age and performance status, as in practice: a naive comparison of plans is confounded, and
-    the truth says by how much.
+    Plans depend on age and performance status, as in practice, so that a naive comparison of plans is
+    confounded; the truth tells by how much.
 
     Raises:
         InvalidRequest: when there is no patient to simulate or a disease has no arm.
@@ -71,7 +71,7 @@ def simulate(patients: int, *, seed: int, diseases: tuple[str, ...] | None = Non
     names = _fields(chosen)
     values = {name: np.full(patients, np.nan) for name in names}
     shape = (patients, len(CLASSES))
-    index = Index(*(np.zeros(patients if at not in (2, 3) else shape) for at in range(5)))
+    index = PrognosticIndex(*(np.zeros(patients if at not in (2, 3) else shape) for at in range(5)))
     arm, where = np.full(patients, -1, dtype=np.int64), np.zeros(patients, dtype=np.int64)
     for at, place in enumerate(places):
         drawn = np.random.default_rng(
@@ -79,7 +79,7 @@ def simulate(patients: int, *, seed: int, diseases: tuple[str, ...] | None = Non
         )
         part = _fill(place, calibration, arms, hospital[place.rows], values, drawn)
         arm[place.rows], where[place.rows] = part[0], at
-        for name in Index.__dataclass_fields__:
+        for name in PrognosticIndex.__dataclass_fields__:
             getattr(index, name)[place.rows] = getattr(part[1], name)
     labels = tuple((place.disease, place.setting) for place in places)
     truth = Truth(calibration, arms, arm, index, labels, where)
@@ -91,15 +91,15 @@ def simulate(patients: int, *, seed: int, diseases: tuple[str, ...] | None = Non
 
 
 @cache
-def project_arms() -> Calibration:
-    """Return the calibrated arms of the project's evidence; each is solved when first needed."""
-    return Calibration(load_evidence())
+def project_arms() -> ArmCalibration:
+    """Return the arms of the package's evidence, each calibrated on first use."""
+    return ArmCalibration(load_evidence())
 
 
 def draw_arm(
     arm: CalibratedArm, patients: int, *, follow_up: tuple[float, float], rng: np.random.Generator
-) -> tuple[Values, Index]:
-    """Return patients of an arm as its trial would have enrolled and followed them, with nothing left out."""
+) -> tuple[Values, PrognosticIndex]:
+    """Return an arm's patients, with plan and censored outcomes, without missing values, and their shifts."""
     values = draw_patients(arm.evidence.disease, arm.evidence.setting, patients, rng=rng)
     index = prognostic_index(arm.evidence.disease, values)
     values |= _treated(arm, index, follow_up, rng)
@@ -107,7 +107,7 @@ def draw_arm(
 
 
 def _treated(
-    arm: CalibratedArm, index: Index, follow_up: tuple[float, float], rng: np.random.Generator
+    arm: CalibratedArm, index: PrognosticIndex, follow_up: tuple[float, float], rng: np.random.Generator
 ) -> Values:
     patients = index.hazard.size
     values = draw_plan(arm, patients, rng=rng)
@@ -120,8 +120,8 @@ def _treated(
     return values
 
 
-def _observed(outcomes: Outcomes, follow_up: tuple[float, float], rng: np.random.Generator) -> Values:
-    """Return what is seen until the data were cut or the patient lost; times to a hundredth of a month."""
+def _observed(outcomes: DrawnOutcomes, follow_up: tuple[float, float], rng: np.random.Generator) -> Values:
+    """Censor outcomes at data cut-off or loss to follow-up; times are rounded to 0.01 months."""
     patients = outcomes.death.size
     cut = np.minimum(rng.uniform(*follow_up, patients), rng.exponential(1.0 / LOSS_RATE, patients))
     cut = np.maximum(np.round(cut, 2), ONE_DAY)
@@ -142,14 +142,14 @@ def _observed(outcomes: Outcomes, follow_up: tuple[float, float], rng: np.random
 
 
 def _fill(
-    place: _Place,
-    calibration: Calibration,
+    place: _SettingRows,
+    calibration: ArmCalibration,
     arms: tuple[str, ...],
     hospital: IntArray,
     values: Values,
     rng: np.random.Generator,
-) -> tuple[IntArray, Index]:
-    """Draw the patients of a place into the cohort's columns; return their arms and indices."""
+) -> tuple[IntArray, PrognosticIndex]:
+    """Draw one setting's patients into the cohort's columns; return their arms and shifts."""
     drawn = draw_patients(place.disease, place.setting, place.rows.size, rng=rng)
     index = prognostic_index(place.disease, drawn)
     options = calibration.evidence.arms_in(place.disease, place.setting)
@@ -169,7 +169,7 @@ def _fill(
 
 
 def _assign(options: tuple[TrialArm, ...], values: Values, rng: np.random.Generator) -> IntArray:
-    """Choose plans: larger trials more often, intense ones for the young and fit, mild ones for others."""
+    """Assign plans: larger trials more often, intensive ones to younger and fitter patients."""
     strain = np.array([_strain(option) for option in options])
     size = np.log([np.sqrt(option.patients or 60) for option in options])
     fit = -0.3 * (values["age"] - 60.0) / 10.0 - 0.6 * (values["ecog"] >= 1.0) - 0.6 * (values["ecog"] >= 2.0)
@@ -184,7 +184,9 @@ def _strain(arm: TrialArm) -> float:
     return -1.0 if "supportive_care" in arm.modality or arm.plan_regimen == "low_intensity" else 0.0
 
 
-def _diseases(patients: int, diseases: tuple[str, ...] | None, calibration: Calibration) -> tuple[str, ...]:
+def _diseases(
+    patients: int, diseases: tuple[str, ...] | None, calibration: ArmCalibration
+) -> tuple[str, ...]:
     known = calibration.evidence.diseases()
     problems = []
     if patients < 1:
@@ -198,8 +200,8 @@ def _diseases(patients: int, diseases: tuple[str, ...] | None, calibration: Cali
 
 
 def _places(
-    patients: int, diseases: tuple[str, ...], calibration: Calibration, rng: np.random.Generator
-) -> list[_Place]:
+    patients: int, diseases: tuple[str, ...], calibration: ArmCalibration, rng: np.random.Generator
+) -> list[_SettingRows]:
     evidence = calibration.evidence
     pairs = [(d, s) for d in diseases for s in evidence.settings(d)]
     weights: list[float] = []
@@ -211,7 +213,7 @@ def _places(
         share = assumptions()["diseases"][disease]["weight"] / sum(sizes)
         weights += [share * size for size in sizes]
     drawn = rng.choice(len(pairs), patients, p=np.array(weights) / sum(weights))
-    return [_Place(*pair, np.flatnonzero(drawn == at)) for at, pair in enumerate(pairs)]
+    return [_SettingRows(*pair, np.flatnonzero(drawn == at)) for at, pair in enumerate(pairs)]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What is true of simulated patients: their own survival and response, under their plan or another."""
+"""True survival and response of simulated patients, under their plan or another."""
 
 from dataclasses import dataclass, replace
 
@@ -7,26 +7,25 @@ import numpy.typing as npt
 
 from features.censoring import BoolArray
 from features.dictionary import FloatArray
-from features.simulation.arms import CalibratedArm, Calibration
+from features.simulation.arms import ArmCalibration, CalibratedArm
 from features.simulation.curves import GRID
-from features.simulation.prognosis import Index
+from features.simulation.prognosis import PrognosticIndex
 
 IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The patients' true probabilities, given everything about them before treatment.
+    """The probabilities from which the patients' outcomes were drawn, given all their predictors.
 
-    ``arm`` holds the position in ``arms`` of the plan asked about, -1 where the arm belongs to another
-    disease: there every answer is NaN. ``place`` is the patient's disease and setting. The outcomes were
-    drawn from these very probabilities.
+    ``arm``, shape (patients,), holds the position in ``arms`` of each one's plan, -1 where the plan is for
+    another disease and every probability NaN. ``place`` holds positions in ``places``, (disease, setting).
     """
 
-    calibration: Calibration
+    calibration: ArmCalibration
     arms: tuple[str, ...]
     arm: IntArray
-    index: Index
+    index: PrognosticIndex
     places: tuple[tuple[str, str], ...]
     place: IntArray
 
@@ -50,9 +49,9 @@ class Truth:
         return answers
 
     def under(self, plan_arm: str) -> "Truth":
-        """Return the truth had every patient of the arm's disease received its plan.
+        """Return the counterfactual truth under one arm's plan for every patient with its disease.
 
-        It holds by construction of the simulator; see :meth:`supported` for whom the arm was calibrated.
+        It extrapolates to patients outside the arm's setting; :meth:`supported` tells who is within.
 
         Raises:
             NotFound: for an unknown arm.
@@ -65,7 +64,7 @@ class Truth:
         return replace(self, arms=arms, arm=np.where(same, position, -1))
 
     def supported(self, plan_arm: str) -> BoolArray:
-        """Tell which patients come from the setting in which the arm was studied, shape (patients,).
+        """Return, shape (patients,), who comes from the disease and setting in which the arm was studied.
 
         Raises:
             NotFound: for an unknown arm.
@@ -77,18 +76,18 @@ class Truth:
         return supported
 
     def take(self, rows: npt.NDArray[np.integer] | BoolArray) -> "Truth":
-        """Return the truth of these rows."""
+        """Return the truth of the patients in these rows."""
         return replace(self, arm=self.arm[rows], index=self.index.take(rows), place=self.place[rows])
 
     def _groups(self) -> list[tuple[IntArray, CalibratedArm]]:
-        found = [at for at in np.unique(self.arm) if at >= 0]
-        return [(np.flatnonzero(self.arm == at), self.calibration.arm(self.arms[at])) for at in found]
+        assigned = [at for at in np.unique(self.arm) if at >= 0]
+        return [(np.flatnonzero(self.arm == at), self.calibration.arm(self.arms[at])) for at in assigned]
 
     def _survival(self, months: FloatArray, curve: str) -> FloatArray:
-        asked = np.asarray(months, dtype=np.float64)
-        answers = np.full((len(self), asked.size), np.nan)
+        times = np.asarray(months, dtype=np.float64)
+        answers = np.full((len(self), times.size), np.nan)
         for rows, arm in self._groups():
             log_hazard, _ = self.index.take(rows).under(arm.evidence)
-            hazard = np.interp(asked, GRID, getattr(arm, curve))
+            hazard = np.interp(times, GRID, getattr(arm, curve))
             answers[rows] = np.exp(-np.multiply.outer(np.exp(log_hazard - arm.centre), hazard))
         return answers

@@ -1,4 +1,4 @@
-"""Following a recipe: from a source's table to a validated cohort, every exclusion counted."""
+"""Building cohorts: from a recipe and a source to a validated cohort, with every exclusion counted."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -9,20 +9,17 @@ import pandas as pd
 
 from features.cohort import PATIENT, Cohort, Provenance, applicability_problems
 from features.dictionary import Field, FloatArray, load_dictionary
-from features.eligibility import has_follow_up
+from features.eligibility import NO_FOLLOW_UP, has_follow_up
 from features.errors import InvalidCohort, Problem
-from features.sources.codes import ROW, UNKNOWN_CODE, member, rows_problem
-from features.sources.door import SourceRecipe, Tables
+from features.sources.codes import ROW, member, rows_problem
+from features.sources.door import SourceRecipe, SourceTables
 from features.sources.doors import read_source
 from features.sources.inclusion import include
 from features.sources.mapping import DISEASE, read_field
 from features.sources.recipe import Recipe
-from features.sources.related import Records, in_window
+from features.sources.related import RelatedRecords, in_window
 from features.sources.reshape import side_by_side
 
-__all__ = ["NO_FOLLOW_UP", "UNKNOWN_CODE", "build_cohort", "follow"]
-
-NO_FOLLOW_UP = "no follow-up after the index date"
 ADD_COLUMN = "add the column or correct its name in the recipe"
 
 
@@ -38,7 +35,7 @@ def build_cohort(recipe: SourceRecipe, source: Path | str | None = None) -> Coho
     return read if isinstance(read, Cohort) else follow(read)
 
 
-def follow(tables: Tables) -> Cohort:
+def follow(tables: SourceTables) -> Cohort:
     """Turn tables into their recipe's cohort: reshape, include, map, validate.
 
     Raises:
@@ -75,7 +72,7 @@ def follow(tables: Tables) -> Cohort:
     return Cohort.from_frame(frame.reset_index(drop=True), dictionary=dictionary, provenance=(provenance,))
 
 
-def _require_columns(tables: Tables) -> None:
+def _require_columns(tables: SourceTables) -> None:
     recipe = tables.recipe
     needed = _wanted(recipe) - set(recipe.reshape.made if recipe.reshape else ())
     missing = sorted(needed - set(tables.patients.columns))
@@ -93,19 +90,19 @@ def _require_columns(tables: Tables) -> None:
 
 
 def _wanted(recipe: Recipe) -> set[str]:
-    """Return the columns that the recipe reads, before or after reshaping."""
+    """Return the columns that the recipe reads before or after reshaping."""
     shape = recipe.reshape
     return {*recipe.columns, *((shape.by, *shape.columns) if shape else ())}
 
 
 def _numbered(table: pd.DataFrame, wanted: Collection[str]) -> pd.DataFrame:
-    """Keep the wanted columns, and give every row its number in the source, counted from 1."""
+    """Keep the wanted columns, and add each row's number in the source, from 1."""
     kept = table[[name for name in table.columns if name in wanted]]
     return kept.reset_index(drop=True).assign(**{ROW: np.arange(1, len(table) + 1)})
 
 
 def _blanked(recipe: Recipe, table: pd.DataFrame, *, spared: str) -> pd.DataFrame:
-    """Empty the cells that carry a code for missing."""
+    """Empty the cells that hold a code for missing, except in the ``spared`` column."""
     if recipe.missing is None:
         return table
     kept = {spared, ROW, *recipe.missing.excepted}
@@ -127,11 +124,11 @@ def _require_patients(recipe: Recipe, rows: pd.DataFrame) -> None:
 
 
 def _records(
-    tables: Tables, rows: pd.DataFrame, *, everyone: pd.Series
-) -> tuple[dict[str, Records], list[Problem]]:
+    tables: SourceTables, rows: pd.DataFrame, *, everyone: pd.Series
+) -> tuple[dict[str, RelatedRecords], list[Problem]]:
     """Return the related records of the patients in ``rows``, within their windows, and what is wrong."""
     recipe = tables.recipe
-    records: dict[str, Records] = {}
+    records: dict[str, RelatedRecords] = {}
     problems: list[Problem] = []
     for name, declared in recipe.related.items():
         numbered = _numbered(tables.related[name], recipe.related_columns(name))
@@ -144,19 +141,19 @@ def _records(
 
 
 def _map_fields(
-    recipe: Recipe, rows: pd.DataFrame, records: Mapping[str, Records], problems: list[Problem]
+    recipe: Recipe, rows: pd.DataFrame, records: Mapping[str, RelatedRecords], problems: list[Problem]
 ) -> pd.DataFrame:
-    """Map every field, and judge the values here, where the source's row numbers are still known."""
+    """Map and check every field while the source's row numbers are known, the disease first."""
     dictionary = load_dictionary()
     numbers: dict[str, FloatArray] = {}
     for name in sorted(recipe.fields, key=lambda name: name != "disease"):
-        reading = read_field(dictionary[name], recipe.fields[name], rows, records)
-        problems += reading.problems
-        numbers[name] = reading.numbers
+        mapped = read_field(dictionary[name], recipe.fields[name], rows, records)
+        problems += mapped.problems
+        numbers[name] = mapped.numbers
         if name == "disease":
             diseases = np.array([*dictionary[name].category_names, None], dtype=object)
-            found = np.where(np.isnan(reading.numbers), -1, reading.numbers).astype(int)
-            rows = rows.assign(**{DISEASE: diseases[found]})
+            codes = np.where(np.isnan(mapped.numbers), -1, mapped.numbers).astype(int)
+            rows = rows.assign(**{DISEASE: diseases[codes]})
     problems += applicability_problems(dictionary.slice(numbers), numbers, rows=rows[ROW].to_numpy())
     if problems:
         raise InvalidCohort(recipe.name, dict.fromkeys(problems))
@@ -165,7 +162,7 @@ def _map_fields(
 
 
 def _readable(field: Field, numbers: FloatArray) -> Any:
-    """Return numbers as the values they stand for, a whole column at once."""
+    """Return a column of values from the numbers that encode them."""
     missing = np.isnan(numbers)
     if field.type == "category":
         codes = np.where(missing, -1, numbers).astype(np.int64)

@@ -1,8 +1,8 @@
-"""cBioPortal study folders: clinical files as one table, one row a patient, and timelines beside it.
+"""cBioPortal study folders: clinical files as one table, one row a patient, and timelines.
 
 The format is that of cBioPortal's File-Formats page: four lines that start with ``#`` (names, descriptions,
-datatypes, priorities), the attribute ids, then the rows. Values that its validator takes for missing are
-missing here. Rows are counted from 1 below the attribute ids.
+datatypes, priorities), the attribute ids, then the rows. Missing values are those of cBioPortal's validator.
+Rows are counted from 1 below the attribute ids.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from features.errors import InvalidCohort, Problem
-from features.sources.door import Tables
+from features.sources.door import SourceTables
 from features.sources.recipe import Recipe
 from features.sources.table import MISSING_FILE, header_problems
 
@@ -36,10 +36,10 @@ class StudyDoor:
     follows = Recipe
 
     def recognises(self, source: str) -> bool:
-        """Tell whether the folder holds the file that every study has."""
+        """Return whether the folder holds ``meta_study.txt``, as every study does."""
         return (Path(source.partition("#")[0]) / STUDY).is_file()
 
-    def read(self, recipe: Recipe, source: str) -> Tables:
+    def read(self, recipe: Recipe, source: str) -> SourceTables:
         """Return the patients, one row each, or the rows of one timeline.
 
         Raises:
@@ -48,12 +48,12 @@ class StudyDoor:
         """
         folder, _, timeline = source.partition("#")
         if not timeline:
-            return Tables(recipe, read_cbioportal(folder))
+            return SourceTables(recipe, read_cbioportal(folder))
         timelines = read_cbioportal_timelines(folder)
         if timeline not in timelines:
             remedy = "use one of " + ", ".join(timelines) if timelines else "the study has no timeline files"
             raise InvalidCohort(folder, [Problem(timeline, "is no timeline of the study", remedy)])
-        return Tables(recipe, timelines[timeline])
+        return SourceTables(recipe, timelines[timeline])
 
 
 def read_cbioportal(folder: Path | str) -> pd.DataFrame:
@@ -82,7 +82,7 @@ def read_cbioportal(folder: Path | str) -> pd.DataFrame:
 
 
 def read_cbioportal_timelines(folder: Path | str) -> dict[str, pd.DataFrame]:
-    """Return a study's timelines by name (``data_timeline_treatment.txt`` is ``treatment``), as they stand.
+    """Return a study's timelines by name: ``data_timeline_treatment.txt`` is ``treatment``.
 
     Times are days from diagnosis. cBioPortal does not check these files: only START_DATE and STOP_DATE are
     read as numbers here, every other column is text.
@@ -109,8 +109,8 @@ class _StudyFiles:
 
 
 @dataclass
-class _Clinical:
-    """One file's columns, and what is wrong with it."""
+class _ClinicalFile:
+    """One clinical or timeline file: its columns and its problems."""
 
     path: Path
     values: dict[str, "pd.Series[Any]"] = field(default_factory=dict)
@@ -123,7 +123,7 @@ class _Clinical:
 
 
 def _study_files(folder: Path) -> _StudyFiles:
-    """Return the data files that the meta files name, or those of the usual names."""
+    """Return the data files that the meta files name, else those of the standard names."""
     if not (folder / STUDY).is_file():
         remedy = "give a study's folder"
         raise InvalidCohort(str(folder), [Problem(STUDY, "is not in the folder", remedy)])
@@ -150,9 +150,9 @@ def _timeline_name(path: Path) -> str:
     return path.stem.removeprefix("data_").removeprefix("timeline_")
 
 
-def _read(path: Path, *, needed: tuple[str, ...], unique: str | None, head: bool) -> _Clinical:
+def _read(path: Path, *, needed: tuple[str, ...], unique: str | None, head: bool) -> _ClinicalFile:
     """Read one file; with ``head`` it starts with the four lines that describe its attributes."""
-    table = _Clinical(path)
+    table = _ClinicalFile(path)
     lines = _lines(table)
     described = [line for line in lines[:HEAD_LINES] if line.startswith("#")] if head else []
     if head and lines and len(described) < HEAD_LINES:
@@ -173,7 +173,7 @@ def _read(path: Path, *, needed: tuple[str, ...], unique: str | None, head: bool
     return table
 
 
-def _lines(table: _Clinical) -> list[str]:
+def _lines(table: _ClinicalFile) -> list[str]:
     try:
         text = table.path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -192,7 +192,9 @@ def _timeline_datatypes(header: list[str]) -> list[str]:
     return ["NUMBER" if name in ("START_DATE", "STOP_DATE") else "STRING" for name in header]
 
 
-def _check_header(table: _Clinical, header: list[str], datatypes: list[str], needed: tuple[str, ...]) -> None:
+def _check_header(
+    table: _ClinicalFile, header: list[str], datatypes: list[str], needed: tuple[str, ...]
+) -> None:
     for problem in header_problems(header):
         table.blame(problem.field, problem.problem, problem.remedy)
     for name in needed:
@@ -207,12 +209,12 @@ def _check_header(table: _Clinical, header: list[str], datatypes: list[str], nee
 
 
 def _columns(header: list[str], rows: list[list[str]]) -> list[list[str | None]]:
-    """Return the cells by column, None where missing."""
+    """Return each column's cells, None where missing."""
     clean = [[None if cell.strip().lower() in MISSING else cell.strip() for cell in row] for row in rows]
     return [list(column) for column in zip(*clean, strict=True)] if clean else [[] for _ in header]
 
 
-def _column(table: _Clinical, name: str, datatype: str, cells: list[str | None]) -> "pd.Series[Any]":
+def _column(table: _ClinicalFile, name: str, datatype: str, cells: list[str | None]) -> "pd.Series[Any]":
     if datatype == "STRING":
         return pd.Series(cells, dtype=object)
     read: Callable[[str], object] = _number if datatype == "NUMBER" else _flag
@@ -242,7 +244,7 @@ def _flag(cell: str) -> bool | None:
     return FLAGS.get(cell.lower())
 
 
-def _check_identifiers(table: _Clinical, identifiers: tuple[str, ...], unique: str | None) -> None:
+def _check_identifiers(table: _ClinicalFile, identifiers: tuple[str, ...], unique: str | None) -> None:
     for name in identifiers:
         if blank := (np.flatnonzero(table.values[name].isna()) + 1).tolist():
             table.blame(name, "is missing", "give every row an identifier", blank)

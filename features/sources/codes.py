@@ -1,4 +1,4 @@
-"""Reading a column by its codes: each distinct value is judged once, however many rows carry it."""
+"""Decoding a column: each distinct value is looked up once, however many rows it stands in."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ import pandas as pd
 
 from features.dictionary import Field, FloatArray
 from features.errors import Problem
-from features.sources.forms import Coded
+from features.sources.forms import CodedColumn
 
 Rows = npt.NDArray[np.bool_]
 ROW = "__row__"
@@ -20,7 +20,7 @@ NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 def number(value: object) -> float | None:
-    """Return the number that a value is or spells, else None; true and false are no numbers.
+    """Return a value, or the text that spells it, as a number; None for any other, true and false included.
 
     >>> number("12"), number(" -9.1"), number(3), number("3 cm"), number(True)
     (12.0, -9.1, 3.0, None, None)
@@ -32,10 +32,10 @@ def number(value: object) -> float | None:
 
 
 def meaning(value: object, codes: Mapping[object, object]) -> tuple[object, ...]:
-    """Return what a code means as a tuple of one, or nothing where it is unknown.
+    """Return what a code stands for as a tuple of one, an empty tuple where it is unknown.
 
-    A code is found as it is written, else as the number it spells: one stray word makes a whole column text,
-    and ``1`` must then still be found in ``"1"``.
+    A code matches as it is written, else as the number that it spells: one stray word turns a whole column to
+    text, in which ``1`` has to match ``"1"``.
     """
     if value in codes:
         return (codes[value],)
@@ -46,21 +46,21 @@ def meaning(value: object, codes: Mapping[object, object]) -> tuple[object, ...]
 
 
 def member(series: pd.Series, codes: Iterable[object]) -> Rows:
-    """Tell which cells carry one of the codes; null among them stands for the empty cell."""
+    """Return, shape (rows,), which cells hold one of the codes; null among them is the empty cell."""
     known = {code: code for code in codes}
     if pd.api.types.is_numeric_dtype(series.dtype):
         plain = [float(c) if isinstance(c, bool) else number(c) for c in known]
-        found_numbers: Rows = np.isin(
+        present: Rows = np.isin(
             series.to_numpy(dtype=float, na_value=np.nan), [n for n in plain if n is not None]
         )
-        return found_numbers | series.isna().to_numpy(dtype=bool) if None in known else found_numbers
+        return present | series.isna().to_numpy(dtype=bool) if None in known else present
     places, distinct = pd.factorize(series, use_na_sentinel=True)
-    found = [bool(meaning(value, known)) for value in distinct.tolist()]
-    return np.array([*found, None in known], dtype=bool)[places]
+    listed = [bool(meaning(value, known)) for value in distinct.tolist()]
+    return np.array([*listed, None in known], dtype=bool)[places]
 
 
-def decode(form: Coded, series: pd.Series, field: Field) -> tuple[FloatArray, Rows]:
-    """Return the field's numbers, and the rows whose text is neither coded nor matched."""
+def decode(form: CodedColumn, series: pd.Series, field: Field) -> tuple[FloatArray, Rows]:
+    """Return the field's numbers, and which rows hold a text that no code or pattern maps."""
     places, distinct = pd.factorize(series, use_na_sentinel=True)
     targets = [_target(form, value) for value in distinct.tolist()]
     targets.append((form.codes.get(None),))
@@ -69,11 +69,11 @@ def decode(form: Coded, series: pd.Series, field: Field) -> tuple[FloatArray, Ro
     return numbers[places], unknown[places]
 
 
-def _target(form: Coded, value: object) -> tuple[object, ...]:
+def _target(form: CodedColumn, value: object) -> tuple[object, ...]:
     if form.until:
         value = _cut(str(value), form.until)
-    if found := meaning(value, form.codes):
-        return found
+    if coded := meaning(value, form.codes):
+        return coded
     text = str(value) if form.patterns else ""
     matched = ((target,) for pattern, target in form.patterns if re.search(pattern, text))
     return next(matched, form.otherwise)
@@ -85,7 +85,7 @@ def _cut(text: str, marks: tuple[str, ...]) -> str:
 
 
 def as_numbers(series: pd.Series) -> pd.Series:
-    """Return a column of text with its numbers as numbers; words stay, so that only they are blamed."""
+    """Return a text column with numbers where it spells them; other words stay, to be reported by row."""
     if pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_bool_dtype(series.dtype):
         return series
     if series.dtype == object and series.map(lambda value: isinstance(value, bool)).any():
@@ -95,12 +95,12 @@ def as_numbers(series: pd.Series) -> pd.Series:
     read = [number(value) for value in values]
     if None not in read:
         return pd.Series(np.array([*read, np.nan], dtype=float)[places], index=series.index)
-    mixed = [value if found is None else found for value, found in zip(values, read, strict=True)]
+    mixed = [value if spelled is None else spelled for value, spelled in zip(values, read, strict=True)]
     return pd.Series(np.array([*mixed, None], dtype=object)[places], index=series.index, dtype=object)
 
 
 def numeric(series: pd.Series, table: pd.DataFrame) -> tuple[FloatArray, list[Problem]]:
-    """Return a column as numbers, NaN where empty, and the problem of the cells that are none."""
+    """Return a column as numbers, NaN where empty, and a problem for cells that are not numbers."""
     numbers = pd.to_numeric(series, errors="coerce")
     wrong = np.flatnonzero(numbers.isna() & series.notna())
     problems = []
@@ -111,10 +111,10 @@ def numeric(series: pd.Series, table: pd.DataFrame) -> tuple[FloatArray, list[Pr
 
 
 def rows_problem(field: str, problem: str, remedy: str, table: pd.DataFrame, at: Any) -> Problem:
-    """Return a problem of these rows of a table, under the row numbers of the source."""
+    """Return a problem of the rows at these positions, numbered as in the source."""
     return Problem.in_rows(field, problem, remedy, table[ROW].to_numpy()[at].tolist())
 
 
 def codes_remedy(codes: Iterable[object]) -> str:
-    """Say which codes are known."""
+    """Return the remedy for an unknown code: the codes that the recipe has."""
     return "the recipe knows " + ", ".join("an empty cell" if code is None else str(code) for code in codes)

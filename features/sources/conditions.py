@@ -1,4 +1,4 @@
-"""Where a condition holds: judged row by row, never held against a row that is empty."""
+"""Evaluating conditions row by row, with empty cells kept apart from conditions that do not hold."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pandas as pd
 from features.dictionary import FloatArray
 from features.errors import Problem
 from features.sources.codes import Rows, member, numeric
-from features.sources.forms import Condition
+from features.sources.forms import RowCondition
 
 HOLDS: Mapping[str, Callable[[FloatArray, FloatArray], Rows]] = {
     "before": np.less,
@@ -21,38 +21,38 @@ HOLDS: Mapping[str, Callable[[FloatArray, FloatArray], Rows]] = {
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The rows in which conditions hold, those in which an empty cell forbids a verdict, and problems."""
+class ConditionVerdict:
+    """Where conditions hold, and where an empty cell prevents their evaluation, both of shape (rows,)."""
 
     holds: Rows
     empty: Rows
     problems: tuple[Problem, ...] = ()
 
 
-def judge(condition: Condition, table: pd.DataFrame) -> Verdict:
-    """Judge one condition in every row."""
+def judge(condition: RowCondition, table: pd.DataFrame) -> ConditionVerdict:
+    """Evaluate one condition in every row."""
     series = table[condition.column]
     empty = series.isna().to_numpy(dtype=bool)
     if condition.codes is not None:
         if None in condition.codes:
             empty = np.zeros(len(table), dtype=bool)
-        return Verdict(member(series, condition.codes), empty)
+        return ConditionVerdict(member(series, condition.codes), empty)
     if condition.comparison == "known":
-        return Verdict(empty != bool(condition.other), np.zeros(len(table), dtype=bool))
+        return ConditionVerdict(empty != bool(condition.other), np.zeros(len(table), dtype=bool))
     left, problems = numeric(series, table)
     if isinstance(condition.other, str):
         right, more = numeric(table[condition.other], table)
     else:
         right, more = np.full(len(table), float(str(condition.other))), []
     holds = HOLDS[str(condition.comparison)](left, right)
-    return Verdict(holds, np.isnan(left) | np.isnan(right), (*problems, *more))
+    return ConditionVerdict(holds, np.isnan(left) | np.isnan(right), (*problems, *more))
 
 
-def judge_all(conditions: tuple[Condition, ...], table: pd.DataFrame) -> Verdict:
-    """Judge conditions that must hold together."""
+def judge_all(conditions: tuple[RowCondition, ...], table: pd.DataFrame) -> ConditionVerdict:
+    """Evaluate conditions that must all hold; ``empty`` marks a row where any of them meets an empty cell."""
     verdicts = [judge(condition, table) for condition in conditions]
     nothing = np.zeros(len(table), dtype=bool)
-    return Verdict(
+    return ConditionVerdict(
         np.logical_and.reduce([~nothing, *(v.holds for v in verdicts)]),
         np.logical_or.reduce([nothing, *(v.empty for v in verdicts)]),
         tuple(problem for verdict in verdicts for problem in verdict.problems),

@@ -1,7 +1,7 @@
-"""A database opened for reading: through SQLAlchemy, or a DuckDB file.
+"""Databases opened for reading: through SQLAlchemy, or a DuckDB file.
 
-Whatever fails is said in words of ours: a driver's message may hold a password or a patient's value, so it
-is passed on only where it names a table or column that does not exist, or a fault of the query itself.
+A driver's message may hold a password or a patient's value. It is passed on only where it names a table or
+column that does not exist, or a fault of the query itself; any other failure has a message of this module.
 """
 
 import re
@@ -33,10 +33,11 @@ NAMES_THE_FAULT = re.compile(r"no such (table|column|function)|syntax error|does
 
 
 @dataclass(frozen=True)
-class Reading:
-    """An open database: its kind, its name in messages, its tables' columns, and its answers to a query.
+class OpenDatabase:
+    """An open database.
 
-    ``columns`` returns None for a table that does not exist; ``quoted`` writes a table's name for a query.
+    ``kind`` is its dialect, ``name`` what messages call it. ``columns`` returns a table's columns, None where
+    there is no such table; ``quoted`` returns a table's name as a query writes it; ``read`` runs a query.
     """
 
     kind: str
@@ -47,7 +48,7 @@ class Reading:
 
 
 @contextmanager
-def reading(url: str) -> Iterator[Reading]:
+def open_database(url: str) -> Iterator[OpenDatabase]:
     """Open a database for reading only (PostgreSQL, SQLite, MySQL, MariaDB, DuckDB), and always close it.
 
     Of other databases the transaction is merely rolled back: give their user no right to write.
@@ -65,7 +66,7 @@ def reading(url: str) -> Iterator[Reading]:
 
 
 @contextmanager
-def _sqlalchemy(url: str) -> Iterator[Reading]:
+def _sqlalchemy(url: str) -> Iterator[OpenDatabase]:
     engine, name = _engine(url)
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415  optional
 
@@ -76,12 +77,12 @@ def _sqlalchemy(url: str) -> Iterator[Reading]:
         except (SQLAlchemyError, OSError, UnicodeError):
             raise _unreachable(name) from None
         with connection:
-            yield Reading(
+            yield OpenDatabase(
                 engine.dialect.name,
                 name,
-                lambda table: _answered(name, lambda: _columns(connection, table)),
-                lambda table: _answered(name, lambda: _quoted(connection, table)),
-                lambda query: _answered(name, lambda: _fetch(connection, query)),
+                lambda table: _run(name, lambda: _columns(connection, table)),
+                lambda table: _run(name, lambda: _quoted(connection, table)),
+                lambda query: _run(name, lambda: _fetch(connection, query)),
             )
             connection.rollback()
     finally:
@@ -132,7 +133,7 @@ def _make_read_only(connection: "Connection") -> None:
 
 
 def _parts(connection: "Connection", table: str) -> tuple[str | None, str]:
-    """Return a table's schema and name; a name that itself holds a dot comes first."""
+    """Split ``schema.table``; a table whose name holds the dot takes precedence, without schema."""
     from sqlalchemy import inspect  # noqa: PLC0415  optional
 
     schema, dot, name = table.partition(".")
@@ -143,10 +144,10 @@ def _columns(connection: "Connection", table: str) -> tuple[str, ...] | None:
     from sqlalchemy import inspect  # noqa: PLC0415  optional
 
     schema, name = _parts(connection, table)
-    found = inspect(connection)
-    if not found.has_table(name, schema=schema):
+    inspector = inspect(connection)
+    if not inspector.has_table(name, schema=schema):
         return None
-    return tuple(str(column["name"]) for column in found.get_columns(name, schema=schema))
+    return tuple(str(column["name"]) for column in inspector.get_columns(name, schema=schema))
 
 
 def _quoted(connection: "Connection", table: str) -> str:
@@ -163,13 +164,13 @@ def _fetch(connection: "Connection", query: str) -> pd.DataFrame:
 
 
 def _dates(series: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return a column of calendar dates as the timestamps that a Parquet file would give."""
+    """Convert a column of calendar dates to timestamps, as Parquet files give them."""
     if series.dtype == object and pd.api.types.infer_dtype(series, skipna=True) == "date":
         return pd.to_datetime(series)
     return series
 
 
-def _answered(name: str, ask: Callable[[], Any]) -> Any:
+def _run(name: str, ask: Callable[[], Any]) -> Any:
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError  # noqa: PLC0415  optional
 
     try:
@@ -181,10 +182,12 @@ def _answered(name: str, ask: Callable[[], Any]) -> Any:
 
 
 def _unanswered(name: str, error: BaseException | None) -> InvalidCohort:
-    said = next(iter(str(error).splitlines()), "")
+    message = next(iter(str(error).splitlines()), "")
     state = getattr(error, "sqlstate", None) or "42"  # 42: a fault of the query, never of a value
     remedy = (
-        said if NAMES_THE_FAULT.search(said) and state.startswith("42") else "try it in a database client"
+        message
+        if NAMES_THE_FAULT.search(message) and state.startswith("42")
+        else "try it in a database client"
     )
     return InvalidCohort(name, [Problem("query", "cannot be answered", remedy)])
 
@@ -195,7 +198,7 @@ def _unreachable(name: str) -> InvalidCohort:
 
 
 @contextmanager
-def _duckdb(url: str) -> Iterator[Reading]:
+def _duckdb(url: str) -> Iterator[OpenDatabase]:
     try:
         import duckdb  # noqa: PLC0415  optional
     except ImportError as error:
@@ -210,7 +213,7 @@ def _duckdb(url: str) -> Iterator[Reading]:
     except duckdb.Error:
         raise _unreachable(name) from None
     with connection:
-        yield Reading(
+        yield OpenDatabase(
             "duckdb",
             name,
             lambda table: _duckdb_columns(name, connection, table),
@@ -227,8 +230,8 @@ def _duckdb_fetch(
     try:
         return connection.execute(query, values).df()
     except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
-        said = next(iter(str(error).splitlines()), "check the query")
-        raise InvalidCohort(name, [Problem("query", "cannot be answered", said)]) from None
+        message = next(iter(str(error).splitlines()), "check the query")
+        raise InvalidCohort(name, [Problem("query", "cannot be answered", message)]) from None
     except duckdb.Error:
         raise _unanswered(name, None) from None
 
@@ -237,5 +240,5 @@ def _duckdb_columns(name: str, connection: "DuckDBPyConnection", table: str) -> 
     schema, dot, rest = table.rpartition(".")
     query = "SELECT column_name FROM information_schema.columns WHERE table_name = ?"
     query += (" AND table_schema = ?" if dot else "") + " ORDER BY ordinal_position"
-    found = _duckdb_fetch(name, connection, query, [rest, schema] if dot else [rest])
-    return tuple(found["column_name"]) or None
+    columns = _duckdb_fetch(name, connection, query, [rest, schema] if dot else [rest])
+    return tuple(columns["column_name"]) or None

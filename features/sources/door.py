@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class SourceRecipe(Protocol):
-    """What any recipe tells the dispatcher; the rest is between the recipe and its doors.
+    """What the dispatcher needs of any recipe; the rest is between the recipe and its doors.
 
     Tables need a :class:`~features.sources.recipe.Recipe`, which maps their columns. A published standard,
     such as OMOP or FHIR, has a recipe class of its own, with the few choices that the standard leaves open.
@@ -30,7 +30,7 @@ class SourceRecipe(Protocol):
 
 
 @dataclass(frozen=True)
-class Tables:
+class SourceTables:
     """A source's tables as they stand, and the recipe that maps them; ``related`` has its names for them."""
 
     recipe: "Recipe"
@@ -53,10 +53,10 @@ class Door(Protocol[RecipeT]):
     follows: type[RecipeT]
 
     def recognises(self, source: str) -> bool:
-        """Tell from the text, or from what lies at the path, whether this door reads it."""
+        """Return whether this door reads the input, from its text or from the file or folder at that path."""
         ...
 
-    def read(self, recipe: RecipeT, source: str) -> "Tables | Cohort":
+    def read(self, recipe: RecipeT, source: str) -> "SourceTables | Cohort":
         """Read the tables that a recipe maps, or, of a standard, the whole cohort.
 
         Raises:

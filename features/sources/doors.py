@@ -9,7 +9,7 @@ from typing import Any
 from features.cohort import Cohort
 from features.errors import InvalidCohort, Problem
 from features.sources.cbioportal import StudyDoor
-from features.sources.door import Door, SourceRecipe, Tables
+from features.sources.door import Door, SourceRecipe, SourceTables
 from features.sources.fhir import FhirDoor
 from features.sources.omop import OmopDoor
 from features.sources.public import PublicDoor
@@ -27,7 +27,7 @@ DOORS: tuple[Door[Any], ...] = (
 """Of the doors that follow a recipe of this kind, the first that recognises the input reads it."""
 
 
-def read_source(recipe: SourceRecipe, source: Path | str | None = None) -> Tables | Cohort:
+def read_source(recipe: SourceRecipe, source: Path | str | None = None) -> SourceTables | Cohort:
     """Read a recipe's input, a path or an address, or its public source where none is given.
 
     Raises:
@@ -42,5 +42,5 @@ def read_source(recipe: SourceRecipe, source: Path | str | None = None) -> Table
         problem = "is needed by this recipe" if address is None else "is of a kind that no door reads"
         remedy = "add --input with " + ", or ".join(door.inputs for door in doors)
         raise InvalidCohort(f"recipe {recipe.name}", [Problem("input", problem, remedy)])
-    read: Tables | Cohort = door.read(recipe, address)
+    read: SourceTables | Cohort = door.read(recipe, address)
     return read

@@ -1,4 +1,4 @@
-"""Excel workbooks: one sheet as a table, with what Excel does to numbers and dates named, never guessed."""
+"""Excel workbooks: one sheet as a table, refused where Excel has changed numbers or dates."""
 
 import datetime as dt
 import re
@@ -23,10 +23,10 @@ Row = Sequence[Any]
 
 
 def read_excel(path: Path, *, sheet: str | None = None) -> pd.DataFrame:
-    """Return one sheet whose first row is the header; the first sheet when none is named.
+    """Return one sheet, whose first row is the header; the first sheet when none is named.
 
-    Cells that hold nothing or ``NA`` are missing. Rows are counted from 1 below the header, as everywhere:
-    row 1 is the sheet's row 2.
+    Empty cells and those in ``MISSING`` are missing. Rows are counted from 1 below the header: row 1 is the
+    sheet's row 2.
 
     Raises:
         InvalidCohort: when the workbook or sheet cannot be read, and naming every column that mixes dates
@@ -56,7 +56,7 @@ def read_excel(path: Path, *, sheet: str | None = None) -> pd.DataFrame:
 
 
 def _read_rows(path: Path, sheet: str | None) -> tuple[list[Row], set[int]]:
-    """Return the sheet's cells, and the rows in which a formula was never computed."""
+    """Return the sheet's cells by row, and the rows with a formula whose result is not stored."""
     import openpyxl  # noqa: PLC0415  half a second, and only who reads Excel needs it
 
     def cells(*, values: bool) -> list[Row]:
@@ -64,9 +64,9 @@ def _read_rows(path: Path, sheet: str | None) -> tuple[list[Row], set[int]]:
             warnings.simplefilter("ignore", UserWarning)  # openpyxl warns of styles it does not know
             book = openpyxl.load_workbook(path, read_only=True, data_only=values)
             try:
-                found = _sheet(path, book, sheet)
-                found.reset_dimensions()  # the size that some programs write is wrong
-                return [tuple(map(_cell, row)) for row in found.iter_rows(values_only=True)]
+                worksheet = _sheet(path, book, sheet)
+                worksheet.reset_dimensions()  # the size that some programs write is wrong
+                return [tuple(map(_cell, row)) for row in worksheet.iter_rows(values_only=True)]
             finally:
                 book.close()
 
@@ -85,7 +85,7 @@ def _read_rows(path: Path, sheet: str | None) -> tuple[list[Row], set[int]]:
 
 
 def _sheet(path: Path, book: Any, sheet: str | None) -> Any:
-    names = [found.title for found in book.worksheets]
+    names = [each.title for each in book.worksheets]
     if sheet is None:
         return book.worksheets[0]
     if sheet not in names:
@@ -176,7 +176,7 @@ def _declared_number(name: str) -> bool:
 
 
 def _series(cells: Row) -> "pd.Series[Any]":
-    """Return a column in the type that its cells share; a column of several types stays as it is."""
+    """Return a column of numbers or timestamps where all its cells are; any other as objects."""
     present = [value for value in cells if value is not None]
     if present and all(map(_is_number, present)):
         return pd.Series(cells)

@@ -1,4 +1,4 @@
-"""What a recipe may say about one field: the forms, their keys, and values that the dictionary allows."""
+"""Checking one field of a declared recipe: its form, its keys, and values that the dictionary allows."""
 
 import difflib
 import re
@@ -24,7 +24,7 @@ SUM_KEYS = frozenset({"column", "unit", "subtract"})
 
 
 def unknown_keys(place: str, entry: Mapping[Any, Any], known: Iterable[str]) -> list[Problem]:
-    """Report keys that mean nothing here."""
+    """Return a problem for each key that is not allowed at this place."""
     allowed = frozenset(known)
     remedy = "use " + ", ".join(sorted(allowed))
     return [Problem(f"{place}.{key}", "is an unknown key", remedy) for key in entry if key not in allowed]
@@ -33,7 +33,7 @@ def unknown_keys(place: str, entry: Mapping[Any, Any], known: Iterable[str]) -> 
 def shaped(
     place: str, entry: Any, kinds: Mapping[str, type], *, optional: Mapping[str, type] | None = None
 ) -> list[Problem]:
-    """Report what is not exactly these keys, each of its kind."""
+    """Return problems of a mapping that lacks keys, has others, or has values of the wrong type."""
     if not isinstance(entry, dict):
         return [Problem(place, "has the wrong form", "give a mapping of " + ", ".join(kinds))]
     allowed = {**kinds, **(optional or {})}
@@ -48,7 +48,7 @@ def shaped(
 
 
 def condition_problems(place: str, entry: Any) -> list[Problem]:
-    """Report conditions that are neither a list of codes nor comparisons."""
+    """Return problems of conditions that are neither a list of codes nor comparisons."""
     if not isinstance(entry, dict):
         return [Problem(place, "has the wrong form", "give a mapping of columns")]
     problems = []
@@ -67,7 +67,7 @@ def condition_problems(place: str, entry: Any) -> list[Problem]:
 
 
 def field_problems(name: str, entry: Any, dictionary: Dictionary, related: frozenset[str]) -> list[Problem]:
-    """Report everything wrong in one entry of ``fields``."""
+    """Return every mistake in one entry of ``fields``."""
     if name not in dictionary:
         near = difflib.get_close_matches(name, dictionary.names, n=3)
         remedy = f"did you mean {', '.join(near)}?" if near else "docs/dictionary.md lists every field"
@@ -208,7 +208,7 @@ def _term_problems(name: str, entry: Mapping[str, Any], field: Field) -> list[Pr
 
 
 def _target_problems(name: str, entry: Mapping[str, Any], field: Field) -> Iterator[Problem]:
-    """Name the values that the field cannot take; null is allowed and means: deliberately missing."""
+    """Yield a problem for each value that the field cannot take; null, for missing, is allowed."""
     for target in _targets(entry, field):
         if target is None or not field.read([target]).faults:
             continue

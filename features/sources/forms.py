@@ -1,7 +1,4 @@
-"""The words of a recipe as frozen values: how a column, a code, a condition and a record are meant.
-
-``docs/recipes-reference.md`` shows each with an example. Nothing here reads a table.
-"""
+"""The parts of a parsed recipe as frozen values; ``docs/recipes-reference.md`` shows each with an example."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,15 +10,15 @@ DAYS_IN = {"days": 1.0, "weeks": 7.0, "months": MONTH, "years": YEAR}
 COMPARISONS = ("before", "not_after", "after", "not_before", "same_as")
 
 Explicit = tuple[object, ...]
-"""A value that must be said to count: empty where the recipe is silent, else the one value it gives."""
+"""An optional value that may be null: a tuple of one where the recipe gives it, else an empty one."""
 
 
 @dataclass(frozen=True)
-class Condition:
-    """What must hold in a row: the column carries one of the codes, or compares as said.
+class RowCondition:
+    """A condition on a row: its column has one of ``codes``, or compares with ``other``.
 
-    ``comparison`` is one of :data:`COMPARISONS`, against a number or another column in the same unit, or
-    ``known``. It holds in no row in which one of the two is empty.
+    ``comparison`` is one of :data:`COMPARISONS`, with a number or with another column in the same unit, or
+    ``known``. A comparison never holds in a row in which a compared cell is empty.
     """
 
     column: str
@@ -31,13 +28,13 @@ class Condition:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the columns that are looked at."""
+        """Return the columns that the condition reads."""
         return (self.column, self.other) if isinstance(self.other, str) else (self.column,)
 
 
 @dataclass(frozen=True)
-class Term:
-    """One column of a sum, counted with its sign, in a unit of time where it has one."""
+class SumTerm:
+    """One column of a sum, its sign (1 or -1), and its unit of time where it is one."""
 
     column: str
     sign: int
@@ -46,25 +43,24 @@ class Term:
 
 @dataclass(frozen=True)
 class Constant:
-    """The same value for everyone."""
+    """One value for every row."""
 
     value: object
 
 
 @dataclass(frozen=True)
-class Plain:
-    """A column that already holds what the dictionary expects, in its unit."""
+class PlainColumn:
+    """A column that holds the field's values as the dictionary declares them, in its unit."""
 
     column: str
 
 
 @dataclass(frozen=True)
-class Coded:
-    """A column whose codes, or patterns in its text, stand for values; the first pattern found wins.
+class CodedColumn:
+    """A column mapped by its codes, then by the first regular expression that its text matches.
 
-    ``until`` cuts the text at whichever mark comes first. What is neither a code nor matched takes
-    ``otherwise`` if the recipe says one, and is a problem if not. An empty cell is missing, unless ``null``
-    stands among the codes.
+    ``until`` cuts the text at the first of these marks. Any other text takes ``otherwise`` where the recipe
+    gives it and is a problem where not. An empty cell is missing, unless ``null`` is among the codes.
     """
 
     column: str
@@ -76,22 +72,26 @@ class Coded:
 
 @dataclass(frozen=True)
 class Sum:
-    """Columns added up; missing where one of them is."""
+    """The sum of columns, missing where one of them is."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[SumTerm, ...]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A value for the rows in which every condition holds."""
+    """The value of the rows in which every condition holds."""
 
-    when: tuple[Condition, ...]
+    when: tuple[RowCondition, ...]
     value: object
 
 
 @dataclass(frozen=True)
 class Cases:
-    """The first case that holds; a row with an empty cell and no case is missing, any other a problem."""
+    """The value of the first case that holds.
+
+    A row in which none holds takes ``otherwise`` where the recipe gives it. Without, the row is missing if it
+    has an empty cell among the cases' columns, and a problem if not.
+    """
 
     cases: tuple[Case, ...]
     otherwise: Explicit = ()
@@ -99,46 +99,50 @@ class Cases:
 
 @dataclass(frozen=True)
 class FirstOf:
-    """The first of several readings that gives a value."""
+    """The value of the first of several mappings that is not missing."""
 
-    readings: tuple["Mapped", ...]
+    readings: tuple["FieldMapping", ...]
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A value from a patient's records in another table: a flag is true when one record says so.
+    """A value from a patient's records in a related table: a flag is true where one record's value is.
 
-    Any other field takes the value on which the records agree, and ``several`` where they do not.
-    ``without`` is the value of patients without a record in the window.
+    Any other field takes the value that all records share, and ``several`` where they differ. ``without`` is
+    the value of patients without a record in the window.
     """
 
     related: str
-    form: Constant | Coded | Plain
+    form: Constant | CodedColumn | PlainColumn
     without: object
     several: Explicit = ()
 
 
-Form = Constant | Plain | Coded | Sum | Cases | FirstOf | Joined
+Form = Constant | PlainColumn | CodedColumn | Sum | Cases | FirstOf | Joined
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """How one dictionary field is read; missing where ``where`` does not hold or in other diseases."""
+class FieldMapping:
+    """How a recipe reads one dictionary field.
+
+    The field is missing in rows in which a condition of ``where`` does not hold, and outside ``diseases``
+    where any are given.
+    """
 
     form: Form
-    where: tuple[Condition, ...] = ()
+    where: tuple[RowCondition, ...] = ()
     diseases: tuple[str, ...] = ()
 
     @property
     def columns(self) -> Iterator[str]:
-        """Yield the columns of the patients' own table that are looked at."""
+        """Yield the columns of the patients' table that the mapping reads."""
         yield from form_columns(self.form)
         for condition in self.where:
             yield from condition.columns
 
     @property
     def joined(self) -> Iterator[Joined]:
-        """Yield what is read from related tables."""
+        """Yield the parts of the mapping that read a related table."""
         if isinstance(self.form, Joined):
             yield self.form
         elif isinstance(self.form, FirstOf):
@@ -147,8 +151,8 @@ class Mapped:
 
 
 def form_columns(form: Form) -> Iterator[str]:
-    """Yield the columns that a form reads in its own table."""
-    if isinstance(form, Plain | Coded):
+    """Yield the columns that a form reads in its table."""
+    if isinstance(form, PlainColumn | CodedColumn):
         yield form.column
     elif isinstance(form, Sum):
         yield from (term.column for term in form.terms)
@@ -159,8 +163,8 @@ def form_columns(form: Form) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Missing:
-    """Codes that mean an empty cell, in every column but the patient's and those excepted."""
+class MissingCodes:
+    """Codes for missing, in every column except the patient's and those in ``excepted``."""
 
     codes: tuple[object, ...]
     excepted: tuple[str, ...] = ()
@@ -168,7 +172,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Reshape:
-    """Turns several rows a patient into one: ``columns`` are repeated once per code of ``by``."""
+    """Long to wide: one row a patient, with ``columns`` repeated for each code of ``by``."""
 
     by: str
     codes: Mapping[object, str]
@@ -176,40 +180,40 @@ class Reshape:
 
     @property
     def made(self) -> tuple[str, ...]:
-        """Return the names of the columns that reshaping makes."""
+        """Return the columns of the wide table that the long one lacks."""
         return tuple(f"{name}_{column}" for name in self.codes.values() for column in self.columns)
 
 
 @dataclass(frozen=True)
-class Inclusion:
-    """Patients are kept or left out by a column; those left out are counted under the reason.
+class InclusionRule:
+    """An inclusion criterion; the patients whom it excludes are counted under ``reason``.
 
-    By codes (``keep``, ``leave_out``): a code in neither list is a problem of the table, never a silent
-    exclusion. By a condition: rows in which it cannot be judged are a problem, unless ``missing`` gives the
-    reason under which they are left out.
+    Of codes, those of the condition are kept and those in ``leave_out`` excluded; a code in neither list is a
+    problem. Of a comparison, a row with an empty cell is a problem, unless ``missing`` gives the reason under
+    which such rows are excluded.
     """
 
     reason: str
-    condition: Condition
+    condition: RowCondition
     leave_out: tuple[object, ...] = ()
     missing: str | None = None
 
 
 @dataclass(frozen=True)
-class Duplicates:
-    """Rows equal in every one of these columns are one patient; the first is kept, the others counted."""
+class DuplicateRule:
+    """Rows that are equal in all of these columns are one patient; the first is kept, the others counted."""
 
     columns: tuple[str, ...]
     reason: str
 
 
 @dataclass(frozen=True)
-class Related:
-    """Another file's records of the same patients, within a window of time around the index date.
+class RelatedTable:
+    """Another file's records of the same patients, in a time window around the index date.
 
-    A record counts when ``start`` less the patient's ``index`` lies from ``first`` to ``last``, both
-    included, in the unit of these two columns; None leaves the window open on that side. ``left_out`` says
-    which records may be passed over: ``undated`` ones, and those ``unmatched`` with any patient.
+    A record counts when its ``start`` minus the patient's ``index`` lies in [``first``, ``last``], in the
+    unit of these two columns; None leaves that side open. ``left_out`` names the records that may be ignored:
+    ``undated`` ones, and those ``unmatched`` with any patient. Others of these kinds are problems.
     """
 
     file: str
@@ -218,12 +222,12 @@ class Related:
     index: str
     first: float | None
     last: float | None
-    where: tuple[Condition, ...]
+    where: tuple[RowCondition, ...]
     left_out: tuple[str, ...]
 
 
 def explicit(entry: Mapping[str, Any], key: str) -> Explicit:
-    """Return the value under a key as said, or nothing where the key is absent; null is a value.
+    """Return the value under a key, null included, as a tuple of one; an empty tuple without the key.
 
     >>> explicit({"otherwise": None}, "otherwise"), explicit({}, "otherwise")
     ((None,), ())

@@ -1,4 +1,4 @@
-"""What a recipe may declare: every mistake in one is named at once, before any table is opened."""
+"""Checking a declared recipe: every mistake is named at once, before any table is opened."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ RELATED: Mapping[str, type] = {"file": str, "key": str, "start": str, "index": s
 
 
 def recipe_problems(declared: Mapping[str, Any], dictionary: Dictionary) -> list[Problem]:
-    """Return everything in a declared recipe that cannot be followed."""
+    """Return every mistake of a declared recipe; unknown and missing keys alone where there are any."""
     problems = [Problem(key, "is missing", "declare it") for key in REQUIRED if key not in declared]
     problems += unknown_keys("recipe", declared, KEYS)
     problems += [
@@ -106,7 +106,7 @@ def _related_problems(place: str, entry: Any) -> list[Problem]:
 
 
 def _disease_problems(fields: Mapping[str, Any]) -> list[Problem]:
-    """Name the fields that are read for some diseases only, in a recipe that cannot tell the disease."""
+    """Return a problem for each field read by disease in a recipe that does not map the disease."""
     named = [name for name, entry in fields.items() if _by_disease(entry)]
     if "disease" in named:
         return [Problem("disease", "cannot depend on itself", "use where with a column")]

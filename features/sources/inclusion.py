@@ -1,4 +1,4 @@
-"""Who is included: every row left out is counted under a reason, none disappears unseen."""
+"""Applying a recipe's inclusion criteria, with every excluded row counted under its reason."""
 
 import numpy as np
 import pandas as pd
@@ -7,16 +7,16 @@ from features.eligibility import Attrition
 from features.errors import InvalidCohort, Problem
 from features.sources.codes import UNKNOWN_CODE, codes_remedy, member, rows_problem
 from features.sources.conditions import judge
-from features.sources.forms import Duplicates, Inclusion
+from features.sources.forms import DuplicateRule, InclusionRule
 
 
 def include(
-    rules: tuple[Inclusion, ...], duplicates: Duplicates | None, rows: pd.DataFrame, *, subject: str
+    rules: tuple[InclusionRule, ...], duplicates: DuplicateRule | None, rows: pd.DataFrame, *, subject: str
 ) -> tuple[pd.DataFrame, Attrition]:
-    """Return the rows that every rule keeps, and the way there.
+    """Return the rows that meet every criterion and are no duplicates, and their attrition.
 
     Raises:
-        InvalidCohort: naming codes that no rule knows, and rows in which a comparison cannot be judged.
+        InvalidCohort: naming codes that a criterion lacks, and rows with an empty cell in a comparison.
 
     """
     problems = _code_problems(rules, rows)
@@ -45,7 +45,7 @@ def include(
     return rows, attrition
 
 
-def _code_problems(rules: tuple[Inclusion, ...], rows: pd.DataFrame) -> list[Problem]:
+def _code_problems(rules: tuple[InclusionRule, ...], rows: pd.DataFrame) -> list[Problem]:
     problems = []
     for rule in rules:
         if rule.condition.codes is None:
@@ -59,9 +59,9 @@ def _code_problems(rules: tuple[Inclusion, ...], rows: pd.DataFrame) -> list[Pro
 
 
 def _without_duplicates(
-    duplicates: Duplicates, rows: pd.DataFrame, attrition: Attrition
+    duplicates: DuplicateRule, rows: pd.DataFrame, attrition: Attrition
 ) -> tuple[pd.DataFrame, Attrition]:
-    """Keep the first of rows that are equal in every column; rows with an empty cell are nobody's double."""
+    """Keep the first of rows that are equal in all columns; a row with an empty cell is never a duplicate."""
     part = rows[list(duplicates.columns)]
     again = part.duplicated().to_numpy(dtype=bool) & part.notna().all(axis=1).to_numpy(dtype=bool)
     return rows[~again], attrition.then(duplicates.reason, int(again.sum()))

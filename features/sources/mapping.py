@@ -1,4 +1,4 @@
-"""Mapping the columns of a table to dictionary fields, with every problem under its source row."""
+"""Mapping a table's columns to dictionary fields; problems carry the row numbers of the source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,35 +22,37 @@ from features.sources.conditions import judge_all
 from features.sources.forms import (
     DAYS_IN,
     Cases,
-    Coded,
+    CodedColumn,
     Constant,
+    FieldMapping,
     FirstOf,
     Form,
     Joined,
-    Mapped,
-    Plain,
+    PlainColumn,
     Sum,
     form_columns,
 )
-from features.sources.related import OWNER, Records, gather
+from features.sources.related import OWNER, RelatedRecords, gather
 
 DISEASE = "__disease__"
 UNKNOWN_COMBINATION = "combination is not in the recipe"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A field's numbers, shape (rows,), as :meth:`Field.read` gives them, and what could not be read."""
+class MappedField:
+    """One field's numbers, shape (rows,), as :meth:`Field.read` encodes them, and its refused values."""
 
     numbers: FloatArray
     problems: tuple[Problem, ...] = ()
 
 
-def read_field(field: Field, mapped: Mapped, table: pd.DataFrame, related: Mapping[str, Records]) -> Reading:
-    """Return a field's values in every row; missing in rows that its conditions leave aside.
+def read_field(
+    field: Field, mapped: FieldMapping, table: pd.DataFrame, related: Mapping[str, RelatedRecords]
+) -> MappedField:
+    """Return a field's values, missing in the rows to which its conditions or diseases do not extend.
 
-    Rows left aside are not judged either, so a code that means something only in one disease harms nobody in
-    the others. ``table`` carries source row numbers, and disease names where ``diseases`` is used.
+    The values of those rows are not checked, so that a code used in one disease only is no problem in the
+    others. ``table`` has the column of source row numbers and, where ``diseases`` is used, of disease names.
     """
     if not mapped.where and not mapped.diseases:
         return _read(field, mapped.form, table, related)
@@ -61,15 +63,17 @@ def read_field(field: Field, mapped: Mapped, table: pd.DataFrame, related: Mappi
     part = _read(field, mapped.form, table[concerned], related)
     numbers = np.full(len(table), np.nan)
     numbers[concerned] = part.numbers
-    return Reading(numbers, (*verdict.problems, *part.problems))
+    return MappedField(numbers, (*verdict.problems, *part.problems))
 
 
-def _read(field: Field, form: Form, table: pd.DataFrame, related: Mapping[str, Records]) -> Reading:
+def _read(
+    field: Field, form: Form, table: pd.DataFrame, related: Mapping[str, RelatedRecords]
+) -> MappedField:
     if isinstance(form, Constant):
-        return Reading(np.full(len(table), _number(field, form.value)))
-    if isinstance(form, Plain):
+        return MappedField(np.full(len(table), _number(field, form.value)))
+    if isinstance(form, PlainColumn):
         return _plain(field, form, table)
-    if isinstance(form, Coded):
+    if isinstance(form, CodedColumn):
         return _coded(field, form, table)
     if isinstance(form, Sum):
         return _sum(field, form, table)
@@ -84,32 +88,32 @@ def _number(field: Field, value: object) -> float:
     return float(field.read([value]).numbers[0])
 
 
-def _plain(field: Field, form: Plain, table: pd.DataFrame) -> Reading:
+def _plain(field: Field, form: PlainColumn, table: pd.DataFrame) -> MappedField:
     series = table[form.column]
     if field.type in ("number", "integer"):
         series = as_numbers(series)
     return _judged(field, series, table)
 
 
-def _judged(field: Field, series: pd.Series, table: pd.DataFrame) -> Reading:
+def _judged(field: Field, series: pd.Series, table: pd.DataFrame) -> MappedField:
     column = field.read_series(series)
     problems = (
         rows_problem(field.name, fault, f"expected {field.expected}", table, list(at))
         for fault, at in column.faults.items()
     )
-    return Reading(column.numbers, tuple(problems))
+    return MappedField(column.numbers, tuple(problems))
 
 
-def _coded(field: Field, form: Coded, table: pd.DataFrame) -> Reading:
+def _coded(field: Field, form: CodedColumn, table: pd.DataFrame) -> MappedField:
     numbers, unknown = decode(form, table[form.column], field)
     if not unknown.any():
-        return Reading(numbers)
+        return MappedField(numbers)
     remedy = codes_remedy((*form.codes, *(pattern for pattern, _ in form.patterns)))
     problem = rows_problem(form.column, UNKNOWN_CODE, remedy, table, np.flatnonzero(unknown))
-    return Reading(numbers, (problem,))
+    return MappedField(numbers, (problem,))
 
 
-def _sum(field: Field, form: Sum, table: pd.DataFrame) -> Reading:
+def _sum(field: Field, form: Sum, table: pd.DataFrame) -> MappedField:
     total = np.zeros(len(table))
     problems: list[Problem] = []
     for term in form.terms:
@@ -118,10 +122,10 @@ def _sum(field: Field, form: Sum, table: pd.DataFrame) -> Reading:
         factor = 1.0 if term.unit is None else DAYS_IN[term.unit] / DAYS_IN[field.unit or "days"]
         total = total + term.sign * factor * numbers
     judged = _judged(field, pd.Series(total), table)
-    return Reading(judged.numbers, (*problems, *judged.problems))
+    return MappedField(judged.numbers, (*problems, *judged.problems))
 
 
-def _cases(field: Field, form: Cases, table: pd.DataFrame) -> Reading:
+def _cases(field: Field, form: Cases, table: pd.DataFrame) -> MappedField:
     numbers = np.full(len(table), np.nan)
     rest = np.ones(len(table), dtype=bool)
     empty: Rows = np.zeros(len(table), dtype=bool)
@@ -138,26 +142,28 @@ def _cases(field: Field, form: Cases, table: pd.DataFrame) -> Reading:
         columns = " + ".join(dict.fromkeys(form_columns(form)))
         remedy = "add a case, or say otherwise"
         problems.append(rows_problem(columns, UNKNOWN_COMBINATION, remedy, table, np.flatnonzero(rest)))
-    return Reading(numbers, tuple(dict.fromkeys(problems)))
+    return MappedField(numbers, tuple(dict.fromkeys(problems)))
 
 
-def _first(field: Field, form: FirstOf, table: pd.DataFrame, related: Mapping[str, Records]) -> Reading:
+def _first(
+    field: Field, form: FirstOf, table: pd.DataFrame, related: Mapping[str, RelatedRecords]
+) -> MappedField:
     readings = [read_field(field, reading, table, related) for reading in form.readings]
     numbers = readings[0].numbers
     for later in readings[1:]:
         numbers = np.where(np.isnan(numbers), later.numbers, numbers)
-    return Reading(numbers, tuple(problem for reading in readings for problem in reading.problems))
+    return MappedField(numbers, tuple(problem for reading in readings for problem in reading.problems))
 
 
-def _joined(field: Field, form: Joined, table: pd.DataFrame, records: Records) -> Reading:
-    """Bring the records' values to their patients."""
+def _joined(field: Field, form: Joined, table: pd.DataFrame, records: RelatedRecords) -> MappedField:
+    """Summarise the values of related records by patient."""
     mine = records.table[records.table[OWNER].isin(table[ROW])]
     read = _read(field, form.form, mine, {})
     named = tuple(Problem(f"{form.related}.{p.field}", *_rest(p)) for p in read.problems)
     several = None if not form.several else _number(field, form.several[0])
     gathered = gather(field, read.numbers, mine, table, several=several, decided=bool(form.several))
     numbers = np.where(gathered.recorded, gathered.numbers, _number(field, form.without))
-    return Reading(numbers, (*named, *gathered.problems))
+    return MappedField(numbers, (*named, *gathered.problems))
 
 
 def _rest(problem: Problem) -> tuple[str, str, int | None, tuple[int, ...]]:

@@ -21,29 +21,29 @@ BATCH = 65_536
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a whole file was found to be: its rows, and every problem with the rows of the file."""
+class CheckedFile:
+    """The result of validating a file: its number of rows, and every problem with row numbers of the file."""
 
     rows: int
     problems: tuple[Problem, ...]
 
     def require_valid(self, subject: str) -> None:
-        """Raise every problem at once.
+        """Refuse a file that has problems.
 
         Raises:
-            InvalidCohort: when there is one.
+            InvalidCohort: naming every problem.
 
         """
         if self.problems:
             raise InvalidCohort(subject, self.problems)
 
 
-def check_parquet(path: Path | str, *, dictionary: Dictionary) -> Checked:
-    """Validate a Parquet file of any size, in memory that does not grow with it.
+def check_parquet(path: Path | str, *, dictionary: Dictionary) -> CheckedFile:
+    """Validate a Parquet file of any size in constant memory.
 
-    It is read row group by row group, in batches, each judged by the validator that makes cohorts. Problems
-    are merged: row counts added up, examples the first rows of the file. A patient who stands in two row
-    groups is found by 128-bit digests that wait in temporary files, 24 bytes a row.
+    Batches of ``BATCH`` rows are validated as cohorts, and their problems merged: row counts are summed, and
+    examples are the first rows of the file. Patients who stand in several batches are detected by 128-bit
+    digests in temporary files, 24 bytes a row.
 
     Raises:
         InvalidCohort: when the file is absent or is not Parquet.
@@ -52,11 +52,11 @@ def check_parquet(path: Path | str, *, dictionary: Dictionary) -> Checked:
     file = _open_parquet(Path(path))
     names = file.schema_arrow.names
     if problems := header_problems(names):
-        return Checked(file.metadata.num_rows, tuple(problems))
+        return CheckedFile(file.metadata.num_rows, tuple(problems))
     used = [name for name in names if name == PATIENT or name in dictionary.names]
-    merged = _Merged()
+    merged = _MergedProblems()
     with tempfile.TemporaryDirectory() as folder:
-        seen = _Patients(Path(folder), parts=min(256, 1 + file.metadata.num_rows // 1_000_000))
+        seen = _RepeatedPatients(Path(folder), parts=min(256, 1 + file.metadata.num_rows // 1_000_000))
         for first_row, batch in _batches(file, used):
             frame = batch.to_pandas()
             if PATIENT in used:
@@ -67,7 +67,7 @@ def check_parquet(path: Path | str, *, dictionary: Dictionary) -> Checked:
                 frame = frame.assign(**{PATIENT: numbered})
             merged.add(_judge(frame, dictionary), first_row)
         merged.add(seen.problems(), 0)
-    return Checked(file.metadata.num_rows, merged.problems)
+    return CheckedFile(file.metadata.num_rows, merged.problems)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
@@ -81,7 +81,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
 
 
 def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the file's rows in order with the number of rows before; an empty file yields one empty batch."""
+    """Yield batches with the number of rows before each; one empty batch for an empty file."""
     if file.metadata.num_rows == 0:
         yield 0, pa.RecordBatch.from_pandas(file.read(columns=columns).to_pandas(), preserve_index=False)
     first_row = 0
@@ -100,24 +100,24 @@ def _judge(frame: pd.DataFrame, dictionary: Dictionary) -> tuple[Problem, ...]:
 
 
 @dataclass
-class _Merged:
-    """Problems of a file's parts, brought together under the rows of the whole."""
+class _MergedProblems:
+    """Problems of a file's batches, merged under the row numbers of the file."""
 
-    found: dict[tuple[str, str, str], Problem] = field(default_factory=dict)
+    by_fault: dict[tuple[str, str, str], Problem] = field(default_factory=dict)
 
     def add(self, problems: tuple[Problem, ...], first_row: int) -> None:
         for problem in problems:
             key = (problem.field, problem.problem, problem.remedy)
             moved = replace(problem, examples=tuple(row + first_row for row in problem.examples))
-            earlier = self.found.get(key)
+            earlier = self.by_fault.get(key)
             if earlier is not None and earlier.rows is not None and moved.rows is not None:
                 examples = (*earlier.examples, *moved.examples)[:EXAMPLES]
                 moved = replace(moved, rows=earlier.rows + moved.rows, examples=examples)
-            self.found[key] = moved
+            self.by_fault[key] = moved
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return tuple(self.found.values())
+        return tuple(self.by_fault.values())
 
 
 _DIGEST = np.dtype([("high", "u8"), ("low", "u8"), ("row", "u8")])
@@ -125,8 +125,8 @@ _KEYS = ("salvage.patient1", "salvage.patient2")
 
 
 @dataclass(frozen=True)
-class _Patients:
-    """Finds patients who stand in several rows, holding one part of their digests in memory at a time."""
+class _RepeatedPatients:
+    """Detects patients who stand in several rows, with one part of their digests in memory at a time."""
 
     folder: Path
     parts: int

@@ -1,4 +1,4 @@
-"""From a declared recipe's entries, already found sound by the grammar, to the frozen words of a recipe."""
+"""From the entries of a declared recipe, which the grammar has checked, to its frozen parts."""
 
 import re
 from collections.abc import Mapping
@@ -8,38 +8,38 @@ from features.sources.forms import (
     COMPARISONS,
     Case,
     Cases,
-    Coded,
-    Condition,
+    CodedColumn,
     Constant,
-    Duplicates,
+    DuplicateRule,
+    FieldMapping,
     FirstOf,
     Form,
-    Inclusion,
+    InclusionRule,
     Joined,
-    Mapped,
-    Missing,
-    Plain,
-    Related,
+    MissingCodes,
+    PlainColumn,
+    RelatedTable,
     Reshape,
+    RowCondition,
     Sum,
-    Term,
+    SumTerm,
     explicit,
 )
 
 
-def mapped(entry: Mapping[str, Any]) -> Mapped:
+def mapped(entry: Mapping[str, Any]) -> FieldMapping:
     """Return how a field is read.
 
     >>> mapped({"column": "dead", "codes": {1: True, 0: False}}).form.column
     'dead'
     """
-    return Mapped(_form(entry), conditions(entry.get("where", {})), tuple(entry.get("diseases", ())))
+    return FieldMapping(_form(entry), conditions(entry.get("where", {})), tuple(entry.get("diseases", ())))
 
 
 def _form(entry: Mapping[str, Any]) -> Form:
     if "related" in entry:
         form = _one_column(entry)
-        assert isinstance(form, Constant | Coded | Plain)
+        assert isinstance(form, Constant | CodedColumn | PlainColumn)
         return Joined(entry["related"], form, entry["without"], explicit(entry, "several"))
     if "first_of" in entry:
         return FirstOf(tuple(mapped(reading) for reading in entry["first_of"]))
@@ -47,7 +47,7 @@ def _form(entry: Mapping[str, Any]) -> Form:
         cases = (Case(conditions(case["when"]), case["value"]) for case in entry["cases"])
         return Cases(tuple(cases), explicit(entry, "otherwise"))
     if "sum" in entry:
-        terms = (Term(t["column"], -1 if t.get("subtract") else 1, t.get("unit")) for t in entry["sum"])
+        terms = (SumTerm(t["column"], -1 if t.get("subtract") else 1, t.get("unit")) for t in entry["sum"])
         return Sum(tuple(terms))
     return _one_column(entry)
 
@@ -56,61 +56,63 @@ def _one_column(entry: Mapping[str, Any]) -> Form:
     if "constant" in entry:
         return Constant(entry["constant"])
     if "unit" in entry:
-        return Sum((Term(entry["column"], 1, entry["unit"]),))
+        return Sum((SumTerm(entry["column"], 1, entry["unit"]),))
     until = _texts(entry.get("until", ()))
     if "contains" in entry:
         pattern = "|".join(re.escape(text) for text in _texts(entry["contains"]))
-        return Coded(entry["column"], {}, ((pattern, True),), (False,), until)
+        return CodedColumn(entry["column"], {}, ((pattern, True),), (False,), until)
     if "codes" in entry or "matches" in entry:
         patterns = tuple(entry.get("matches", {}).items())
-        return Coded(entry["column"], entry.get("codes", {}), patterns, explicit(entry, "otherwise"), until)
-    return Plain(entry["column"])
+        return CodedColumn(
+            entry["column"], entry.get("codes", {}), patterns, explicit(entry, "otherwise"), until
+        )
+    return PlainColumn(entry["column"])
 
 
-def conditions(entry: Mapping[str, Any]) -> tuple[Condition, ...]:
-    """Return the conditions that must all hold; codes come as a list, comparisons as a mapping."""
-    found = []
+def conditions(entry: Mapping[str, Any]) -> tuple[RowCondition, ...]:
+    """Return conditions that must all hold: by column, a list of codes or a mapping of comparisons."""
+    parsed = []
     for column, wanted in entry.items():
         if isinstance(wanted, dict):
-            found += [Condition(column, None, comparison, other) for comparison, other in wanted.items()]
+            parsed += [RowCondition(column, None, comparison, other) for comparison, other in wanted.items()]
         else:
-            found.append(Condition(column, tuple(wanted)))
-    return tuple(found)
+            parsed.append(RowCondition(column, tuple(wanted)))
+    return tuple(parsed)
 
 
-def inclusion(rule: Mapping[str, Any]) -> Inclusion:
-    """Return a rule of inclusion."""
+def inclusion(rule: Mapping[str, Any]) -> InclusionRule:
+    """Return an inclusion criterion, by codes (``keep``, ``leave_out``) or by one comparison."""
     if "keep" in rule:
-        condition = Condition(rule["column"], tuple(rule["keep"]))
-        return Inclusion(rule["reason"], condition, tuple(rule["leave_out"]))
+        condition = RowCondition(rule["column"], tuple(rule["keep"]))
+        return InclusionRule(rule["reason"], condition, tuple(rule["leave_out"]))
     comparison = next(c for c in (*COMPARISONS, "known") if c in rule)
-    condition = Condition(rule["column"], None, comparison, rule[comparison])
-    return Inclusion(rule["reason"], condition, missing=rule.get("missing"))
+    condition = RowCondition(rule["column"], None, comparison, rule[comparison])
+    return InclusionRule(rule["reason"], condition, missing=rule.get("missing"))
 
 
-def missing(entry: Any) -> Missing | None:
-    """Return the codes that mean an empty cell; a bare list holds for every column."""
+def missing(entry: Any) -> MissingCodes | None:
+    """Return the codes for missing; a bare list has no exceptions."""
     if not entry:
         return None
     if isinstance(entry, list):
-        return Missing(tuple(entry))
-    return Missing(tuple(entry["codes"]), tuple(entry.get("except", ())))
+        return MissingCodes(tuple(entry))
+    return MissingCodes(tuple(entry["codes"]), tuple(entry.get("except", ())))
 
 
 def reshape(entry: Mapping[str, Any] | None) -> Reshape | None:
-    """Return how several rows a patient become one."""
+    """Return how long rows become one a patient, None where they already are."""
     return Reshape(entry["by"], entry["codes"], tuple(entry["columns"])) if entry else None
 
 
-def duplicates(entry: Mapping[str, Any] | None) -> Duplicates | None:
-    """Return what makes two rows one patient."""
-    return Duplicates(tuple(entry["columns"]), entry["reason"]) if entry else None
+def duplicates(entry: Mapping[str, Any] | None) -> DuplicateRule | None:
+    """Return the columns that identify duplicates, None where there is no such rule."""
+    return DuplicateRule(tuple(entry["columns"]), entry["reason"]) if entry else None
 
 
-def related(entry: Mapping[str, Any]) -> Related:
-    """Return another file's place beside the patients."""
+def related(entry: Mapping[str, Any]) -> RelatedTable:
+    """Return a related file, its columns and its window."""
     window = entry["window"]
-    return Related(
+    return RelatedTable(
         file=entry["file"],
         key=entry["key"],
         start=entry["start"],

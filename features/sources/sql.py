@@ -1,4 +1,4 @@
-"""A table or a query of a database as a source."""
+"""Databases as sources: a table, or the answer to a query."""
 
 import re
 from urllib.parse import parse_qsl, urlencode
@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl, urlencode
 import pandas as pd
 
 from features.errors import InvalidCohort, Problem
-from features.sources.database import reading
-from features.sources.door import Tables
+from features.sources.database import open_database
+from features.sources.door import SourceTables
 from features.sources.recipe import Recipe
 from features.sources.table import header_problems
 
@@ -22,10 +22,10 @@ class DatabaseDoor:
     follows = Recipe
 
     def recognises(self, source: str) -> bool:
-        """Tell an address by the ``://`` before any table or query."""
+        """Return whether there is ``://`` before any table or query."""
         return "://" in source.partition("#")[0]
 
-    def read(self, recipe: Recipe, source: str) -> Tables:
+    def read(self, recipe: Recipe, source: str) -> SourceTables:
         """Return the table or answer.
 
         Raises:
@@ -33,13 +33,13 @@ class DatabaseDoor:
             MissingExtra: when SQLAlchemy, DuckDB or the database's driver is not installed.
 
         """
-        return Tables(recipe, read_sql(*_address(source)))
+        return SourceTables(recipe, read_sql(*_address(source)))
 
 
 def read_sql(url: str, query_or_table: str) -> pd.DataFrame:
-    """Return a table, named as ``[schema.]table``, or the answer to one SELECT, as a recipe reads it.
+    """Return a table, named as ``[schema.]table``, or the answer to one SELECT.
 
-    The transaction is read only, see :func:`features.sources.database.reading`. Decimal numbers become
+    The transaction is read only, see :func:`features.sources.database.open_database`. Decimal numbers become
     floats, dates become timestamps.
 
     Raises:
@@ -47,7 +47,7 @@ def read_sql(url: str, query_or_table: str) -> pd.DataFrame:
         MissingExtra: when SQLAlchemy, DuckDB or the database's driver is not installed.
 
     """
-    with reading(url) as database:
+    with open_database(url) as database:
         query = query_or_table.strip().removesuffix(";")
         if not IS_QUERY.match(query):
             if database.columns(query) is None:
@@ -65,13 +65,13 @@ def read_sql(url: str, query_or_table: str) -> pd.DataFrame:
 
 def _address(source: str) -> tuple[str, str]:
     """Return a source's database address, and its table or query."""
-    url, _, asked = source.partition("#")
-    if "@" not in url and re.match(r"[^\s@]*@[^\s@]+/", asked):
+    url, _, fragment = source.partition("#")
+    if "@" not in url and re.match(r"[^\s@]*@[^\s@]+/", fragment):
         remedy = "write # as %23 in a user name or password"
         raise InvalidCohort("database", [Problem("address", "has a # before its host", remedy)])
     url, _, options = url.partition("?")
     pairs = parse_qsl(options, keep_blank_values=True)
-    named = [value for key, value in pairs if key in ("table", "query")] + [asked] * bool(asked)
+    named = [value for key, value in pairs if key in ("table", "query")] + [fragment] * bool(fragment)
     if len(named) != 1 or not named[0].strip():
         remedy = "add one of ?table=schema.name, #schema.name or #SELECT ..."
         raise InvalidCohort("database", [Problem("address", "names no single table or query", remedy)])

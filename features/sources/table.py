@@ -1,8 +1,7 @@
-"""Tables from files: CSV, TSV, Parquet and Excel, exactly as they stand.
+"""Tables from files: CSV, TSV, Parquet and Excel, with every value as it is stored.
 
-A fault that would shift, drop or turn a value without a word is a problem here: repeated or nameless
-columns, rows wider than the header, and what :mod:`features.sources.excel` names. Rows are counted from 1
-below the header.
+A fault that would shift, drop or convert a value unnoticed is refused: repeated or nameless columns, rows
+wider than the header, and what :mod:`features.sources.excel` lists. Rows are counted from 1 below the header.
 """
 
 import csv
@@ -12,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from features.errors import InvalidCohort, Problem
-from features.sources.door import Tables
+from features.sources.door import SourceTables
 from features.sources.excel import read_excel
 from features.sources.recipe import Recipe
 
@@ -29,10 +28,10 @@ class FileDoor:
     follows = Recipe
 
     def recognises(self, source: str) -> bool:
-        """Tell by the suffix, or by there being a folder."""
+        """Return whether the suffix is one of ``SUFFIXES``, or the path a folder."""
         return _file_and_sheet(source)[0].suffix.lower() in SUFFIXES or Path(source).is_dir()
 
-    def read(self, recipe: Recipe, source: str) -> Tables:
+    def read(self, recipe: Recipe, source: str) -> SourceTables:
         """Return the patients' table and every related file's.
 
         Raises:
@@ -49,7 +48,7 @@ class FileDoor:
             source = str(folder / recipe.file)
         patients = read_table(source)
         beside = {related.file: read_table(folder / related.file) for related in recipe.related.values()}
-        return Tables(recipe, patients, {name: beside[r.file] for name, r in recipe.related.items()})
+        return SourceTables(recipe, patients, {name: beside[r.file] for name, r in recipe.related.items()})
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
@@ -97,7 +96,7 @@ def _read_delimited(file: Path, *, separator: str) -> pd.DataFrame:
 
 
 def header_problems(header: list[str]) -> list[Problem]:
-    """Name the columns that have no name, or the name of another column.
+    """Return a problem for each column without a name, and for each name of several columns.
 
     >>> [problem.field for problem in header_problems(["age", "", "age"])]
     ['column 2', 'age']

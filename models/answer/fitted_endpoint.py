@@ -11,7 +11,7 @@ import numpy as np
 
 from features.dictionary import Dictionary, FloatArray
 from features.endpoints import Endpoint
-from models.estimators.additive import AdditiveModel, require_numbers
+from models.estimators.additive import AdditiveModel
 from models.estimators.curves import IntArray
 from models.estimators.interface import NO_TIME, Model
 from models.estimators.links import LINKS
@@ -110,22 +110,20 @@ class FittedEndpoint:
 
     def check(self, *, columns: int, diseases: Sequence[str]) -> None:
         """Raise ValueError, naming the part, where parts do not fit one encoder and one protocol."""
-        strata, outcomes, own = len(diseases), len(self.model.outcomes), self.background
-        self.model.check(columns=columns, strata=strata)
-        if not set(self.model.outcomes) <= set(self.endpoint.labels) or self.endpoint.link not in LINKS:
+        self.endpoint.check()
+        self.model.check(columns=columns, strata=len(diseases))
+        known = set(self.model.outcomes) <= set(self.endpoint.labels) and self.endpoint.link in LINKS
+        if not known or self.model.timed != self.endpoint.timed:
             raise ValueError("outcomes are not as they must be")
         expected = set(diseases if self.endpoint.timed else ())
         if set(self.supported) != expected or not all(map(isfinite, self.supported.values())):
             raise ValueError("supported is not as it must be")
-        require_numbers("background", own.weights, (len(own),))
-        require_numbers("background", own.X, (len(own), columns), finite=False)
-        if own.strata.dtype.kind != "i" or own.strata.shape != (len(own),) or not len(own):
-            raise ValueError("background is not as it must be")
-        if own.strata.min() < 0 or own.strata.max() >= strata or np.isinf(own.X).any():
-            raise ValueError("background is not as it must be")
+        self.background.check(columns=columns, strata=len(diseases))
+        self.intervals.check(columns=columns, outcomes=len(self.model.outcomes))
         if self.bounds is not None:
             self.bounds.check(diseases)
-        self.intervals.check(columns=columns, outcomes=outcomes)
+            if not self.endpoint.falls:
+                raise ValueError("bounds are not as they must be")
 
     def files(self) -> dict[str, bytes]:
         """Return the files, each under the endpoint's name; the same model gives the same bytes."""
@@ -152,6 +150,8 @@ class FittedEndpoint:
         own = {n.removeprefix(prefix): content for n, content in files.items() if n.startswith(prefix)}
         declared = json.loads(own[DECLARED])
         endpoint = Endpoint.from_dict(declared["endpoint"])
+        if endpoint.name != name:
+            raise ValueError(f"{name} is not as it must be")
         model = estimator_class(declared["estimator"], endpoint.kind).read(own)
         return cls(
             endpoint=endpoint,

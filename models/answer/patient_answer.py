@@ -110,7 +110,7 @@ class PatientAnswer:
         ends = np.cumsum([len(variants) for variants in rows])[:-1]
         by_test = dict(zip(given, np.split(answers[1:], ends), strict=True))
         words = leading.endpoint.words(leading.endpoint.model.outcomes[0], leading.horizon)
-        return self.information.ranked(given, by_test, Now(float(answers[0]), None, f"the {words}"))
+        return self.information.ranked(given, by_test, Now(float(answers[0]), f"the {words}"))
 
     def _variants(self, name: str, values: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray | None]:
         """Return the patient with each value of a test, and how far it moves an additive model's scores."""

@@ -18,6 +18,7 @@ with their weights.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ MALFORMED = (
     InvalidInput,
 )  # fmt: skip
 MANIFEST = "manifest.json"
+PROTOCOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 NOTICE = (
     "Describes patients of the training cohorts who were like this one. It is an association, not the effect "
     "of any treatment, and informs a clinician's decision without making it."
@@ -364,9 +366,10 @@ def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
 
 
 def _protocol_name(folder: Path) -> str:
-    """Return the name of the protocol that a bundle of any format was fitted for."""
+    """Return the name of the protocol that a bundle of any format was fitted for, fit to be typed."""
     try:
-        return str(json.loads(_content(folder / "protocol.json"))["name"])
+        name = json.loads(_content(folder / "protocol.json"))["name"]
+        return name if PROTOCOL_NAME.fullmatch(name) else "NAME"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "NAME"
 

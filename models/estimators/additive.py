@@ -22,7 +22,8 @@ from models.trees.boosters import Block, Boosters
 from models.trees.ensemble import Trees
 
 DOCUMENT, TREES = "model.json", "trees.npz"
-BOOSTER = "booster-{}.json"
+BOOSTERS = "booster-"
+BOOSTER = BOOSTERS + "{}.json"
 
 
 class Sums(NamedTuple):
@@ -147,6 +148,8 @@ class AdditiveModel:
             raise ValueError("trees are not as they must be")
         if self.tables is not None and (self.tables.columns, self.tables.intervals) != (columns, scores):
             raise ValueError("trees are not as they must be")
+        if self.trees is not None and self.tables is not None:
+            self.trees.check(self.tables)
 
     def files(self) -> Mapping[str, bytes]:
         """Return the model as files; the same model gives the same bytes.
@@ -177,7 +180,7 @@ class AdditiveModel:
         return cls(
             outcomes=tuple(stored["outcomes"]),
             transform=transform,
-            trees=None if tables is None else _boosters(files, transform, tables.columns),
+            trees=_boosters(files, transform, tables),
             tables=tables,
             hyperparameters=stored["hyperparameters"],
             **{name: np.array(stored[name]) for name in ARRAYS},
@@ -187,18 +190,18 @@ class AdditiveModel:
 ARRAYS = ("base", "means", "coefficients", "stretch", "shift", "penalties")
 
 
-def _boosters(files: Mapping[str, bytes], transform: Transform, columns: int) -> Boosters:
+def _boosters(files: Mapping[str, bytes], transform: Transform, tables: Trees | None) -> Boosters | None:
+    """Return the boosters that the tables are of, one a cause where there are causes; refuse any other."""
     slots = [transform.scores]
     if isinstance(transform, CauseSpecificHazards):
         slots = [len(edges) for edges in transform.edges]
-    models = [files.get(BOOSTER.format(at)) for at in range(len(slots))]
-    return Boosters(
-        columns,
-        tuple(
-            Block(count, () if model is None else ((model, 1.0),))
-            for count, model in zip(slots, models, strict=True)
-        ),
-    )
+    names = [] if tables is None else [BOOSTER.format(at) for at in range(len(slots))]
+    if any(name.startswith(BOOSTERS) and name not in names for name in files):
+        raise ValueError("boosters are not as they must be")
+    if tables is None:
+        return None
+    models = [((files[name], 1.0),) if name in files else () for name in names]
+    return Boosters(tables.columns, tuple(map(Block, slots, models)))
 
 
 def require_numbers(

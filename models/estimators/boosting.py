@@ -1,7 +1,9 @@
 """Boosting by xgboost: trees on the columns and the slot, from a given start, judged by patients held out.
 
-xgboost reads the rows through an iterator, some patients at a time, and keeps each value as a bin of one
-byte, so that a million patients with twenty intervals each fit into memory without their table being made.
+A large cohort is read through an iterator, some rows at a time, each value kept as a bin of one byte, so that
+a million patients with twenty intervals each fit into memory without their table being made. A smaller one
+is handed over whole, which xgboost boosts several times faster where values are missing; the bins are the
+same.
 """
 
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from models.estimators.slots import SlotRows
 from models.trees.boosters import Block, Boosters
 
 AT_ONCE = 1 << 19
+MOST_WHOLE = 1 << 27
+"""Numbers up to which a table, columns and slots, is handed over whole: half a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,12 @@ def boost(
 
     judged = held_out[rows.patient]
     weighty = rows.weight > 0.0
-    known = xgboost.QuantileDMatrix(_batches(X, rows.take(~judged & weighty), start), nthread=1)
-    others = xgboost.QuantileDMatrix(_batches(X, rows.take(judged & weighty), start), ref=known, nthread=1)
+    train, test = rows.take(~judged & weighty), rows.take(judged & weighty)
+    if len(rows) * (X.shape[1] + 1) <= MOST_WHOLE:
+        known, others = (xgboost.DMatrix(**_table(X, part, start), nthread=1) for part in (train, test))
+    else:
+        known = xgboost.QuantileDMatrix(_batches(X, train, start), nthread=1)
+        others = xgboost.QuantileDMatrix(_batches(X, test, start), ref=known, nthread=1)
     told: dict[str, dict[str, list[float]]] = {}
     booster = xgboost.train(
         how.settings(seed),
@@ -96,6 +104,21 @@ def boost(
     return Boosted(np.array(told["held_out"]["logloss"]), keep)
 
 
+def _table(
+    X: FloatArray, rows: SlotRows, start: FloatArray, some: slice = slice(None)
+) -> dict[str, npt.NDArray[Any]]:
+    """Return some rows as xgboost takes them: slot and columns, label, weight and starting margin."""
+    patient, slot = rows.patient[some], rows.slot[some]
+    table = np.empty((len(patient), X.shape[1] + 1), dtype=np.float32)
+    table[:, 0], table[:, 1:] = slot, X[patient]
+    return {
+        "data": table,
+        "label": rows.event[some],
+        "weight": rows.weight[some],
+        "base_margin": start[patient, slot],
+    }
+
+
 def _batches(X: FloatArray, rows: SlotRows, start: FloatArray) -> Any:
     """Return an iterator over the rows as xgboost asks for them."""
     import xgboost  # noqa: PLC0415  as above
@@ -108,16 +131,7 @@ def _batches(X: FloatArray, rows: SlotRows, start: FloatArray) -> Any:
         def next(self, input_data: Callable[..., None]) -> bool:
             if self.first >= max(len(rows), 1):
                 return False
-            some = slice(self.first, self.first + AT_ONCE)
-            patient, slot = rows.patient[some], rows.slot[some]
-            table: npt.NDArray[np.float32] = np.empty((len(patient), X.shape[1] + 1), dtype=np.float32)
-            table[:, 0], table[:, 1:] = slot, X[patient]
-            input_data(
-                data=table,
-                label=rows.event[some],
-                weight=rows.weight[some],
-                base_margin=start[patient, slot],
-            )
+            input_data(**_table(X, rows, start, slice(self.first, self.first + AT_ONCE)))
             self.first += AT_ONCE
             return True
 

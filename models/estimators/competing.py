@@ -9,12 +9,11 @@ Source: Prentice et al., Biometrics 1978;34:541-554 (cause-specific hazards); Tu
 Discrete Time-to-Event Data, 2016, chapter 8.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from features.censoring import Outcome
 from features.dictionary import FloatArray
@@ -50,12 +49,16 @@ class CrossFittedCompeting:
     type: ClassVar[str] = "cross_fitted"
     kinds: ClassVar[frozenset[str]] = frozenset({COMPETING_RISKS})
     unlearned: ClassVar[float] = CrossFitted.unlearned
+    exact: ClassVar[bool] = True
     description: ClassVar[str] = (
         "Discrete-time hazards of each cause, the others censoring, each a cross-fitted ensemble of "
         "ridge-penalised Cox scores and boosted trees; incidences and survival sum to one."
     )
 
-    read = AdditiveModel.from_files
+    @staticmethod
+    def read(files: Mapping[str, bytes]) -> AdditiveModel:
+        """Read the model's files."""
+        return AdditiveModel.from_files(files)
 
     def cross_fit(self, X: FloatArray, strata: IntArray, outcome: CompetingOutcome) -> AdditiveCrossFit:
         """Fit every cause, on folds balanced by disease and cause.
@@ -185,18 +188,15 @@ def joined_intervals(outcome: Outcome, edges: FloatArray) -> FloatArray:
 
 def _require_sound(outcome: CompetingOutcome, causes: Sequence[str]) -> None:
     problems = []
-    unfollowed = np.flatnonzero(~(np.isfinite(outcome.duration) & (outcome.duration > 0.0)))
-    if unfollowed.size:
-        problems.append(
-            _rows("duration", "is not above zero months", "exclude patients without follow-up", unfollowed)
-        )
-    nameless = np.flatnonzero(~np.isin(outcome.cause, np.arange(len(causes) + 1)))
-    if nameless.size:
-        expected = f"give 0 where censored, 1 to {len(causes)} for {', '.join(causes)}"
-        problems.append(_rows("cause", "is a number without a name", expected, nameless))
+    followed = np.isfinite(outcome.duration) & (outcome.duration > 0.0)
+    named = np.isin(outcome.cause, np.arange(len(causes) + 1))
+    expected = f"give 0 where censored, 1 to {len(causes)} for {', '.join(causes)}"
+    for name, sound, problem, remedy in (
+        ("duration", followed, "is not above zero months", "exclude patients without follow-up"),
+        ("cause", named, "is a number without a name", expected),
+    ):
+        if not sound.all():
+            rows = (np.flatnonzero(~sound) + 1).tolist()
+            problems.append(Problem.in_rows(name, problem, remedy, rows))
     if problems:
         raise InvalidInput("competing risks", problems)
-
-
-def _rows(name: str, problem: str, remedy: str, rows: npt.NDArray[np.int64]) -> Problem:
-    return Problem(name, problem, remedy, int(rows.size), tuple((rows[:5] + 1).tolist()))

@@ -10,9 +10,8 @@ Source: Cox, JRSS B 1972;34:187-220; ties by Breslow; the penalty is chosen by c
 likelihood (Verweij and van Houwelingen, Statistics in Medicine 1993;12:2305-2314).
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from models.estimators.folds import stratified_folds
 PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 3000.0, 16))
 SMALLEST_HAZARD = 1e-12
 MOST_DEVIATIONS = 400
+PAST = 4
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,6 @@ class CoxModel:
         """Return survival probabilities, shape (patients, times)."""
         return np.exp(-np.exp(self.log_cumulative_hazard(X, strata, times)))
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the model as plain JSON values."""
-        return {
-            "means": self.means.tolist(),
-            "coefficients": self.coefficients.tolist(),
-            "baselines": [[t.tolist(), hazard.tolist()] for t, hazard in self.baselines],
-            "penalty": self.penalty,
-        }
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> "CoxModel":
-        """Read what :meth:`as_dict` wrote."""
-        baselines = tuple((np.array(t), np.array(hazard)) for t, hazard in stored["baselines"])
-        return cls(np.array(stored["means"]), np.array(stored["coefficients"]), baselines, stored["penalty"])
-
 
 @dataclass(frozen=True)
 class RidgeCox:
@@ -93,25 +78,33 @@ class RidgeCox:
         means, scales = _means(X, strata, count), _scales(X)
         Z = _design(X, strata, means, scales)
         penalty = self.penalties[0] if len(self.penalties) == 1 else self._choose(Z, strata, outcome)
-        beta = _newton(Z, strata, outcome, penalty=penalty)
+        beta = _newton(_Risk(Z, strata, outcome), penalty=penalty)
         coefficients = _per_stratum(beta, count, X.shape[1]) / scales
         model = CoxModel(means, coefficients, (), penalty)
         score = model.terms(X, strata).sum(axis=1)
         return CoxModel(means, coefficients, _breslow(score, strata, outcome, count), penalty)
 
     def _choose(self, Z: FloatArray, strata: IntArray, outcome: Outcome) -> float:
+        """Return the penalty with the largest held-out likelihood, the firmest tried first."""
         fold = stratified_folds(strata, outcome, folds=self.folds, seed=self.seed)
-        gained = np.zeros(len(self.penalties))
-        for held_out in range(self.folds):
-            train = fold != held_out
-            beta = np.zeros(Z.shape[1])
-            for at, penalty in reversed(list(enumerate(self.penalties))):
-                beta = _newton(Z[train], strata[train], outcome.take(train), penalty=penalty, start=beta)
-                everyone = _Risk(Z, strata, outcome).log_likelihood(beta)
-                gained[at] += everyone - _Risk(Z[train], strata[train], outcome.take(train)).log_likelihood(
-                    beta
+        everyone = _Risk(Z, strata, outcome)
+        parts = [
+            _Risk(Z[train], strata[train], outcome.take(train))
+            for train in (fold != held_out for held_out in range(self.folds))
+        ]
+        betas = [np.zeros(Z.shape[1]) for _ in parts]
+        falling, gained = sorted(self.penalties, reverse=True), list[float]()
+        for penalty in falling:
+            betas = [_newton(part, penalty=penalty, start=b) for part, b in zip(parts, betas, strict=True)]
+            gained.append(
+                sum(
+                    everyone.log_likelihood(beta) - part.log_likelihood(beta)
+                    for part, beta in zip(parts, betas, strict=True)
                 )
-        return self.penalties[int(np.argmax(gained))]
+            )
+            if is_past(gained):
+                break
+        return falling[int(np.argmax(gained))]
 
 
 class _Risk:
@@ -169,12 +162,18 @@ class _Risk:
         return gradient, hessian
 
 
-def _newton(
-    Z: FloatArray, strata: IntArray, outcome: Outcome, *, penalty: float, start: FloatArray | None = None
-) -> FloatArray:
+def is_past(gained: Sequence[float]) -> bool:
+    """Tell whether the best of a path lies four steps back, so that the path has passed its top.
+
+    >>> is_past([1.0, 2.0, 1.5, 1.4, 1.6]), is_past([1.0, 2.0, 1.5, 1.4, 1.6, 1.2])
+    (False, True)
+    """
+    return len(gained) - 1 - int(np.argmax(gained)) >= PAST
+
+
+def _newton(risk: "_Risk", *, penalty: float, start: FloatArray | None = None) -> FloatArray:
     """Maximise the penalised partial likelihood by Newton's method with step halving."""
-    risk = _Risk(Z, strata, outcome)
-    beta = np.zeros(Z.shape[1]) if start is None else start
+    beta = np.zeros(risk.Z.shape[1]) if start is None else start
     value = risk.log_likelihood(beta) - 0.5 * penalty * float(beta @ beta)
     for _ in range(50):
         gradient, hessian = risk.derivatives(beta)

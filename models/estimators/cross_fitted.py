@@ -11,7 +11,7 @@ Assumption: censoring says nothing about prognosis given the columns.
 Source: Brown, Biometrics 1975;31:863-872; Tutz and Schmid, Modeling Discrete Time-to-Event Data, 2016.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
@@ -53,9 +53,9 @@ class CrossFitted:
     """Fits survival; the same data, settings and seed give the same model.
 
     ``started`` boosts from the Cox score, ``free`` from the life table; above 1,000 events both learn faster
-    and one level deeper. ``repeats`` is halved above 2,000 patients. ``boosted`` False leaves the Cox score
-    alone. The Cox score is learned from up to 50,000 patients of each disease: more would not move it by as
-    much as trees correct.
+    and one level deeper, and stop sooner. ``repeats`` is halved above 2,000 patients. ``boosted`` False
+    leaves the Cox score alone. The Cox score is learned from up to 50,000 patients of each disease: more
+    would not move it by as much as trees correct.
     """
 
     outcomes: tuple[str, ...] = ("survival",)
@@ -76,13 +76,17 @@ class CrossFitted:
     type: ClassVar[str] = "cross_fitted"
     kinds: ClassVar[frozenset[str]] = frozenset({SURVIVAL})
     unlearned: ClassVar[float] = 0.85
+    exact: ClassVar[bool] = True
     description: ClassVar[str] = (
         "Discrete-time hazards: the mean log odds of ridge-penalised Cox scores, stratified by disease, of "
         "trees boosted from them and of trees boosted freely, cross-fitted and weighted by held-out "
         "likelihood."
     )
 
-    read = AdditiveModel.from_files
+    @staticmethod
+    def read(files: Mapping[str, bytes]) -> AdditiveModel:
+        """Read the model's files."""
+        return AdditiveModel.from_files(files)
 
     def cross_fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> AdditiveCrossFit:
         """Fit every fold's models and average them.
@@ -232,7 +236,8 @@ def spaced(strata: IntArray, outcome: Outcome, rows: BoolArray, *, most: int) ->
 
 
 def _faster(how: Boosting) -> Boosting:
-    return replace(how, learning_rate=min(0.1, 2.5 * how.learning_rate), depth=how.depth + 1)
+    rate, patience = min(0.1, 2.5 * how.learning_rate), max(10, how.patience * 2 // 5)
+    return replace(how, learning_rate=rate, depth=how.depth + 1, patience=patience)
 
 
 def _stopped(

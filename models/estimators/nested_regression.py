@@ -64,10 +64,10 @@ def _implied(outcome: ResponseOutcome) -> tuple[BoolArray, BoolArray]:
     event = np.stack([o.event for o in outcome.parts], axis=1)
     has = np.logical_or.accumulate(known & event, axis=1)
     lacks = np.logical_or.accumulate((known & ~event)[:, ::-1], axis=1)[:, ::-1]
-    if (torn := np.flatnonzero((has & lacks).any(axis=1))).size:
-        rows = int(torn.size), tuple((torn[:5] + 1).tolist())
+    if (torn := np.flatnonzero((has & lacks).any(axis=1)) + 1).size:
         remedy = "order the outcomes from the strictest to the broadest, or correct them"
-        problem = Problem(", ".join(outcome.names), "is had without a broader one", remedy, *rows)
+        fault = "is had without a broader one"
+        problem = Problem.in_rows(", ".join(outcome.names), fault, remedy, torn.tolist())
         raise InvalidInput("outcomes", [problem])
     return has, lacks
 
@@ -92,9 +92,9 @@ def _scales(centred: FloatArray, seen: IntArray) -> FloatArray:
 
 
 def _require_finite(X: FloatArray) -> None:
-    if (rows := np.flatnonzero(np.isinf(X).any(axis=1))).size:
-        found = int(rows.size), tuple((rows[:5] + 1).tolist())
-        raise InvalidInput("columns", [Problem("X", "is infinite", "make it missing or correct it", *found)])
+    if (rows := np.flatnonzero(np.isinf(X).any(axis=1)) + 1).size:
+        problem = Problem.in_rows("X", "is infinite", "make it missing or correct it", rows.tolist())
+        raise InvalidInput("columns", [problem])
 
 
 @dataclass(frozen=True)

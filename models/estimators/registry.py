@@ -37,8 +37,9 @@ def estimator_class(type_: str, kind: str) -> Any:
         if name == type_ and kind in (found := load()).kinds:
             return found
     known = sorted({name for name, load in _registered() if kind in load().kinds})
-    problem = f"{type_} is no estimator of the kind {kind}"
-    raise InvalidInput("estimator", [Problem("estimators", problem, "use " + ", ".join(known))])
+    problem = f"{type_} is no estimator of the kind {kind} here"
+    remedy = f"install the package that adds it, or use {', '.join(known)}"
+    raise InvalidInput("estimator", [Problem("estimators", problem, remedy)])
 
 
 def _registered() -> Iterator[tuple[str, Callable[[], Any]]]:

@@ -16,7 +16,7 @@ likelihood, le Cessie and van Houwelingen, Applied Statistics 1992;41:191-201; r
 Biometrika 1958;45:562-565, drawn to none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -37,6 +37,7 @@ from models.estimators.blending import (
     weigh,
 )
 from models.estimators.boosting import Boosting, boost
+from models.estimators.cox import is_past
 from models.estimators.curves import IntArray
 from models.estimators.nested_regression import NestedData, NestedLinear, NestedRegression
 from models.estimators.slots import SlotRows, chance
@@ -74,12 +75,16 @@ class CrossFittedResponse:
     type: ClassVar[str] = "cross_fitted"
     kinds: ClassVar[frozenset[str]] = frozenset({RESPONSE})
     unlearned: ClassVar[float] = 0.85
+    exact: ClassVar[bool] = True
     description: ClassVar[str] = (
         "Ridge-penalised logistic regression and trees boosted from it, cross-fitted and weighted by "
         "held-out likelihood; wider responses include narrower ones."
     )
 
-    read = AdditiveModel.from_files
+    @staticmethod
+    def read(files: Mapping[str, bytes]) -> AdditiveModel:
+        """Read the model's files."""
+        return AdditiveModel.from_files(files)
 
     def cross_fit(self, X: FloatArray, strata: IntArray, outcome: ResponseOutcome) -> AdditiveCrossFit:
         """Fit, and return beside the model its members and the held-out scores of every patient.
@@ -154,18 +159,21 @@ def _regress(
     data: NestedData, held: Sequence[BoolArray], penalties: Sequence[float]
 ) -> tuple[list[NestedLinear], float]:
     """Return each member's regression at the penalty whose held-out likelihood is the largest."""
-    paths: list[list[NestedLinear]] = []
-    gained = np.zeros(len(penalties))
-    for out in held:
-        regression, at, path = NestedRegression(data, ~out), None, []
-        judged = data.rows.take(out[data.rows.patient])
-        for tried, penalty in enumerate(penalties):
-            at = regression.fit(penalty, at)
-            path.append(regression.linear(at))
-            gained[tried] += judged.log_likelihood(path[-1].scores(data))
-        paths.append(path)
+    regressions = [NestedRegression(data, ~out) for out in held]
+    judged = [data.rows.take(out[data.rows.patient]) for out in held]
+    starts: list[FloatArray | None] = [None] * len(held)
+    fits, gained = list[list[NestedLinear]](), list[float]()
+    for penalty in penalties:
+        solved = [one.fit(penalty, start) for one, start in zip(regressions, starts, strict=True)]
+        fits.append([one.linear(at) for one, at in zip(regressions, solved, strict=True)])
+        starts = [*solved]
+        gained.append(
+            sum(rows.log_likelihood(fit.scores(data)) for rows, fit in zip(judged, fits[-1], strict=True))
+        )
+        if is_past(gained):
+            break
     best = int(np.argmax(gained))
-    return [path[best] for path in paths], penalties[best]
+    return fits[best], penalties[best]
 
 
 def _frequencies(data: NestedData, train: BoolArray) -> NestedLinear:

@@ -24,6 +24,7 @@ from models.estimators.registry import DEFAULT, estimator_class
 
 FEWEST_IN_CATEGORY = 5
 STRATUM = "survival"
+TIMES = frozenset({"date", "datetime", "datetime64", "timedelta", "timedelta64", "period", "time"})
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,18 @@ class SurvivalEstimator(BaseEstimator):  # type: ignore[misc]
         Raises:
             InvalidInput: naming every fault of the table and the outcome.
             NotFittable: when there are fewer events than folds.
+            TypeError, ValueError: scikit-learn's own, for what is no table of two patients or more.
 
         """
         table = self._table(X, reset=True)
-        outcome = read_outcome(y, rows=len(table))
-        self.columns_ = table_columns(table)
+        problems = _faults(table)
+        try:
+            outcome = read_outcome(y, rows=len(table))
+        except InvalidInput as error:
+            problems += error.problems
+        if problems:
+            raise InvalidInput("survival data", problems)
+        self.columns_, self.names_ = table_columns(table), list(table.columns)
         if not self.columns_:
             raise InvalidInput(
                 "survival data", [Problem("columns", "none varies", "give predictors that do")]
@@ -105,9 +113,16 @@ class SurvivalEstimator(BaseEstimator):  # type: ignore[misc]
         """Return survival, shape (patients, times), in [0, 1] and never rising.
 
         Times are ``event_times_`` unless given.
+
+        Raises:
+            InvalidInput: naming every fault of the table.
+            TypeError, ValueError: scikit-learn's own, for other columns than those fitted.
+
         """
         check_is_fitted(self)
-        table = self._table(X, reset=False)
+        table = self._table(X, reset=False).set_axis(self.names_, axis=1)
+        if problems := _faults(table):
+            raise InvalidInput("table", problems)
         at = self.event_times_ if times is None else np.asarray(times, dtype=np.float64)
         return self.model_.predict(self._matrix(table), np.zeros(len(table), dtype=np.int64), at)[:, 0]
 
@@ -131,16 +146,16 @@ class SurvivalEstimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _table(self, X: pd.DataFrame | npt.ArrayLike, *, reset: bool) -> pd.DataFrame:
-        """Return the columns as a table, refusing by name what is neither a number nor a category."""
-        if not isinstance(X, pd.DataFrame):
-            numbers = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
-            validate_data(self, numbers, reset=reset, skip_check_array=True)
-            return pd.DataFrame(numbers, columns=[f"x{at}" for at in range(numbers.shape[1])])
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        problems = [problem for name in X.columns if (problem := _fault(str(name), X[name]))]
-        if problems:
-            raise InvalidInput("table", problems)
-        return X
+        """Return X as a table whose columns have the types of their values; ``reset`` as in scikit-learn."""
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X.infer_objects()
+        fewest = 2 if reset else 1
+        array = check_array(X, dtype=None, ensure_all_finite="allow-nan", ensure_min_samples=fewest)
+        validate_data(self, array, reset=reset, skip_check_array=True)
+        names = [f"x{at}" for at in range(array.shape[1])]
+        numbers = array.dtype.kind in "biuf"
+        return pd.DataFrame(array.astype(np.float64) if numbers else array, columns=names).infer_objects()
 
     def _matrix(self, table: pd.DataFrame) -> FloatArray:
         return np.column_stack([column.read(table) for column in self.columns_])
@@ -192,7 +207,7 @@ def _two_columns(y: Any) -> tuple[FloatArray, FloatArray]:
     """Return event and time as numbers."""
     remedy = "give a structured array of event and time, or two columns in that order"
     named = getattr(getattr(y, "dtype", None), "names", None)
-    columns = [y[name] for name in named] if named else np.asarray(y).T
+    columns = [y[name] for name in named] if named else np.atleast_1d(y).T
     if y is None or len(columns) != 2 or np.ndim(columns[0]) != 1:
         raise InvalidInput("survival data", [Problem("y", "is not event and time", remedy)])
     try:
@@ -202,13 +217,18 @@ def _two_columns(y: Any) -> tuple[FloatArray, FloatArray]:
     return event, duration
 
 
+def _faults(table: pd.DataFrame) -> list[Problem]:
+    """Return what is wrong with the columns: dates, spans and odd numbers are no predictors."""
+    return [problem for name in table.columns if (problem := _fault(str(name), table[name]))]
+
+
 def _fault(name: str, column: pd.Series) -> Problem | None:
-    """Return what is wrong with a column; dates, spans and complex numbers are no predictors."""
-    kind = column.dtype
-    if pd.api.types.is_datetime64_any_dtype(kind) or pd.api.types.is_timedelta64_dtype(kind):
+    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    kind = pd.api.types.infer_dtype(values)
+    if kind in TIMES:
         return Problem(name, "holds dates or spans of time", "give months or years as numbers")
-    if pd.api.types.is_complex_dtype(kind):
-        return Problem(name, "holds complex numbers", "give real numbers")
-    if pd.api.types.is_float_dtype(kind) and np.isinf(column.to_numpy(dtype=np.float64)).any():
+    if kind in ("complex", "decimal"):
+        return Problem(name, f"holds {kind} numbers", "give floating-point numbers")
+    if kind == "floating" and np.isinf(column.to_numpy(dtype=np.float64)).any():
         return Problem(name, "has infinite values", "make them missing")
     return None

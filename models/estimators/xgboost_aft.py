@@ -115,12 +115,16 @@ class XGBoostAFT:
     type: ClassVar[str] = "xgboost_aft"
     kinds: ClassVar[frozenset[str]] = frozenset({SURVIVAL})
     unlearned: ClassVar[float] = 0.0
+    exact: ClassVar[bool] = False
     description: ClassVar[str] = (
         "Accelerated failure time, boosted by xgboost: log survival time with logistic noise of one spread "
         "for all patients. Intervals allow for sampling alone; their coverage was not measured."
     )
 
-    read = AFTModel.from_files
+    @staticmethod
+    def read(files: Mapping[str, bytes]) -> AFTModel:
+        """Read the model's files."""
+        return AFTModel.from_files(files)
 
     def fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> AFTModel:
         """Fit with the scale under which patients held out are the likeliest."""
@@ -148,8 +152,8 @@ class XGBoostAFT:
         settings = {
             "objective": "survival:aft", "aft_loss_distribution": "logistic",
             "aft_loss_distribution_scale": scale, "tree_method": "hist", "max_depth": self.depth,
-            "eta": self.learning_rate, "min_child_weight": 5.0, "lambda": 5.0, "base_score": 1.0, "nthread": 1,
-            "seed": self.seed,
+            "eta": self.learning_rate, "min_child_weight": 5.0, "lambda": 5.0, "base_score": 1.0,
+            "nthread": 1, "seed": self.seed,
         }  # fmt: skip
         booster = xgboost.train(settings, data, self.rounds)
         return AFTModel(

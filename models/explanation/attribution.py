@@ -108,8 +108,8 @@ def divide(
     """Write scores (rows, scores) and each predictor's shares of them (rows, scores, predictors).
 
     ``columns`` (rows, scores, columns) are the trees' contributions; a missing value adds no linear term.
-    ``owner`` (columns,) is the predictor that a column shows; what depends on the disease alone belongs to the
-    predictor ``disease``.
+    ``owner`` (columns,) is the predictor that a column shows; what depends on the disease alone belongs to
+    the predictor ``disease``.
     """
     shares[:] = 0.0
     for r in range(X.shape[0]):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.dictionary import FloatArray
+from models.estimators.additive import require_numbers
 from models.estimators.curves import IntArray
 from models.estimators.interface import Model
 from models.estimators.links import Link, on_both_scales
@@ -33,6 +34,17 @@ class Background:
 
     def __len__(self) -> int:
         return len(self.weights)
+
+    def check(self, *, columns: int, strata: int) -> None:
+        """Raise ValueError where it is not of so many columns and diseases, or weights do not sum to one."""
+        count = len(self.weights)
+        require_numbers("background", self.weights, (count,))
+        require_numbers("background", self.X, (count, columns), finite=False)
+        sound = self.strata.dtype.kind == "i" and self.strata.shape == (count,) and count > 0
+        sound = sound and self.strata.min() >= 0 and self.strata.max() < strata
+        shares = (self.weights >= 0.0).all() and abs(self.weights.sum() - 1.0) < EXACT
+        if not (sound and shares) or np.isinf(self.X).any():
+            raise ValueError("background is not as it must be")
 
     def to_bytes(self) -> bytes:
         """Return the background as an npz file."""

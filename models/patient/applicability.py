@@ -1,15 +1,18 @@
-"""Applicability: where a patient differs from those the model learned from."""
+"""Applicability domain: which single values of a patient are missing or outside what training saw.
+
+models/likeness.py judges the combination of values.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf
+from math import inf, isnan
 from typing import Any
 
 import numpy as np
 
 from features.cohort import Cohort
-from features.dictionary import Dictionary, Field
+from features.dictionary import Dictionary, Field, FloatArray
 from models.prediction import Caution
 
 
@@ -28,53 +31,51 @@ class Applicability:
     def fit(
         cls, cohort: Cohort, *, predictors: tuple[str, ...], diseases: tuple[str, ...]
     ) -> "Applicability":
-        """Summarise the training cohort, disease by disease."""
-        ranges: dict[str, dict[str, tuple[float, float]]] = {}
-        categories: dict[str, dict[str, dict[str, int]]] = {}
+        """Record the range or the counts of each predictor in the training patients of each disease."""
+        ranges: dict[str, dict[str, tuple[float, float]]] = {disease: {} for disease in diseases}
+        categories: dict[str, dict[str, dict[str, int]]] = {disease: {} for disease in diseases}
+        named = np.array(cohort.text("disease"))
         for disease in diseases:
-            rows = cohort.take(np.array([d == disease for d in cohort.text("disease")]))
-            ranges[disease], categories[disease] = {}, {}
+            rows = np.flatnonzero(named == disease)
             for field in cohort.dictionary.slice(predictors).fields:
-                seen = rows.values[field.name][~np.isnan(rows.values[field.name])]
-                if field.type in ("number", "integer"):
-                    if seen.size:
-                        ranges[disease][field.name] = (float(seen.min()), float(seen.max()))
-                else:
-                    categories[disease][field.name] = _counts(field, seen.tolist())
+                values = cohort.values[field.name][rows]
+                seen = values[~np.isnan(values)]
+                if field.type in ("category", "flag"):
+                    categories[disease][field.name] = _counts(field, seen)
+                elif seen.size:
+                    ranges[disease][field.name] = (float(seen.min()), float(seen.max()))
         return cls(ranges, categories)
-
-    def warnings(self, patient: Cohort, *, disease: str, dictionary: Dictionary) -> tuple[Caution, ...]:
-        """Name every predictor of one patient that is missing or unlike the training cohort."""
-        values = {field.name: float(patient.values[field.name][0]) for field in dictionary.fields}
-        return self.cautions(values, disease, dictionary)
 
     def cautions(
         self, values: Mapping[str, float], disease: str, dictionary: Dictionary
     ) -> tuple[Caution, ...]:
-        """Return the same of a patient that was read alone."""
+        """Name every predictor of one patient that is missing, out of range or of a category never seen.
+
+        Predictors that have no meaning in the disease are passed over.
+        """
         found = []
-        for judge in self._judges(disease, dictionary):
-            value = values[judge.field]
-            if value != value:
-                found.append(judge.missing)
-            elif not judge.low <= value <= judge.high or value in judge.unseen:
-                found.append(judge.unlike)
+        for check in self._checks(disease, dictionary):
+            value = values[check.field]
+            if isnan(value):
+                found.append(check.missing)
+            elif not check.low <= value <= check.high or value in check.unseen:
+                found.append(check.unlike)
         return tuple(found)
 
     @cached_property
-    def _made(self) -> "dict[str, tuple[_Judge, ...]]":
+    def _by_disease(self) -> "dict[str, tuple[_Check, ...]]":
         return {}
 
-    def _judges(self, disease: str, dictionary: Dictionary) -> "tuple[_Judge, ...]":
-        """Return how each predictor of a disease is judged; made once and kept."""
-        found = self._made.get(disease)
+    def _checks(self, disease: str, dictionary: Dictionary) -> "tuple[_Check, ...]":
+        """Return the checks of each predictor of a disease; made once, as every patient needs them."""
+        found = self._by_disease.get(disease)
         if found is None:
-            found = self._made[disease] = tuple(
-                self._judge(field, disease) for field in dictionary.fields if field.applies(disease)
+            found = self._by_disease[disease] = tuple(
+                self._check(field, disease) for field in dictionary.fields if field.applies(disease)
             )
         return found
 
-    def _judge(self, field: Field, disease: str) -> "_Judge":
+    def _check(self, field: Field, disease: str) -> "_Check":
         missing = Caution("missing", field.name, f"{field.label} is missing; the model takes it as unknown")
         if field.type in ("category", "flag"):
             seen = self.categories[disease].get(field.name, {})
@@ -83,15 +84,13 @@ class Applicability:
                 float(at) for at in range(count) if not seen.get(str(field.value(float(at))).lower(), 0)
             )
             message = f"no training patient with this disease had this value of: {field.label}"
-            return _Judge(field.name, missing, Caution("unseen_category", field.name, message), unseen=unseen)
-        bounds = self.ranges[disease].get(field.name)
-        if bounds is None:
-            message = f"no training patient with this disease had a value of: {field.label}"
-            return _Judge(field.name, missing, Caution("out_of_range", field.name, message), low=inf)
-        low, high = bounds
-        unit = f" {field.unit}" if field.unit else ""
-        message = f"{field.label} is outside what training saw in this disease: {low:.4g} to {high:.4g}{unit}"
-        return _Judge(field.name, missing, Caution("out_of_range", field.name, message), low=low, high=high)
+            return _Check(field.name, missing, Caution("unseen_category", field.name, message), unseen=unseen)
+        low, high = self.ranges[disease].get(field.name, (inf, -inf))
+        message = f"no training patient with this disease had a value of: {field.label}"
+        if low <= high:
+            bounds = f"{low:.4g} to {high:.4g}{f' {field.unit}' if field.unit else ''}"
+            message = f"{field.label} is outside what training saw in this disease: {bounds}"
+        return _Check(field.name, missing, Caution("out_of_range", field.name, message), low=low, high=high)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as plain JSON values."""
@@ -106,8 +105,8 @@ class Applicability:
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """How one predictor is judged: the cautions, the numbers that training saw, the categories it did not."""
+class _Check:
+    """One predictor's cautions; numbers outside ``low`` to ``high`` and ``unseen`` categories are unlike."""
 
     field: str
     missing: Caution
@@ -117,6 +116,7 @@ class _Judge:
     unseen: frozenset[float] = frozenset()
 
 
-def _counts(field: Field, seen: list[float]) -> dict[str, int]:
-    names = [str(field.value(number)).lower() for number in seen]
-    return {name: names.count(name) for name in sorted(set(names))}
+def _counts(field: Field, seen: FloatArray) -> dict[str, int]:
+    positions, counts = np.unique(seen, return_counts=True)
+    named = ((str(field.value(at)).lower(), n) for at, n in zip(positions, counts.tolist(), strict=True))
+    return dict(sorted(named))

@@ -1,7 +1,4 @@
-"""Compiled sums over columns that are jointly normal: how unusual a row is, what known values say of others.
-
-The plain words are in models/patient/typicality.py and models/patient/imputation.py.
-"""
+"""Multivariate normal distribution, compiled: Mahalanobis distance and conditional distribution."""
 
 import numpy as np
 
@@ -12,7 +9,7 @@ from models.estimators.curves import IntArray
 
 @compiled
 def factor(correlation: FloatArray, known: IntArray) -> FloatArray:
-    """Return Cholesky's factor of the correlation among some columns."""
+    """Return the lower Cholesky factor (known, known) of the correlation among the ``known`` columns."""
     count = len(known)
     lower = np.zeros((count, count))
     for i in range(count):
@@ -26,7 +23,7 @@ def factor(correlation: FloatArray, known: IntArray) -> FloatArray:
 
 @compiled
 def forward(lower: FloatArray, y: FloatArray) -> None:
-    """Solve a lower triangular system in place."""
+    """Solve ``lower @ solution = y``, ``lower`` being triangular; ``y`` becomes the solution."""
     for i in range(len(y)):
         for k in range(i):
             y[i] -= lower[i, k] * y[k]
@@ -35,19 +32,20 @@ def forward(lower: FloatArray, y: FloatArray) -> None:
 
 @compiled
 def unusualness(x: FloatArray, means: FloatArray, scales: FloatArray, correlation: FloatArray) -> float:
-    """Return Mahalanobis's squared distance a known column, 0 where nothing is known; models/patient/typicality.py."""
+    """Return the squared Mahalanobis distance per known column that varies, 0 where there is none."""
     known = np.flatnonzero(~np.isnan(x) & (scales > 0.0))
     y = (x[known] - means[known]) / scales[known]
     forward(factor(correlation, known), y)
-    total = 0.0
-    for i in range(len(y)):
-        total += y[i] * y[i]
+    total: float = (y * y).sum()
     return total / max(len(y), 1)
 
 
 @compiled
 def expect(z: FloatArray, correlation: FloatArray, mean: FloatArray, covariance: FloatArray) -> None:
-    """Write what known columns, standardised, NaN where missing, lead to expect; models/patient/imputation.py."""
+    """Write the conditional mean (columns,) and covariance (columns, columns) given the known columns.
+
+    ``z`` (columns,) is standardised, NaN where missing; known columns have their value and no variance.
+    """
     known, blank = np.flatnonzero(~np.isnan(z)), np.flatnonzero(np.isnan(z))
     lower, own = factor(correlation, known), z[known].copy()
     forward(lower, own)

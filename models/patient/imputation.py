@@ -1,13 +1,14 @@
-"""Plausible values of what is not known of a patient, given the rest: small models without patient rows.
+"""Conditional distributions of missing test results given the rest of the patient, as in multiple imputation.
 
-A number is ridge regression on the other columns plus the quantiles of its leave-one-out residuals, assumed
-to be spread alike for everyone; a category or flag is multinomial logistic regression with a ridge penalty.
-Columns are standardised. Those that are missing too stand where the known ones lead to expect them, with the
-spread that is left: a normal distribution conditioned on what is known. Values never leave the range seen in
-training.
+A number is ridge regression on the other columns plus quantiles of its leave-one-out residuals, assumed alike
+for everyone; a category or flag is multinomial logistic regression with a ridge penalty. Columns are
+standardised. A missing column is 0, its mean, in fitting; in answering, missing columns have the mean and
+covariance of a multivariate normal distribution conditioned on the known ones. Values stay within the range
+seen in training; no patient's row is kept.
 
-Sources: Hoerl and Kennard, Technometrics 1970;12:55-67; Allen, Technometrics 1974;16:125-127 (leave one out
-from the hat matrix); le Cessie and van Houwelingen, Applied Statistics 1992;41:191-201.
+Sources: Rubin, Multiple Imputation for Nonresponse in Surveys, 1987; Hoerl and Kennard, Technometrics
+1970;12:55-67; Allen, Technometrics 1974;16:125-127 (leave-one-out residuals from the hat matrix); le Cessie
+and van Houwelingen, Applied Statistics 1992;41:191-201.
 """
 
 from collections.abc import Mapping
@@ -21,44 +22,41 @@ from features.dictionary import FloatArray
 from models.patient.gaussian import expect
 
 POINTS = 9
-PENALTIES = (*(float(p) for p in np.geomspace(0.3, 3000.0, 9)), np.inf)
-PRIOR = 4.0  # a standardised coefficient is expected within plus or minus one half
+PENALTIES = np.array([*np.geomspace(0.3, 3000.0, 9), np.inf])
+PRIOR = 4.0  # precision of a standardised coefficient: its standard deviation is one half
 DIGITS = 5
-TOGETHER = 10.0  # two columns known together in so few patients count half
+SHRINKAGE = 10.0  # patients without correlation added to each pair of columns
 NORMAL = np.array([NormalDist().inv_cdf((at + 0.5) / POINTS) for at in range(POINTS)])
 
 
 @dataclass(frozen=True)
-class Expected:
-    """One patient's standardised columns as far as known: means (columns,), covariance (columns, columns)."""
+class Conditional:
+    """One patient's standardised columns given the known: mean (columns,), covariance (columns, columns)."""
 
     mean: FloatArray
     covariance: FloatArray
 
-
-@dataclass(frozen=True)
-class Association:
-    """How standardised columns go together: their correlation, shape (columns, columns)."""
-
-    correlation: FloatArray
-
     @classmethod
-    def fit(cls, Z: FloatArray) -> "Association":
-        """Estimate from columns with NaN for missing, pair by pair, drawn to none where few have both."""
-        known = (~np.isnan(Z)).astype(np.float64)
-        filled = np.nan_to_num(Z, nan=0.0)
-        found = filled.T @ filled / (known.T @ known + TOGETHER)
-        np.fill_diagonal(found, 1.0)
-        sizes, directions = np.linalg.eigh(found)
-        sound = (directions * np.maximum(sizes, 1e-3)) @ directions.T
-        scale = np.sqrt(np.diag(sound))
-        return cls(_short(sound / np.outer(scale, scale)))
+    def of(cls, z: FloatArray, correlation: FloatArray) -> "Conditional":
+        """Condition a standard multivariate normal distribution on ``z`` (columns,), NaN where missing."""
+        mean, covariance = np.empty_like(z), np.empty_like(correlation)
+        expect(z, correlation, mean, covariance)
+        return cls(mean, covariance)
 
-    def expected(self, z: FloatArray) -> Expected:
-        """Return what one patient's known columns, NaN where missing, lead to expect of all."""
-        mean, covariance = np.empty_like(z), np.empty_like(self.correlation)
-        expect(z, self.correlation, mean, covariance)
-        return Expected(mean, covariance)
+
+def correlation_of(Z: FloatArray) -> FloatArray:
+    """Estimate a positive definite correlation matrix from standardised columns, NaN where missing.
+
+    Each pair of columns uses the patients who have both; where they are few it shrinks towards 0.
+    """
+    known = (~np.isnan(Z)).astype(np.float64)
+    filled = np.nan_to_num(Z, nan=0.0)
+    found = filled.T @ filled / (known.T @ known + SHRINKAGE)
+    np.fill_diagonal(found, 1.0)
+    sizes, directions = np.linalg.eigh(found)
+    definite = (directions * np.maximum(sizes, 1e-3)) @ directions.T
+    scale = np.sqrt(np.diag(definite))
+    return _short(definite / np.outer(scale, scale))
 
 
 @dataclass(frozen=True)
@@ -71,35 +69,34 @@ class PlausibleNumber:
     low: float
     high: float
 
-    def given(self, rest: Expected) -> tuple[FloatArray, FloatArray]:
-        """Return plausible values and their weights for one patient."""
+    def given(self, rest: Conditional) -> tuple[FloatArray, FloatArray]:
+        """Return equally likely values (9,) and weights; missing columns widen the residuals' spread."""
         spread = np.sqrt(max(0.0, float(self.coefficients @ rest.covariance @ self.coefficients)))
         sums = np.sort((self.residuals[:, None] + spread * NORMAL).ravel())
-        apart = sums[POINTS // 2 :: POINTS]
-        values = self.intercept + float(rest.mean @ self.coefficients) + apart
+        values = self.intercept + float(rest.mean @ self.coefficients) + sums[POINTS // 2 :: POINTS]
         return np.clip(values, self.low, self.high), np.full(len(values), 1.0 / len(values))
 
     @classmethod
     def fit(cls, Z: FloatArray, y: FloatArray) -> "PlausibleNumber":
-        """Fit with the penalty, none to infinite, that predicts best each patient left out."""
-        left, singular, right = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
-        middle = float(y.mean())
-        shares = left.T @ (y - middle)
-        best: tuple[float, FloatArray, FloatArray] | None = None
-        for penalty in PENALTIES:
-            kept = singular**2 / (singular**2 + penalty)
-            leverage = np.minimum(left**2 @ kept + 1.0 / len(y), 0.99)
-            residual = (y - middle - left @ (kept * shares)) / (1.0 - leverage)
-            error = float(residual @ residual)
-            if best is None or error < best[0] - 1e-12:
-                step = np.where(singular > 1e-9, kept / np.maximum(singular, 1e-9), 0.0)
-                best = error, right.T @ (step * shares), residual
-        assert best is not None
-        _, coefficients, residual = best
-        points = np.quantile(residual, (np.arange(POINTS) + 0.5) / POINTS)
-        intercept = middle - float(Z.mean(axis=0) @ coefficients)
-        rounded = float(_short(np.array(intercept))), _short(coefficients), _short(points)
-        return cls(*rounded, float(y.min()), float(y.max()))
+        """Fit ``y`` (patients,) on ``Z`` (patients, columns) with the penalty of least leave-one-out error.
+
+        One eigendecomposition serves every penalty; columns of zeros have no coefficient.
+        """
+        used = Z.any(axis=0)
+        centre, middle = Z[:, used].mean(axis=0), float(y.mean())
+        centred, apart = Z[:, used] - centre, y - middle
+        sizes, directions = np.linalg.eigh(centred.T @ centred)
+        rotated = centred @ directions
+        shrinkage = 1.0 / (np.maximum(sizes, 0.0)[:, None] + PENALTIES)
+        slopes = shrinkage * (rotated.T @ apart)[:, None]
+        leverage = np.minimum(rotated**2 @ shrinkage + 1.0 / len(y), 0.99)
+        residuals = (apart[:, None] - rotated @ slopes) / (1.0 - leverage)
+        best = int(np.argmin((residuals**2).sum(axis=0)))
+        coefficients = np.zeros(Z.shape[1])
+        coefficients[used] = directions @ slopes[:, best]
+        points = np.quantile(residuals[:, best], (np.arange(POINTS) + 0.5) / POINTS)
+        intercept = float(_short(middle - centre @ coefficients[used]))
+        return cls(intercept, _short(coefficients), _short(points), float(y.min()), float(y.max()))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the model as plain JSON values."""
@@ -110,12 +107,6 @@ class PlausibleNumber:
             "range": [self.low, self.high],
         }
 
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> "PlausibleNumber":
-        """Read what :meth:`as_dict` wrote."""
-        arrays = np.array(stored["coefficients"]), np.array(stored["residuals"])
-        return cls(stored["intercept"], *arrays, *stored["range"])
-
 
 @dataclass(frozen=True)
 class PlausibleCategory:
@@ -125,38 +116,40 @@ class PlausibleCategory:
     intercepts: FloatArray
     coefficients: FloatArray
 
-    def given(self, rest: Expected) -> tuple[FloatArray, FloatArray]:
+    def given(self, rest: Conditional) -> tuple[FloatArray, FloatArray]:
         """Return the values and their probabilities for one patient.
 
-        What the missing columns leave open draws the scores together (MacKay, Neural Computation
-        1992;4:720-736: divided by the root of 1 + pi/8 of their variance).
+        The variance of the scores draws the probabilities together (MacKay, Neural Computation
+        1992;4:720-736: scores are divided by the root of 1 + pi/8 of it).
         """
         scores = self.intercepts + rest.mean @ self.coefficients.T
         variance = ((self.coefficients @ rest.covariance) * self.coefficients).sum(axis=1)
-        return self.values, np.exp(_log_softmax(scores / np.sqrt(1.0 + np.pi / 8.0 * variance.mean())))
+        scores /= np.sqrt(1.0 + np.pi / 8.0 * variance.mean())
+        return self.values, np.exp(_log_softmax(scores))
 
     @classmethod
     def fit(cls, Z: FloatArray, y: FloatArray) -> "PlausibleCategory":
-        """Fit by penalised maximum likelihood."""
+        """Fit ``y`` (patients,) on ``Z`` (patients, columns); columns of zeros have no coefficient."""
         from scipy.optimize import minimize  # noqa: PLC0415  takes a while to load, never needed to answer
 
         values, member = np.unique(y, return_inverse=True)
-        shown = np.eye(len(values))[member]
-        design = np.hstack([np.ones((len(Z), 1)), Z])
-        shape = len(values), design.shape[1]
-        weights = np.r_[1e-3, np.full(Z.shape[1], PRIOR)]
+        shown, used = np.eye(len(values))[member], np.r_[True, Z.any(axis=0)]
+        design = np.c_[np.ones(len(Z)), Z][:, used]
+        precision = np.r_[1e-3, np.full(design.shape[1] - 1, PRIOR)]
 
         def loss(flat: FloatArray) -> tuple[float, FloatArray]:
-            beta = flat.reshape(shape)
+            beta = flat.reshape(len(values), -1)
             logs = _log_softmax(design @ beta.T)
-            gradient = (np.exp(logs) - shown).T @ design + weights * beta
-            penalised = 0.5 * float((weights * beta**2).sum()) - float((logs * shown).sum())
+            gradient = (np.exp(logs) - shown).T @ design + precision * beta
+            penalised = 0.5 * float((precision * beta**2).sum()) - float((logs * shown).sum())
             return penalised, gradient.ravel()
 
-        start = np.zeros(shape)
+        start = np.zeros((len(values), len(precision)))
         start[:, 0] = np.log(shown.mean(axis=0))
+        start[:, 0] -= start[:, 0].mean()  # as at the optimum
         found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200})
-        beta = _short(found.x.reshape(shape))
+        beta = np.zeros((len(values), len(used)))
+        beta[:, used] = _short(found.x.reshape(len(values), -1))
         return cls(values, beta[:, 0], beta[:, 1:])
 
     def as_dict(self) -> dict[str, Any]:
@@ -167,23 +160,22 @@ class PlausibleCategory:
             "coefficients": self.coefficients.tolist(),
         }
 
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> "PlausibleCategory":
-        """Read what :meth:`as_dict` wrote."""
-        return cls(*(np.array(stored[name]) for name in ("values", "intercepts", "coefficients")))
-
 
 Plausible = PlausibleNumber | PlausibleCategory
 
 
 def read_plausible(stored: Mapping[str, Any]) -> Plausible:
-    """Read either kind."""
-    return PlausibleNumber.from_dict(stored) if "range" in stored else PlausibleCategory.from_dict(stored)
+    """Read what a model's ``as_dict`` wrote: a number's has a range, a category's has not."""
+    coefficients = np.array(stored["coefficients"])
+    if "range" in stored:
+        residuals = np.array(stored["residuals"])
+        return PlausibleNumber(stored["intercept"], coefficients, residuals, *stored["range"])
+    return PlausibleCategory(np.array(stored["values"]), np.array(stored["intercepts"]), coefficients)
 
 
-def _log_softmax(score: FloatArray) -> FloatArray:
-    top = score.max(axis=-1, keepdims=True)
-    logged: FloatArray = score - top - np.log(np.exp(score - top).sum(axis=-1, keepdims=True))
+def _log_softmax(scores: FloatArray) -> FloatArray:
+    apart = scores - scores.max(axis=-1, keepdims=True)
+    logged: FloatArray = apart - np.log(np.exp(apart).sum(axis=-1, keepdims=True))
     return logged
 
 

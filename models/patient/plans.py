@@ -1,4 +1,4 @@
-"""Plans: which treatments the training patients had, so that nobody is compared with no one."""
+"""Plans: how many training patients had each treatment plan, the support of a comparison between plans."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ Pattern = tuple[object, ...]
 
 @dataclass(frozen=True)
 class Plans:
-    """The plans of the training patients of each disease.
+    """The plans of the training patients, by disease.
 
-    ``names`` are the plan's fields among the predictors; ``patterns`` has, for each disease, each
-    combination of their values that was seen and how many patients had it.
+    ``names`` are the plan's fields among the predictors; ``patterns[disease]`` has each combination of their
+    values, in that order, and how many patients had it, the most frequent first.
     """
 
     names: tuple[str, ...]
@@ -24,13 +24,13 @@ class Plans:
 
     @classmethod
     def fit(cls, cohort: Cohort, *, predictors: tuple[str, ...]) -> "Plans":
-        """Count the plans of a cohort."""
+        """Count the patients of each disease by their plan's values, None where missing."""
         fields = [f for f in cohort.dictionary.fields if f.group == GROUP and f.name in predictors]
         columns = [[field.value(number) for number in cohort.values[field.name]] for field in fields]
-        rows = list(zip(*columns, strict=True)) if columns else []
         counted: dict[str, Counter[Pattern]] = {}
-        for disease, pattern in zip(map(str, cohort.text("disease")), rows, strict=False):
-            counted.setdefault(disease, Counter())[pattern] += 1
+        if columns:
+            for disease, *pattern in zip(map(str, cohort.text("disease")), *columns, strict=True):
+                counted.setdefault(disease, Counter())[tuple(pattern)] += 1
         patterns = {
             disease: tuple(sorted(found.items(), key=lambda item: (-item[1], str(item[0]))))
             for disease, found in sorted(counted.items())
@@ -38,7 +38,7 @@ class Plans:
         return cls(tuple(field.name for field in fields), patterns)
 
     def support(self, disease: str, plan: Mapping[str, object]) -> int:
-        """Return how many training patients of a disease had everything that a plan names."""
+        """Return how many training patients of a disease had every value of ``plan`` that is not None."""
         at = {self.names.index(name): value for name, value in plan.items() if value is not None}
         return sum(
             count

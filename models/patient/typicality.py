@@ -1,8 +1,8 @@
 """Likeness: how usual a patient's combination of values is among the training patients of the disease.
 
-The distance from the disease's centre is Mahalanobis's, over the known columns alone and per known column, so
-that patients with more or fewer missing values compare. A patient whose every value was seen can still be far
-from everyone: the combination is what counts.
+The measure is the squared Mahalanobis distance from the disease's mean over the known columns, divided by
+their number so that patients with more or fewer missing values compare. It finds rare combinations of values
+that are ordinary one by one.
 
 Source: Mahalanobis, Proceedings of the National Institute of Sciences of India 1936;2:49-55.
 """
@@ -24,26 +24,22 @@ RARE = 0.05
 
 @dataclass(frozen=True)
 class Likeness:
-    """By disease, evenly spaced quantiles of the training patients' distances, rising."""
+    """Evenly spaced quantiles (201,) of the training patients' distances, by disease."""
 
     quantiles: Mapping[str, FloatArray]
 
     @classmethod
     def fit(cls, information: Information, X: FloatArray, diseases: tuple[str, ...]) -> "Likeness":
-        """Measure the training patients; ``X`` (patients, columns) and one disease's name a patient."""
-        named, at = np.array(diseases, dtype=object), np.linspace(0.0, 1.0, POINTS)
-        return cls(
-            {
-                disease: np.quantile([_distance(here, x) for x in X[named == disease]], at)
-                for disease, here in information.diseases.items()
-            }
-        )
+        """Take the quantiles over the training patients: their ``X`` (patients, columns) and ``diseases``."""
+        named, at, quantiles = np.array(diseases, dtype=object), np.linspace(0.0, 1.0, POINTS), {}
+        for disease, here in information.diseases.items():
+            quantiles[disease] = np.quantile([_distance(here, x) for x in X[named == disease]], at)
+        return cls(quantiles)
 
     def typical(self, information: Information, x: FloatArray, disease: str) -> Typical:
-        """Place one patient, shape (columns,), among the training patients of the disease."""
+        """Return the share of training patients at least as far from the mean as one patient (columns,)."""
         quantiles = self.quantiles[disease]
-        within = float(np.searchsorted(quantiles, _distance(information.diseases[disease], x))) / POINTS
-        share = 1.0 - within
+        share = 1.0 - float(np.searchsorted(quantiles, _distance(information.diseases[disease], x))) / POINTS
         return Typical(share, _words(share))
 
     def as_dict(self) -> dict[str, Any]:
@@ -57,7 +53,7 @@ class Likeness:
 
 
 def _distance(here: InDisease, x: FloatArray) -> float:
-    return unusualness(x, here.means, here.scales, here.association.correlation)
+    return unusualness(x, here.means, here.scales, here.correlation)
 
 
 def _words(share: float) -> str:

@@ -6,8 +6,8 @@ disease had a plan there is nothing to say, and nothing is said.
 
 The interval of a difference allows for what the two answers have in common: on the link's scale its standard
 error is the model's own at the mean distance, times the distance between the two plans' columns alone (the
-leverage of their difference), as models/uncertainty/intervals.py has it for one answer. Assumption: as there; the
-coverage of these intervals was not measured.
+leverage of their difference), as models/uncertainty/intervals.py has it for one answer. Assumption: as
+there; the coverage of these intervals was not measured.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

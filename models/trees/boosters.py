@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ import numpy.typing as npt
 
 from features.dictionary import FloatArray
 from models.trees.ensemble import Trees, tabulate
+from models.trees.xgboost_json import Tree, base_margin, read_file
 
 AT_ONCE = 1 << 18
+SLOT = 0
+SAME = 1e-5
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,16 @@ class Boosters:
         models = [(block.merged() if block.members else None, block.slots) for block in self.blocks]
         return tabulate(models, columns=self.columns)
 
+    def check(self, tables: Trees) -> None:
+        """Raise ValueError where the boosters are not those of the tables.
+
+        They must read no other columns, and give a patient of whom nothing is known the same margins.
+        """
+        nothing = np.full((1, self.columns), np.nan)
+        own = np.concatenate([_margins_of_missing(block, self.columns) for block in self.blocks])
+        if not np.allclose(own, tables.margins(nothing)[0], rtol=0.0, atol=SAME):
+            raise ValueError("boosters are not as they must be")
+
     @classmethod
     def none(cls, columns: int, slots: int) -> "Boosters":
         """Return a block without trees, whose margins are zero."""
@@ -124,6 +138,33 @@ def slot_tables(X: FloatArray, slots: int) -> Iterator[tuple[slice, npt.NDArray[
         table[:, 0] = np.tile(np.arange(slots), rows.stop - rows.start)
         table[:, 1:] = np.repeat(X[rows], slots, axis=0)
         yield rows, table
+
+
+def _margins_of_missing(block: Block, columns: int) -> FloatArray:
+    """Return a block's margins of a row whose columns are all missing, shape (slots,)."""
+    margins = np.zeros(block.slots)
+    for model, weight in block.members:
+        margins += weight * base_margin(model)
+        for tree in read_file(model):
+            if not 0 <= min(tree.feature) <= max(tree.feature) <= columns:
+                raise ValueError("boosters are not as they must be")
+            _follow_missing(tree, weight, margins)
+    return margins
+
+
+def _follow_missing(tree: Tree, weight: float, margins: FloatArray) -> None:
+    """Add a tree's leaves that each slot reaches; the columns' splits send it their default way."""
+    waiting = [(0, 0, len(margins))]
+    while waiting:
+        node, first, end = waiting.pop()
+        left, right = tree.left[node], tree.right[node]
+        if left == -1:
+            margins[first:end] += weight * tree.value(node)
+        elif tree.feature[node] == SLOT:
+            under = ceil(max(first, min(end, tree.number[node])))
+            waiting += [(left, first, under), (right, under, end)]
+        else:
+            waiting.append((left if tree.default_left[node] else right, first, end))
 
 
 def _weighted(model: bytes, weight: float) -> list[dict[str, Any]]:

@@ -118,17 +118,22 @@ def read_trees(model: bytes, *, columns: int, intervals: int | None) -> Trees:
 
     Raises:
         InvalidInput: the model is not one margin on numbers, or a leaf depends on over eight features.
+        ValueError: it reads other columns.
+
     """
     slots, time = (1, None) if intervals is None else (intervals, 0)
     groups = plan(read_file(model), time=time, intervals=slots, most=MOST_ENTRIES)
-    return Trees(columns, intervals, _flat(groups, skip=0 if time is None else 1))
+    parts = _flat(groups, skip=0 if time is None else 1)
+    require_trees(vars(parts), columns=columns, slots=slots)
+    return Trees(columns, intervals, parts)
 
 
 def tabulate(models: Sequence[tuple[bytes | None, int]], *, columns: int) -> Trees:
     """Tabulate several JSON models side by side, each with its number of slots; None has no trees.
 
     Raises:
-        InvalidInput: as :func:`read_trees`.
+        InvalidInput, ValueError: as :func:`read_trees`.
+
     """
     groups: list[Group] = []
     first = 0
@@ -137,7 +142,9 @@ def tabulate(models: Sequence[tuple[bytes | None, int]], *, columns: int) -> Tre
         own = plan(trees, time=0, intervals=slots, most=MOST_ENTRIES)
         groups += [replace(g, span=(g.span[0] + first, g.span[1] + first)) for g in own]
         first += slots
-    return Trees(columns, first, _flat(groups, skip=1))
+    parts = _flat(groups, skip=1)
+    require_trees(vars(parts), columns=columns, slots=first)
+    return Trees(columns, first, parts)
 
 
 def _flat(groups: Sequence[Group], *, skip: int) -> Parts:

@@ -196,8 +196,6 @@ def plan(trees: Sequence[Tree], *, time: int | None, intervals: int, most: int) 
         if sum(g.entries for g in groups) <= most:
             break
     if any(len(group.conditions) > MOST_BITS for group in groups):
-        problem = Problem(
-            "max_depth", f"a leaf depends on more than {MOST_BITS} features", "boost flatter trees"
-        )
-        raise InvalidInput("xgboost model", [problem])
+        fault = f"a leaf depends on more than {MOST_BITS} features"
+        raise InvalidInput("xgboost model", [Problem("max_depth", fault, "boost flatter trees")])
     return groups

@@ -159,7 +159,8 @@ def _filled_up(asked: IntArray, bits: IntArray, room: IntArray) -> npt.NDArray[n
     place = np.arange(room.sum()) - np.repeat(_starts(room)[:-1], room)
     whole = np.full(len(place), count - 1)
     whole[place < np.repeat(bits, room)] = asked
-    return (whole + place * count).astype(np.uint32)
+    shifted: npt.NDArray[np.uint32] = (whole + place * count).astype(np.uint32)
+    return shifted
 
 
 def _leaves(parts: Parts) -> tables.Leaves:

@@ -107,9 +107,10 @@ class SurvivalBounds:
 
     def check(self, diseases: Sequence[str]) -> None:
         """Raise ValueError where the bounds are not those of these diseases, or no probabilities."""
-        chances = np.array(self.chances)
-        sound = set(self.diseases) == set(diseases) and chances.shape == (len(self.diseases),)
-        if not (sound and 0.0 < self.level < 1.0 and ((chances >= 0.0) & (chances <= 1.0)).all()):
+        chances, limits, count = np.array(self.chances), np.array(self.limits), len(self.diseases)
+        sound = set(self.diseases) == set(diseases) and chances.shape == limits.shape == (count,)
+        sound = sound and 0.0 < self.level < 1.0 and bool(np.isfinite(limits).all())
+        if not (sound and ((chances >= 0.0) & (chances <= 1.0)).all()):
             raise ValueError("bounds are not as they must be")
 
     def as_dict(self) -> dict[str, Any]:

@@ -68,8 +68,8 @@ class Intervals:
     ) -> "Intervals":
         """Estimate the errors from the members' spread over the training cohort at the given times.
 
-        ``unlearned`` is the estimator's share of squared bias. Of a large cohort 1,000 patients, evenly spaced,
-        are enough.
+        ``unlearned`` is the estimator's share of squared bias. Of a large cohort 1,000 patients, evenly
+        spaced, are enough.
         """
         known, link = ~np.isnan(X), LINKS[endpoint.link]
         count = np.maximum(known.sum(axis=0), 1)
@@ -142,6 +142,8 @@ class Intervals:
         for name in _ARRAYS:
             shape = (columns,) if name in ("means", "scales") else (outcomes,)
             require_numbers(f"intervals' {name}", getattr(self, name), shape)
+        if (self.scales <= 0.0).any() or min(self.errors.min(), self.inflation.min()) < 0.0:
+            raise ValueError("intervals' scales are not as they must be")
 
 
 _ARRAYS = ("means", "scales", "errors", "inflation")

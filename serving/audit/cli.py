@@ -10,13 +10,11 @@ import orjson
 import typer
 
 from features.errors import InvalidInput, NotFound, Problem
-from models.bundle.shelf import Shelf
 from serving.audit.backup import back_up
 from serving.audit.checkpoint import CheckpointFile
 from serving.audit.deployed import DeployedLog, StoreOption, SubjectOption, new_id, operator
 from serving.audit.note import PublicKey, load_key
 from serving.audit.proofs import LogTree
-from serving.audit.replay import replay
 from serving.audit.retention import erasures, over
 from serving.audit.verify import Verification, verify
 
@@ -114,6 +112,9 @@ def replay_command(
     record_id: Annotated[str, typer.Argument(metavar="ID")], store: StoreOption = None
 ) -> None:
     """Compute a recorded answer again and compare it bit for bit; exit 1 when it differs."""
+    from models.bundle.shelf import Shelf  # noqa: PLC0415  loading models takes as long as all else here
+    from serving.audit.replay import replay  # noqa: PLC0415
+
     log = DeployedLog.at(store)
     result = replay(log.store.get(record_id), shelf=Shelf(log.settings.shelf))
     if not result.untouched:

@@ -32,9 +32,9 @@ def test_the_server_starts_answers_every_kind_of_request_and_replays_it_without_
     assert not HEAVY & loaded
 
 
-def test_the_command_line_starts_without_anything_heavy():
+def test_the_command_line_starts_without_anything_heavy_and_without_models():
     script = "import sys, salvage; print(*{name.partition('.')[0] for name in sys.modules})"
-    assert not HEAVY & loaded_by("-c", script)
+    assert not (HEAVY | {"numba", "scipy", "fastapi"}) & loaded_by("-c", script)
 
 
 def test_mlflow_stays_silent():
@@ -48,3 +48,9 @@ def test_mlflow_stays_silent():
         env={"PATH": "/usr/bin:/bin"},
     ).stdout
     assert said.strip() == "True"
+
+
+def test_a_training_run_starts_without_what_only_its_workers_or_its_end_need():
+    script = "import sys, training.run; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert not (HEAVY | {"optuna"}) & set(loaded.split())

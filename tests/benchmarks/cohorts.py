@@ -8,14 +8,19 @@ import argparse
 import json
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features.cohort import Cohort
 from features.simulation.check import check_simulation
 from features.simulation.simulate import simulate
-from features.simulation.table import typed_table
 
 T = TypeVar("T")
 
@@ -29,9 +34,12 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 def measure(patients: int, per_arm: int) -> dict[str, float | int]:
     simulated, simulating = timed(lambda: simulate(patients, seed=1))
     cohort = simulated.cohort
-    validated, validating = timed(
-        lambda: Cohort.from_frame(typed_table(cohort), dictionary=cohort.dictionary)
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        cohort.write(Path(folder) / "cohort.parquet")
+        stored = pq.read_table(Path(folder) / "cohort.parquet")
+    typed = {pa.bool_(): pd.BooleanDtype()}
+    table = stored.to_pandas(strings_to_categorical=True, types_mapper=typed.get)
+    validated, validating = timed(lambda: Cohort.from_frame(table, dictionary=cohort.dictionary))
     assert len(validated) == patients
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     checks = check_simulation(patients_per_arm=per_arm, seed=1)

@@ -19,7 +19,6 @@ import argparse
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +27,13 @@ from sklearn.linear_model import LogisticRegression
 from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.encoder import Encoder
-from features.endpoints import CompetingOutcome, relapse_and_non_relapse_mortality
+from features.endpoints import ENDPOINTS, CompetingOutcome
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
 from models.estimators.competing import CAUSES, CrossFittedCompeting, cause_specific
 from models.estimators.cox import RidgeCox
-from models.estimators.curves import IntArray, step, stratified_folds
-from models.estimators.interface import probabilities
+from models.estimators.curves import IntArray, step
+from models.estimators.folds import stratified_folds
 from models.estimators.ipcw import censoring_survival
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "cibmtr"
@@ -61,7 +60,7 @@ class Patients:
 
 
 def ours(known: Patients) -> Incidence:
-    return partial(probabilities, CrossFittedCompeting().fit(known.X, known.strata, known.outcome))
+    return CrossFittedCompeting().cross_fit(known.X, known.strata, known.outcome).model.predict
 
 
 def aalen_johansen(known: Patients) -> Incidence:
@@ -196,7 +195,7 @@ def figures(repeats: int, data: Path) -> dict[str, object]:
     blank = np.isnan(whole.values["months_progression_free"]) | np.isnan(whole.values["first_event"])
     cohort = whole.take(np.flatnonzero(~blank))
     disease = np.array([DISEASES.index(str(name)) for name in cohort.text("disease")])
-    everyone = Patients(np.empty(0), disease, relapse_and_non_relapse_mortality(cohort))
+    everyone = Patients(np.empty(0), disease, ENDPOINTS["relapse_and_non_relapse_mortality"].read(cohort))
     predicted = [held_out(cohort, everyone, seed) for seed in range(repeats)]
     result: dict[str, object] = {
         "patients": len(cohort),

@@ -21,7 +21,6 @@ from functools import cache
 
 import numpy as np
 import xgboost
-from models.estimators.hazard import HazardModel
 
 from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray

@@ -21,7 +21,9 @@ import numpy as np
 import xgboost
 
 from features.dictionary import FloatArray
-from models.trees.ensemble import Trees, average, base_margin, read_trees
+from models.trees.boosters import Block, Boosters
+from models.trees.ensemble import Trees, read_trees
+from models.trees.xgboost_json import base_margin
 
 COLUMNS = 25
 TREES = 300
@@ -63,7 +65,10 @@ def boosted(depth: int) -> xgboost.Booster:
 
 
 def served() -> Trees:
-    """Return an average of 20 time-sliced boosters, half of depth 3 and half boosted forests of depth 4."""
+    """Return the mean of 20 time-sliced boosters, half of depth 3 and half boosted forests of depth 4.
+
+    As in a fit, their trees become one booster's, leaves weighted by 1/20, and that is tabulated.
+    """
     rng = np.random.default_rng(1)
     X, _ = cohort(1_500, seed=9)
     lived = rng.integers(1, INTERVALS + 1, len(X))
@@ -74,7 +79,7 @@ def served() -> Trees:
     table = np.column_stack([interval, X[who]]).astype(np.float32)
     slow = {"max_depth": 3, "eta": 0.05, "min_child_weight": 10}
     forest = {"max_depth": 4, "min_child_weight": 5, "num_parallel_tree": 4, "subsample": 0.6, "eta": 0.1}
-    parts = []
+    members = []
     for part in range(20):
         kept = rng.random(len(who)) < 0.8
         data = xgboost.DMatrix(table[kept], label=label[kept], nthread=1)
@@ -82,9 +87,8 @@ def served() -> Trees:
             forest if part % 2 else slow
         )
         booster = xgboost.train(settings, data, num_boost_round=25 if part % 2 else 100)
-        trees = read_trees(bytes(booster.save_raw("json")), columns=COLUMNS, intervals=INTERVALS)
-        parts.append((trees, 1 / 20))
-    return average(parts)
+        members.append((bytes(booster.save_raw("json")), 1 / 20))
+    return Boosters(COLUMNS, (Block(INTERVALS, tuple(members)),)).tabulate()
 
 
 def best(sides: Sides, *, turns: int, clock: Callable[[], float] = time.thread_time) -> dict[str, float]:

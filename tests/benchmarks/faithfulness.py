@@ -12,17 +12,18 @@ import json
 from collections.abc import Callable
 
 import numpy as np
-from models.estimators.hazard import HazardModel
 
 from features.cohort import Cohort, concatenate
 from features.dictionary import FloatArray
+from features.endpoints import ENDPOINTS
 from features.protocol import load_protocol
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
 from models.bundle.bundle import strata
 from models.estimators.curves import IntArray
-from models.estimators.interface import probabilities
-from models.explanation.attribution import EndpointExplainer
+from models.estimators.links import LINKS
+from models.estimators.transforms import probabilities
+from models.explanation.attribution import ExactExplainer, divide
 from models.explanation.background import Background, fit_background
 from training.fit import fit_models, read_outcomes
 from training.plan import TrainingPlan
@@ -32,7 +33,7 @@ AT = np.array([24.0])
 PATIENTS, PERMUTATIONS = 25, 400
 
 
-def explained() -> tuple[EndpointExplainer, FloatArray, IntArray]:
+def explained() -> tuple[ExactExplainer, FloatArray, IntArray]:
     """Fit on four fifths of the cohorts; return the explainer and some of the last fifth."""
     study, plan = load_protocol("relapse-survival"), TrainingPlan()
     cohort: Cohort = concatenate([build_cohort(load_recipe(name)) for name in study.cohorts])
@@ -41,15 +42,16 @@ def explained() -> tuple[EndpointExplainer, FloatArray, IntArray]:
     train, test = split.parts()[0]
     known = {name: found.take(train) for name, found in outcome.items()}
     fitted = fit_models(cohort.take(train), known, protocol=study, plan=plan)
-    model = fitted.endpoints["overall_survival"].model
-    X = fitted.encoder.encode(cohort.take(train))
-    fields = fitted.encoder.dictionary.fields
-    explainer = EndpointExplainer(
+    model = fitted.endpoints["overall_survival"].model.tabulated()
+    X, link = fitted.encoder.encode(cohort.take(train)), LINKS[ENDPOINTS["overall_survival"].link]
+    names = fitted.encoder.dictionary.names
+    explainer = ExactExplainer(
         model,
-        fit_background(model, X, stratum[train], AT, size=plan.background),
-        owners=fitted.encoder.owners(),
-        disease=fitted.encoder.dictionary.names.index("disease"),
-        groups=tuple(field.group for field in fields),
+        link,
+        fit_background(model, link, X, stratum[train], AT, size=plan.background),
+        owner=fitted.encoder.owners(),
+        predictors=len(names),
+        disease=names.index("disease"),
     )
     rows = np.flatnonzero(test)[:: max(1, int(test.sum()) // PATIENTS)][:PATIENTS]
     return explainer, fitted.encoder.encode(cohort.take(rows)), stratum[rows]
@@ -73,39 +75,39 @@ def sampled(
 
 
 def game_of_shares(
-    explainer: EndpointExplainer, x: FloatArray, stratum: IntArray
+    explainer: ExactExplainer, x: FloatArray, stratum: IntArray
 ) -> Callable[[FloatArray], FloatArray]:
     """Return the game in which predictors enter with their shares of the scores."""
     model, background = explainer.model, explainer.background
 
     def shares(X: FloatArray, strata: IntArray) -> tuple[FloatArray, FloatArray]:
-        parts = model.parts(X, strata, AT)
-        return parts.total(), parts.by_predictor(explainer.owners, disease=explainer.disease)
+        scores = np.empty((len(X), model.transform.scores))
+        found = np.empty((*scores.shape, explainer.predictors))
+        columns, owner, disease = model.tree_contributions(X), explainer.owner, explainer.disease
+        divide(columns, X, strata, model.sums_about_expected, owner, disease, scores, found)
+        return scores, found
 
     (_, own), (start, theirs) = shares(x, stratum), shares(background.X, background.strata)
 
     def worth(sets: FloatArray) -> FloatArray:
         moved = start + np.einsum("kp,bsp->kbs", sets, own - theirs)
         flat = moved.reshape(-1, moved.shape[-1])
-        found: FloatArray = model.probabilities(flat, AT)[:, 0, 0].reshape(len(sets), -1)
-        return found
+        return probabilities(model.transform, flat, AT)[:, 0, 0].reshape(len(sets), -1)
 
     return worth
 
 
 def game_of_values(
-    explainer: EndpointExplainer, x: FloatArray, stratum: IntArray
+    explainer: ExactExplainer, x: FloatArray, stratum: IntArray
 ) -> Callable[[FloatArray], FloatArray]:
     """Return the game in which predictors enter with their values, others are a background patient's."""
     model, background = explainer.model, explainer.background
-    assert isinstance(model, HazardModel)
 
     def worth(sets: FloatArray) -> FloatArray:
-        columns = (sets @ explainer.owners.T > 0.0)[:, None]
+        columns = (sets[:, explainer.owner] > 0.0)[:, None]
         X = np.where(columns, x, background.X).reshape(-1, x.shape[1])
         disease = np.where(sets[:, [explainer.disease]] > 0.0, stratum, background.strata).ravel()
-        found: FloatArray = probabilities(model, X, disease, AT)[:, 0, 0].reshape(len(sets), -1)
-        return found
+        return model.predict(X, disease, AT)[:, 0, 0].reshape(len(sets), -1)
 
     return worth
 

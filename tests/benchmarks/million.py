@@ -3,14 +3,19 @@
 A simulated cohort of known hazard: 60 columns with missing values, two diseases, 20 intervals. Two processes
 boost the same trees, so that each has its own peak memory:
 
-ours       from the patients' matrix to trees that answer: life table, bins, boosting
-xgboost    ``xgboost.train`` alone, given a QuantileDMatrix of all person-intervals ready in memory, made
-           block by block of our bins, so that both have the same splits to choose from
+ours       from the patients' matrix to trees that answer: person-intervals, life table, ``boost`` (xgboost
+           reading some patients at a time), the trees' tables
+xgboost    ``xgboost.train`` alone, given a QuantileDMatrix of all person-intervals ready in memory
 
 ``fit_vs_xgboost`` is ours over xgboost's, in seconds of processor time of one thread (on a busy machine the
-clock measures the neighbours; its ratio is given too). ``trees_differ`` is the largest difference between the
-two models' log odds, ``survival_error`` the mean absolute error of ours against the true survival. The more
-rounds, the less the bins weigh: ``ours_with_one_round_s`` is nearly all of what comes before boosting.
+clock measures the neighbours; its ratio is given too). Since both sides grow their trees by xgboost, it is
+above one: by how much, is what all but the growing costs, mostly the making of xgboost's own matrix
+(``xgboost_matrix_s``, which the other side has for nothing). A cost of ours that grows with the rounds would
+show as ours less ``ours_with_one_round_s`` above xgboost's.
+
+``trees_differ`` is the largest difference between the two models' log odds; both matrices are made of the
+same rows in batches of the same size, so it is zero unless a road has lost something. ``survival_error`` is
+the mean absolute error of ours against the true survival.
 """
 
 import argparse
@@ -20,30 +25,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import xgboost
-from models.estimators.bins import Binned
-from models.estimators.course import life_table
-from models.estimators.hazard import (
-    BoostedHazard,
-    exposure,
-    interval_edges,
-    person_intervals,
-    survival_from_margins,
-)
-from models.estimators.stream import boost_hazard
 
 from features.censoring import Outcome
 from features.dictionary import FloatArray
+from models.estimators.boosting import AT_ONCE, Boosting, boost
 from models.estimators.curves import IntArray
+from models.estimators.slots import SlotRows, interval_edges, life_table, person_intervals
+from models.estimators.transforms import IntervalHazards, probabilities
 from models.trees.ensemble import Trees, read_trees
 
 COLUMNS, INTERVALS = 60, 20
-BLOCK = 20_000
 CHECKED = 5_000
 SIDES = ("ours", "xgboost")
 
@@ -80,8 +76,8 @@ def simulated(rows: int, *, missing: float = 0.1) -> Patients:
     return Patients(X, strata, Outcome(np.minimum(death, censored), death <= censored), hazard)
 
 
-def settings(rounds: int) -> BoostedHazard:
-    return BoostedHazard(depth=4, learning_rate=0.1, rounds=rounds)
+def settings(rounds: int) -> Boosting:
+    return Boosting(depth=4, learning_rate=0.1, rounds=rounds)
 
 
 @dataclass
@@ -115,64 +111,65 @@ def ours(patients: Patients, rounds: int, file: Path) -> dict[str, float]:
     file.write_bytes(trees.to_bytes())
     some, times = slice(0, CHECKED), np.linspace(3.0, 60.0, 20)
     margins = base[patients.strata[some]] + trees.margins(patients.X[some])
-    survival = survival_from_margins(margins, exposure(patients.edges, times))
+    survival = probabilities(IntervalHazards(patients.edges), margins, times)[:, 0]
     truth = np.exp(-np.outer(patients.hazard[some], times))
     error = float(np.abs(survival - truth).mean())
     return taken | {"peak_gb": peak_gb(), "survival_error": error, "one_round_s": first_round}
 
 
-def fitted(patients: Patients, rows: IntArray | slice, rounds: int) -> tuple[Trees, FloatArray]:
-    X, strata = patients.X[rows], patients.strata[rows]
-    outcome, edges = Outcome(patients.outcome.duration[rows], patients.outcome.event[rows]), patients.edges
-    score = np.zeros(len(X))
-    base = life_table(strata, outcome, edges=edges, score=score)
-    given = {"edges": edges, "base": base, "score": score}
-    return boost_hazard(X, strata, outcome, **given, how=settings(rounds), seed=0), base
+def fitted(patients: Patients, some: IntArray | slice, rounds: int) -> tuple[Trees, FloatArray]:
+    X, strata = patients.X[some], patients.strata[some]
+    rows, base = tabled(strata, patients.outcome.take(some), patients.edges)
+    nobody, how = np.zeros(len(X), dtype=bool), settings(rounds)
+    boosted = boost(X, rows, base[strata], held_out=nobody, how=how, seed=0, stop_early=False)
+    return boosted.keep(rounds).tabulate(), base
 
 
-class PersonIntervalBlocks(xgboost.DataIter):
-    """The person-interval table of our bins, some patients at a time."""
+def tabled(strata: IntArray, outcome: Outcome, edges: FloatArray) -> tuple[SlotRows, FloatArray]:
+    """Return the person-intervals and their life table's log odds, shape (strata, intervals)."""
+    rows = person_intervals(outcome, edges)
+    return rows, life_table(strata, rows, np.zeros(len(strata)), strata_count=2)
 
-    def __init__(self, codes: FloatArray, patients: Patients) -> None:
+
+class PersonIntervals(xgboost.DataIter):
+    """The person-interval table, in batches as large as ours."""
+
+    def __init__(self, patients: Patients) -> None:
         super().__init__()
-        self.codes, self.patients, self.edges = codes, patients, patients.edges
-        self.base = life_table(
-            patients.strata, patients.outcome, edges=self.edges, score=np.zeros(len(codes))
-        )
-        self.at = 0
+        self.patients, self.at = patients, 0
+        rows, self.base = tabled(patients.strata, patients.outcome, patients.edges)
+        self.rows = rows.take(rows.weight > 0.0)
 
     def reset(self) -> None:
         self.at = 0
 
     def next(self, input_data) -> bool:
-        if self.at >= len(self.codes):
+        if self.at >= len(self.rows):
             return False
-        here = np.arange(self.at, min(self.at + BLOCK, len(self.codes)))
-        rows = person_intervals(self.patients.outcome.take(here), self.edges)
-        table = np.empty((len(rows.patient), COLUMNS + 1), dtype=np.float32)
-        table[:, 0], table[:, 1:] = rows.interval, self.codes[here][rows.patient]
-        table[:, 1:][table[:, 1:] == 0.0] = np.nan
-        margin = self.base[self.patients.strata[here][rows.patient], rows.interval]
-        input_data(data=table, label=rows.event, weight=rows.weight, base_margin=margin)
-        self.at += BLOCK
+        here = slice(self.at, self.at + AT_ONCE)
+        patient, interval = self.rows.patient[here], self.rows.slot[here]
+        input_data(
+            data=np.column_stack([interval, self.patients.X[patient]]).astype(np.float32),
+            label=self.rows.event[here],
+            weight=self.rows.weight[here],
+            base_margin=self.base[self.patients.strata[patient], interval],
+        )
+        self.at += AT_ONCE
         return True
 
 
 def theirs(patients: Patients, rounds: int, file: Path) -> dict[str, float]:
     """Train on a matrix that is ready; compare with the trees that our side wrote."""
-    with ThreadPoolExecutor(1) as pool:
-        codes = Binned.of(patients.X, np.ones(len(patients.X), dtype=bool), pool).codes
     clock = Clock()
-    table = xgboost.QuantileDMatrix(PersonIntervalBlocks(codes, patients), nthread=1)
+    table = xgboost.QuantileDMatrix(PersonIntervals(patients), nthread=1)
     preparing = clock.read()
     clock = Clock()
     booster = xgboost.train(settings(rounds).settings(0), table, rounds)
     taken = clock.read()
     model = bytes(booster.save_raw("json"))
     found = read_trees(model, columns=COLUMNS, intervals=len(patients.edges))
-    coded = codes[:CHECKED].astype(np.float64)
-    coded[coded == 0.0] = np.nan
-    differ = found.margins(coded) - Trees.from_bytes(file.read_bytes()).margins(patients.X[:CHECKED])
+    some = patients.X[:CHECKED]
+    differ = found.margins(some) - Trees.from_bytes(file.read_bytes()).margins(some)
     return taken | {
         "peak_gb": peak_gb(),
         "person_intervals": table.num_row(),

@@ -73,7 +73,7 @@ def save_boosters(bundle: ModelBundle, home: Path) -> None:
     data = xgboost.DMatrix(X, label=(np.arange(len(X)) % 3 == 0).astype(float))
     settings = {"max_depth": 3, "eta": 0.02, "objective": "binary:logistic", "nthread": 1}
     for endpoint in bundle.endpoints:
-        trees = endpoint.model.trees  # type: ignore[attr-defined]
+        trees = endpoint.model.tables  # type: ignore[attr-defined]
         wanted = 8 if trees is None else len(trees.parts.leaf_value)
         booster = xgboost.train(settings, data, num_boost_round=wanted // 8 + 1)
         booster.save_model(home / f"{endpoint.endpoint.name}.ubj")

@@ -15,7 +15,7 @@ from features.dictionary import Field
 from features.eligibility import Attrition
 from features.errors import InvalidCohort, InvalidInput, InvalidRequest, Problem
 from tests.features.fields import DICTIONARY, allowed
-from tests.lib.patients import BREAST, provenance, simulated_cohort, simulated_frame
+from tests.lib.patients import BREAST, one_patient, provenance, simulated_cohort, simulated_frame
 
 SEEDS = st.integers(0, 2**32 - 1)
 COLON = {"disease": "colorectal_cancer", "age": 61.5, "sex": "male", "bowel_obstruction": True}
@@ -41,7 +41,7 @@ def table_problems(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[int | Non
 
 def request_problems(patient: dict[str, object]) -> list[Problem]:
     with pytest.raises(InvalidRequest) as caught:
-        Cohort.from_patient(patient, dictionary=DICTIONARY)
+        one_patient(patient, dictionary=DICTIONARY)
     return list(caught.value.problems)
 
 
@@ -132,19 +132,19 @@ def test_a_value_for_another_disease_is_refused_in_a_request(field: Field):
     assert (problem.field, problem.problem) == (field.name, "does not apply to this disease")
     assert problem.remedy == "leave it out; it has a meaning only in " + ", ".join(field.applies_to)
     assert problem.rows is None
-    Cohort.from_patient({"disease": field.applies_to[0], field.name: value}, dictionary=DICTIONARY)
+    one_patient({"disease": field.applies_to[0], field.name: value}, dictionary=DICTIONARY)
 
 
 @pytest.mark.parametrize("patient", [BREAST, COLON], ids=["breast", "colorectal"])
 def test_a_patient_is_a_cohort_of_one_that_gives_the_values_back(patient: dict[str, object]):
-    cohort = Cohort.from_patient(patient, dictionary=DICTIONARY)
+    cohort = one_patient(patient, dictionary=DICTIONARY)
     assert len(cohort) == 1
     given_back = {name: value for name, value in cohort.patient(0).items() if value is not None}
     assert given_back == patient
 
 
 def test_a_patient_without_any_value_is_all_missing():
-    cohort = Cohort.from_patient({}, dictionary=DICTIONARY)
+    cohort = one_patient({}, dictionary=DICTIONARY)
     assert set(cohort.patient(0).values()) == {None}
 
 
@@ -182,7 +182,7 @@ SECRETS = ("Kowalska-1959", 77777.25, 10**20, -31337, ["Kowalska-1959"])
 def test_a_refused_value_is_never_repeated(field: Field, secret: object):
     patient = {field.name: secret}
     frame = table(**{field.name: {1: secret}})
-    for refuse in (lambda: Cohort.from_patient(patient, dictionary=DICTIONARY), lambda: read(frame)):
+    for refuse in (lambda: one_patient(patient, dictionary=DICTIONARY), lambda: read(frame)):
         with pytest.raises(InvalidInput) as caught:
             refuse()
         said = str(caught.value) + json.dumps([p.as_dict() for p in caught.value.problems])
@@ -195,7 +195,7 @@ def test_a_table_and_a_patient_are_read_alike(seed: int):
     frame = simulated_frame(3, seed=seed)
     cohort = read(frame)
     for row, record in enumerate(frame.drop(columns=PATIENT).to_dict("records")):
-        alone = Cohort.from_patient(record, dictionary=DICTIONARY)
+        alone = one_patient(record, dictionary=DICTIONARY)
         assert alone.patient(0) == cohort.patient(row)
 
 
@@ -252,7 +252,7 @@ def test_the_fingerprint_changes_with_patients_their_order_and_the_fields():
 
 def test_the_fingerprint_tells_two_fields_of_equal_values_apart():
     oestrogen, progesterone = (
-        Cohort.from_patient({name: 80.0}, dictionary=DICTIONARY.slice([name])).fingerprint()
+        one_patient({name: 80.0}, dictionary=DICTIONARY.slice([name])).fingerprint()
         for name in ("oestrogen_receptor", "progesterone_receptor")
     )
     assert oestrogen != progesterone

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.encoder import Encoder
-from tests.lib.patients import BREAST, protocol, simulated_cohort, simulated_frame
+from tests.lib.patients import BREAST, one_patient, protocol, simulated_cohort, simulated_frame
 
 DICTIONARY = load_dictionary()
 PREDICTORS = protocol().predictors
@@ -20,7 +20,7 @@ ENCODER = Encoder.fit(TRAINING, predictors=PREDICTORS)
 
 
 def patient(**values: object) -> Cohort:
-    return Cohort.from_patient(values, dictionary=DICTIONARY)
+    return one_patient(values, dictionary=DICTIONARY)
 
 
 def trained_on(**columns: list[object]) -> Cohort:

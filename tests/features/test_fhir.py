@@ -17,7 +17,7 @@ from features.errors import InvalidCohort
 from features.sources.build import build_cohort
 from features.sources.fhir import FhirRecipe, extract_bundle
 from features.sources.fhir.line import inferred_lines
-from features.sources.fhir.resources import Entry, Item, Scope
+from features.sources.fhir.resources import DatedResource, LocatedResource, ReferenceScope
 from features.sources.fhir.terminology import Drug, load_terminology
 from features.sources.fhir.treatment import Dose
 
@@ -220,8 +220,8 @@ class TestOnePatient:
 
 def made_dose(day: str, name: str) -> Dose:
     drug = Drug(name, ("endocrine_therapy" if name == "endocrine" else "chemotherapy",))
-    entry = Entry({}, "", Scope())
-    return Dose(Item(entry, None), drug, date.fromisoformat(day))
+    entry = LocatedResource({}, "", ReferenceScope())
+    return Dose(DatedResource(entry, None), drug, date.fromisoformat(day))
 
 
 class TestLines:

@@ -14,12 +14,14 @@ import yaml
 
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
+from features.eligibility import NO_FOLLOW_UP
 from features.endpoints import complete_response, event_counts, overall_survival
 from features.errors import InvalidCohort, InvalidRecipe, Problem
-from features.sources.build import NO_FOLLOW_UP, build_cohort
+from features.sources.build import build_cohort
 from features.sources.field_grammar import EVERYWHERE, FORMS, JOINED
+from features.sources.forms import MONTH
 from features.sources.grammar import KEYS
-from features.sources.recipe import MONTH, load_recipe, parse_recipe, recipe_names
+from features.sources.recipe import load_recipe, parse_recipe, recipe_names
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 FOLDERS = {

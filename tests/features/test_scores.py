@@ -6,14 +6,14 @@ import math
 
 import pytest
 
-from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.errors import NotFound
 from features.scores import DERIVED, compute, load_score, score_names
+from tests.lib.patients import one_patient
 
 
 def scored(name, **patient):
-    found = compute(load_score(name), Cohort.from_patient(patient, dictionary=load_dictionary()))
+    found = compute(load_score(name), one_patient(patient, dictionary=load_dictionary()))
     return found.points[0], found.groups[0]
 
 
@@ -80,7 +80,7 @@ def test_every_score_states_source_time_zero_and_what_was_not_verified(name):
 
 def test_missing_inputs_are_counted():
     patient = {"disease": "nsclc", "ldh_ratio": 2.0}
-    found = compute(load_score("lipi"), Cohort.from_patient(patient, dictionary=load_dictionary()))
+    found = compute(load_score("lipi"), one_patient(patient, dictionary=load_dictionary()))
     assert found.missing == {"derived_neutrophil_lymphocyte_ratio": 1, "ldh_ratio": 0}
 
 

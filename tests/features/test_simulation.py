@@ -15,14 +15,13 @@ from features.endpoints import overall_survival, progression_free_survival
 from features.errors import InvalidRequest, NotFound
 from features.scores import compute, load_score, score_names
 from features.simulation import arms as arms_module
-from features.simulation.arms import Calibration
+from features.simulation.arms import ArmCalibration
 from features.simulation.check import ArmCheck, check_simulation
 from features.simulation.estimates import hazard_ratio, median, survival_at
-from features.simulation.evidence import Evidence, load_evidence, read_evidence, read_yaml
+from features.simulation.evidence import TrialEvidence, load_evidence, read_evidence, read_yaml
 from features.simulation.missing import leave_out
 from features.simulation.prognosis import terms
 from features.simulation.simulate import project_arms, simulate
-from features.simulation.table import typed_table
 from features.simulation.truth import Truth
 
 DISEASES = (
@@ -86,7 +85,7 @@ def test_the_check_covers_every_kind_of_figure(checks):
     json.dumps([check.as_dict() for check in checks])
 
 
-def _altered(name: str, figure: str, value: float) -> Evidence:
+def _altered(name: str, figure: str, value: float) -> TrialEvidence:
     declared = copy.deepcopy(read_yaml("evidence.yaml"))
     declared["arms"] = {name: declared["arms"][name]}
     declared["comparisons"] = []
@@ -98,21 +97,21 @@ def _altered(name: str, figure: str, value: float) -> Evidence:
 def test_an_arm_whose_published_figure_changes_fails_the_check(figure, value):
     """The arm stays calibrated to the true figure; the evidence it is held against does not."""
     name = "sunlight_bevacizumab"
-    calibration = Calibration(_altered(name, figure, value))
+    calibration = ArmCalibration(_altered(name, figure, value))
     calibration._arms[name] = project_arms().arm(name)
     (check,) = check_simulation(patients_per_arm=4_000, seed=2, calibration=calibration)
     assert [missed.figure for missed in check.missed] == [figure]
 
 
 def test_an_arm_is_calibrated_again_when_its_figure_changes():
-    calibration = Calibration(_altered("sunlight_bevacizumab", "median_os", 14.0))
+    calibration = ArmCalibration(_altered("sunlight_bevacizumab", "median_os", 14.0))
     (check,) = check_simulation(patients_per_arm=4_000, seed=2, calibration=calibration)
     assert check.within
 
 
 def test_contradictory_figures_fail_the_check():
     evidence = _altered("zuma1_axi_cel", "os_60", 75.0)  # more alive at 60 months than half at 25.8
-    (check,) = check_simulation(patients_per_arm=4_000, seed=2, calibration=Calibration(evidence))
+    (check,) = check_simulation(patients_per_arm=4_000, seed=2, calibration=ArmCalibration(evidence))
     assert not check.within
 
 
@@ -142,10 +141,9 @@ def test_every_disease_is_present_and_says_that_it_is_synthetic(simulated):
 
 
 def test_a_simulated_table_is_accepted_by_the_validator(simulated):
-    cohort = simulated.cohort
-    for table in (typed_table(cohort), cohort.take(np.arange(500)).to_frame()):
-        validated = Cohort.from_frame(table, dictionary=cohort.dictionary)
-        assert validated.fingerprint() == cohort.take(np.arange(len(table))).fingerprint()
+    cohort = simulated.cohort.take(np.arange(500))
+    validated = Cohort.from_frame(cohort.to_frame(), dictionary=cohort.dictionary)
+    assert validated.fingerprint() == cohort.fingerprint()
 
 
 @settings(max_examples=12)
@@ -156,7 +154,7 @@ def test_a_simulated_table_is_accepted_by_the_validator(simulated):
 )
 def test_any_simulated_cohort_validates(patients, seed, diseases):
     cohort = simulate(patients, seed=seed, diseases=diseases).cohort
-    validated = Cohort.from_frame(typed_table(cohort), dictionary=cohort.dictionary)
+    validated = Cohort.from_frame(cohort.to_frame(), dictionary=cohort.dictionary)
     assert validated.fingerprint() == cohort.fingerprint()
     assert diseases is None or set(cohort.text("disease")) <= set(diseases)
 

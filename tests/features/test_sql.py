@@ -16,7 +16,7 @@ import sqlalchemy
 from features.dictionary import load_dictionary
 from features.errors import InvalidCohort, MissingExtra
 from features.sources.build import follow
-from features.sources.door import Tables
+from features.sources.door import SourceTables
 from features.sources.doors import read_source
 from features.sources.recipe import parse_recipe
 from features.sources.sql import read_sql
@@ -93,7 +93,7 @@ def _expected(frame):
     assert frame["age"].dtype == float
     assert frame["age"].tolist()[0] == 61.5
     assert frame["age"].isna().tolist() == [False, True, False]
-    cohort = follow(Tables(_recipe(), frame))
+    cohort = follow(SourceTables(_recipe(), frame))
     assert cohort.patient(0) == {"disease": "dlbcl", "age": 61.5, "months_followed": 7.5, "died": True}
     assert cohort.patient(2)["died"] is None
 

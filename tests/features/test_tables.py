@@ -188,7 +188,7 @@ def _write(path, frame, group):
 
 def test_a_valid_parquet_file_has_no_problem(tmp_path):
     checked = check_parquet(_write(tmp_path / "c.parquet", _frame(1000), 100), dictionary=FIELDS)
-    assert checked == parquet_check.Checked(1000, ())
+    assert checked == parquet_check.CheckedFile(1000, ())
     checked.require_valid("cohort")
 
 

@@ -1,11 +1,12 @@
 """Patients made for tests: two diseases, known hazards, every kind of field. Synthetic, and labelled so."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from features.cohort import Cohort, Provenance
+from features.cohort import Cohort, Provenance, read_patient
 from features.dictionary import Dictionary, load_dictionary
 from features.eligibility import Attrition
 from features.protocol import StudyProtocol, load_protocol
@@ -29,6 +30,11 @@ BREAST = {
 def protocol() -> StudyProtocol:
     """Return the protocol that the made patients fit."""
     return load_protocol("relapse-survival")
+
+
+def one_patient(patient: Mapping[str, object], *, dictionary: Dictionary) -> Cohort:
+    """Return a request's patient as a cohort of one, read as the service reads it."""
+    return Cohort.of_one(read_patient(patient, dictionary=dictionary), dictionary=dictionary)
 
 
 def dictionary() -> Dictionary:

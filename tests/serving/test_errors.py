@@ -1,9 +1,13 @@
 """One error shape: every route, every error, the framework's own included."""
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from models.bundle.bundle import ModelBundle
 from serving.app import create_app
 from serving.server import open_log
 from serving.settings import ServingSettings
@@ -16,6 +20,7 @@ from tests.serving.client import (
     ask,
     assert_problem,
     client_of,
+    deploy,
     everyone_let_in,
     served_folder,
 )
@@ -78,15 +83,27 @@ ERRORS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def deployments(
+    tmp_path_factory: pytest.TempPathFactory, bundle: ModelBundle
+) -> Iterator[dict[Callable[[Path], None], TestClient]]:
+    """The application over each deployment of the table above."""
+    with ExitStack() as running:
+        clients = {}
+        for spoil in dict.fromkeys(row[0] for row in ERRORS):
+            home = deploy(tmp_path_factory.mktemp(spoil.__name__), bundle)
+            spoil(home)
+            clients[spoil] = running.enter_context(client_of(home))
+        yield clients
+
+
 @pytest.mark.parametrize(
     ("spoil", "method", "path", "body", "status", "slug"),
     ERRORS,
     ids=[f"{e[0].__name__}-{e[1]}-{e[2]}-{e[4]}" for e in ERRORS],
 )
-def test_an_error_is_a_problem_document(home, spoil, method, path, body, status, slug):
-    spoil(home)
-    with client_of(home) as client:
-        response = client.request(method, path, json=body)
+def test_an_error_is_a_problem_document(deployments, spoil, method, path, body, status, slug):
+    response = deployments[spoil].request(method, path, json=body)
     assert_problem(response, status, slug)
     assert response.headers.get("retry-after") == ("5" if status == 503 else None)
 

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.errors import InvalidRequest
 from features.protocol import load_protocol
+from tests.lib.patients import one_patient
 
 # fmt: off
 TABLE = [
@@ -80,7 +80,7 @@ APPLIES = [
 
 def verdict(field: str, patient: dict[str, object]) -> str:
     try:
-        cohort = Cohort.from_patient(patient, dictionary=load_dictionary())
+        cohort = one_patient(patient, dictionary=load_dictionary())
     except InvalidRequest as refused:
         (problem,) = refused.problems
         assert problem.field == field

@@ -1,13 +1,13 @@
-"""The basis of a patient's fields: which resources each value was read from."""
+"""The basis of a patient's fields: the resources that each value was read from."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from features.sources.fhir.disease import Cancer
-from features.sources.fhir.index_event import Status
+from features.sources.fhir.index_event import DiseaseStatus
 from features.sources.fhir.line import line_number
-from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.resources import DatedResource, PatientRecord
 from features.sources.fhir.treatment import plan_of
 
 PERSON = frozenset({"age", "sex"})
@@ -17,32 +17,32 @@ LINES = frozenset({"prior_lines", "line_inferred"})
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One patient's resources as the fields were read from them.
+class ReadResources:
+    """The resources that one patient's fields were read from.
 
-    ``proof`` is what sets time zero; ``read`` holds the Observation of each field that is read from one.
+    ``proof`` sets the index date; ``read`` holds the Observation of each field that is read from one.
     """
 
     patient: str | None
     index: date | None
-    proof: Item | None
-    read: Mapping[str, Item]
+    proof: DatedResource | None
+    read: Mapping[str, DatedResource]
     cancers: Sequence[Cancer]
     cancer: Cancer | None
-    statuses: Sequence[Status]
-    treatment: Sequence[Item]
-    record: Record
+    statuses: Sequence[DiseaseStatus]
+    treatment: Sequence[DatedResource]
+    record: PatientRecord
 
 
-def basis_of(fields: Iterable[str], seen: Seen) -> dict[str, tuple[str, ...]]:
-    """Return, by field, the references (Type/id) of what it was read from, each once.
+def basis_of(fields: Iterable[str], seen: ReadResources) -> dict[str, tuple[str, ...]]:
+    """Return, by field, references (Type/id) to the resources that it was read from, each once.
 
-    What is counted from time zero (an age, a time since) stands also on the proof of it.
+    The basis of an age or a time since includes the proof of the index event.
     """
     return {name: tuple(dict.fromkeys(_references(name, seen))) for name in fields}
 
 
-def _references(name: str, seen: Seen) -> Iterator[str]:
+def _references(name: str, seen: ReadResources) -> Iterator[str]:
     if name in PERSON and seen.patient:
         yield f"Patient/{seen.patient}"
     items = _items(name, seen)
@@ -51,7 +51,7 @@ def _references(name: str, seen: Seen) -> Iterator[str]:
     yield from (item.reference for item in items if not item.reference.endswith("/?"))
 
 
-def _items(name: str, seen: Seen) -> list[Item]:
+def _items(name: str, seen: ReadResources) -> list[DatedResource]:
     if name in seen.read:
         return [seen.read[name]]
     if name in DISEASE:

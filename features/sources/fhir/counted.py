@@ -1,26 +1,26 @@
-"""Fields that are counted from the index date: age, times, treatment before it, follow-up after it."""
+"""Fields relative to the index date: age, times, treatment before it and follow-up after it."""
 
 from collections.abc import Sequence
 from datetime import date
 
 from features.sources.fhir.disease import Cancer, diagnosed
 from features.sources.fhir.findings import Findings
-from features.sources.fhir.index_event import Evidence, Status, came_back
+from features.sources.fhir.index_event import DiseaseStatus, ProgressionProof, came_back
 from features.sources.fhir.line import prior_lines
 from features.sources.fhir.person import Person
-from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.resources import DatedResource, PatientRecord
 from features.sources.fhir.treatment import last_transplant, prior_treatment, read_doses, read_interventions
-from features.sources.fhir.values import Plain
+from features.sources.fhir.values import PlainValue
 from features.sources.forms import MONTH, YEAR
 
-Fields = dict[str, Plain]
+Fields = dict[str, PlainValue]
 
 
 def counted_fields(
-    chosen: Evidence, person: Person, record: Record, cancers: Sequence[Cancer], cancer: Cancer | None,
-    statuses: Sequence[Status], findings: Findings,
-) -> tuple[Fields, list[Item]]:  # fmt: skip
-    """Return what is counted from the index date: age, times, prior treatment, follow-up."""
+    chosen: ProgressionProof, person: Person, record: PatientRecord, cancers: Sequence[Cancer],
+    cancer: Cancer | None, statuses: Sequence[DiseaseStatus], findings: Findings,
+) -> tuple[Fields, list[DatedResource]]:  # fmt: skip
+    """Return age, times since, prior treatment and follow-up, and the treatment resources read."""
     index = chosen.when
     doses, interventions = read_doses(record, findings), read_interventions(record, findings)
     fields: Fields = dict(prior_treatment(doses, interventions, index=index))
@@ -43,8 +43,8 @@ def counted_fields(
     return fields, [dose.item for dose in doses] + [done.item for done in interventions]
 
 
-def _follow_up(person: Person, record: Record, index: date, findings: Findings) -> Fields:
-    """Return months to death or last contact; a death on an unknown day cannot be placed."""
+def _follow_up(person: Person, record: PatientRecord, index: date, findings: Findings) -> Fields:
+    """Return months to death or last contact; a death without a day is a problem of the record."""
     if person.died and person.death is None:
         findings.wrong(person.where, "died on no day", "add deceasedDateTime: survival cannot be counted")
         return {}

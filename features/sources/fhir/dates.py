@@ -1,4 +1,4 @@
-"""FHIR dates as calendar days; a partial date is read as the middle of its period, and says so."""
+"""FHIR dates as calendar days; a partial date becomes the middle of its period, and is marked as partial."""
 
 import re
 from datetime import date
@@ -9,9 +9,9 @@ SHAPE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T.*)?)?)?", re.DOTALL)
 
 @lru_cache(maxsize=65536)
 def read_day(text: str) -> tuple[date | None, bool]:
-    """Return the day and whether the date was partial; no day where the text is not a FHIR date.
+    """Return a FHIR date's day and whether it is partial; (None, False) for any other text.
 
-    The day is the one written, in the zone it was written in. A year is its 2 July, a month its 15th.
+    The time zone is ignored: the day is the one written. A year becomes 2 July, a month the 15th.
 
     >>> read_day("2018-04-12T08:30:00Z")
     (datetime.date(2018, 4, 12), False)

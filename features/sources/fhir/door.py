@@ -1,4 +1,4 @@
-"""From FHIR files to a validated cohort, every patient read and every one left out counted."""
+"""The door to FHIR files: a validated cohort, with every excluded patient counted."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from features.cohort import PATIENT, Cohort, Provenance
 from features.dictionary import Dictionary, load_dictionary
-from features.eligibility import Attrition
+from features.eligibility import NO_FOLLOW_UP, Attrition
 from features.errors import InvalidCohort, Problem
 from features.sources.fhir.extract import (
     NO_DISEASE,
-    NO_FOLLOW_UP,
     NO_RELAPSE,
     Extracted,
     extract_patient,
@@ -22,7 +21,7 @@ from features.sources.fhir.files import read_documents
 from features.sources.fhir.findings import Findings
 from features.sources.fhir.index_event import LATEST
 from features.sources.fhir.intake import bundle_patient, group, is_bundle, open_bundle, remember_medication
-from features.sources.fhir.resources import Entry, Scope
+from features.sources.fhir.resources import LocatedResource, ReferenceScope
 from features.sources.fhir.terminology import load_terminology
 
 if TYPE_CHECKING:
@@ -55,11 +54,11 @@ class FhirRecipe:
 
 
 class FhirDoor:
-    """MCODE Bundles, a folder of them, or an NDJSON bulk export.
+    """Files with mCODE records: Bundles, a folder of them, or an NDJSON bulk export.
 
-    Every column that this door can read is there, missing where a record lacks it. A patient without a
-    relapse or progression on record, without a disease of the dictionary, or without follow-up is left out
-    and counted by reason. Notes (codes not read, partial dates) stand in the provenance with their number.
+    The cohort has every field of :func:`readable`. A patient without a recorded relapse or progression,
+    without a disease of the dictionary, or without follow-up is excluded and counted by reason. Notes (codes
+    not read, partial dates) stand in the provenance with their counts.
     """
 
     name = "FHIR"
@@ -67,7 +66,7 @@ class FhirDoor:
     follows = FhirRecipe
 
     def recognises(self, source: str) -> bool:
-        """Take every path: what is no FHIR is named file by file."""
+        """Accept any path; reading names each file that is not FHIR."""
         return True
 
     def read(self, recipe: FhirRecipe, source: str) -> Cohort:
@@ -79,7 +78,7 @@ class FhirDoor:
         """
         require_index_event(recipe.index_event)
         if recipe.evidence not in EVIDENCE:
-            problem = Problem("evidence", "is not said", "say synthetic or real")
+            problem = Problem("evidence", "is neither real nor synthetic", "say synthetic or real")
             raise InvalidCohort(source, [problem])
         findings = Findings()
         patients = _patients(Path(source), findings)
@@ -106,14 +105,14 @@ def readable() -> Dictionary:
     return load_dictionary().slice(load_dictionary().ordered(names))
 
 
-def _patients(path: Path, findings: Findings) -> dict[str, list[Entry]]:
-    """Return every patient's resources; those of one patient in several files come together."""
-    loose: list[Entry] = []
-    whole: dict[str, list[Entry]] = {}
-    scope = Scope()
+def _patients(path: Path, findings: Findings) -> dict[str, list[LocatedResource]]:
+    """Return the resources of every patient, over all files."""
+    loose: list[LocatedResource] = []
+    whole: dict[str, list[LocatedResource]] = {}
+    scope = ReferenceScope()
     for document in read_documents(path, findings):
         if not is_bundle(document.resource):
-            loose.append(Entry(document.resource, document.source, scope))
+            loose.append(LocatedResource(document.resource, document.source, scope))
             remember_medication(loose[-1])
             continue
         before, entries = len(findings.record), open_bundle(document.resource, source=document.source)
@@ -124,19 +123,19 @@ def _patients(path: Path, findings: Findings) -> dict[str, list[Entry]]:
             loose.extend(entries)
             _require_someone(entries, document.source, findings)
         else:
-            findings.wrong(document.source, "has a patient who cannot be told", "give the Patient an id")
+            findings.wrong(document.source, "has no single Patient with an id", "give the Patient an id")
     for patient, entries in group(loose, findings).items():
         whole.setdefault(patient, []).extend(entries)
     return whole
 
 
-def _require_someone(entries: Sequence[Entry], source: str, findings: Findings) -> None:
+def _require_someone(entries: Sequence[LocatedResource], source: str, findings: Findings) -> None:
     if not any(entry.patient for entry in entries):
         findings.wrong(source, "has no patient", "expected a Bundle with exactly one Patient")
 
 
 def _blocking(one: Extracted) -> tuple[Problem, ...]:
-    """Return the problems that stop the reading: of values, only for a patient who would enter."""
+    """Return the problems that stop the reading; those of values only for a patient who is included."""
     return one.problems if one.excluded is None else one.record_problems
 
 
@@ -173,7 +172,7 @@ def _provenance(
 
 
 def _stated(notes: Counter[str]) -> tuple[str, ...]:
-    """Return how the cohort was made, and the most frequent notes with their number."""
+    """Return how the cohort was made, and the most frequent notes with their counts."""
     ranked = sorted(notes.items(), key=lambda note: (-note[1], note[0]))
     listed = [f"{wording} ({times})" for wording, times in ranked[:LISTED_NOTES]]
     rest = len(ranked) - len(listed)

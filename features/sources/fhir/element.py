@@ -1,4 +1,4 @@
-"""Walking FHIR elements as plain dictionaries; a part of the wrong shape reads as absent."""
+"""Reading FHIR elements as plain dictionaries; an element of the wrong type counts as absent."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SYSTEMS = {
 
 
 def child(element: Element, name: str) -> Element:
-    """Return the part of this name, or nothing.
+    """Return the child element of this name, empty where there is none.
 
     >>> child({"code": {"text": "a"}}, "code"), child({"code": 3}, "code")
     ({'text': 'a'}, {})
@@ -27,7 +27,7 @@ def child(element: Element, name: str) -> Element:
 
 
 def children(element: Element, name: str) -> list[Element]:
-    """Return the repeated parts of this name; whatever is not an element among them is left out."""
+    """Return the repeated elements of this name, without parts that are not elements."""
     value = element.get(name)
     return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
 
@@ -39,7 +39,7 @@ def string(element: Element, name: str) -> str:
 
 
 def number(element: Element, name: str) -> float | None:
-    """Return the finite number of this name; true and false are no numbers."""
+    """Return the finite number of this name, None where there is none; true and false are not numbers."""
     value = element.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -50,7 +50,7 @@ def number(element: Element, name: str) -> float | None:
 
 
 def codes(concept: Element) -> list[tuple[str, str]]:
-    """Return a CodeableConcept's codes as (system, code), the system by its short name where we have one."""
+    """Return a CodeableConcept's codes as (system, code), systems by their short name in ``SYSTEMS``."""
     return [
         (SYSTEMS.get(system := string(coding, "system"), system), string(coding, "code"))
         for coding in children(concept, "coding")
@@ -58,12 +58,12 @@ def codes(concept: Element) -> list[tuple[str, str]]:
 
 
 def words(concept: Element) -> str:
-    """Return what a CodeableConcept says in words, in small letters: its text, then its displays."""
-    said = [string(concept, "text"), *(string(coding, "display") for coding in children(concept, "coding"))]
-    return " | ".join(part for part in said if part).lower()
+    """Return a CodeableConcept's text and displays in lower case, joined by ``|``."""
+    parts = [string(concept, "text"), *(string(coding, "display") for coding in children(concept, "coding"))]
+    return " | ".join(part for part in parts if part).lower()
 
 
 def extension(element: Element, ending: str) -> Element:
-    """Return the first extension whose address ends so."""
-    found = (e for e in children(element, "extension") if string(e, "url").endswith(ending))
-    return next(found, NOTHING)
+    """Return the first extension whose URL has this ending, empty where there is none."""
+    matching = (e for e in children(element, "extension") if string(e, "url").endswith(ending))
+    return next(matching, NOTHING)

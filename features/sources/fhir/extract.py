@@ -1,4 +1,4 @@
-"""From one patient's resources to dictionary fields, with time zero explicit."""
+"""From one patient's resources to dictionary fields and the index date."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,9 @@ from datetime import date
 from typing import Any
 
 from features.dictionary import load_dictionary
+from features.eligibility import NO_FOLLOW_UP
 from features.errors import InvalidCohort, Problem
-from features.sources.fhir.basis import Seen, basis_of
+from features.sources.fhir.basis import ReadResources, basis_of
 from features.sources.fhir.counted import Fields, counted_fields
 from features.sources.fhir.disease import (
     Cancer,
@@ -20,40 +21,39 @@ from features.sources.fhir.findings import Findings
 from features.sources.fhir.index_event import (
     INDEX_EVENTS,
     LATEST,
-    choose_evidence,
+    choose_proof,
     latest_status,
-    read_evidence,
+    read_proofs,
     read_statuses,
 )
 from features.sources.fhir.intake import one_patient
-from features.sources.fhir.observations import collect_readings, read_fields
+from features.sources.fhir.observations import collect_candidates, read_fields
 from features.sources.fhir.person import Person, read_person
-from features.sources.fhir.resources import Entry, Item, Record, index_record
+from features.sources.fhir.resources import DatedResource, LocatedResource, PatientRecord, index_record
 from features.sources.fhir.stage import condition_stage
 from features.sources.fhir.treatment import planned, unread_orders
-from features.sources.fhir.values import Plain
+from features.sources.fhir.values import PlainValue
 
 NO_RELAPSE = "no relapse or progression recorded"
 NO_DISEASE = "no disease of the dictionary recorded"
-NO_FOLLOW_UP = "no follow-up after the index date"
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What one patient's record holds.
+    """One patient's record as dictionary fields.
 
-    ``fields`` are dictionary fields that keep their rules; without an index date they are the latest values
-    known, and nothing that is counted from the index date (age, prior treatment, follow-up) is among them.
-    ``disease_status`` is the status in mCODE's words (improved, stable, worsened, ...), which is not the
-    dictionary's ``disease_status`` (relapsed, refractory, ...). ``excluded`` says why the patient cannot
-    enter a cohort. ``record_problems`` concern the record as a whole, ``value_problems`` single values.
+    ``fields`` are within the dictionary's rules. Without an index date they are the latest known values, and
+    lack what is relative to it (age, prior treatment, follow-up). ``disease_status`` is mCODE's status
+    (improved, stable, worsened, ...), not the dictionary's (relapsed, refractory, ...). ``excluded`` is the
+    reason why the patient cannot enter a cohort, None where they can. ``record_problems`` concern the record
+    as a whole, ``value_problems`` single values.
 
-    ``basis`` names, by field, the resources that its value was read from; ``condition`` the cancer treated;
-    ``unread_orders`` the draft orders that stand for no field of the plan. All are references, Type/id.
+    ``basis`` holds, by field, the resources that its value was read from, ``condition`` the treated cancer,
+    and ``unread_orders`` the draft orders that map to no plan field. All are references, Type/id.
     """
 
     patient: str | None
-    fields: Mapping[str, Plain]
+    fields: Mapping[str, PlainValue]
     index_date: date | None
     disease_status: str | None
     excluded: str | None
@@ -66,7 +66,7 @@ class Extracted:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Return everything that has to be mended."""
+        """Return the problems of the record and of its values."""
         return self.record_problems + self.value_problems
 
 
@@ -75,8 +75,12 @@ def extract_bundle(
 ) -> Extracted:
     """Extract one patient from a Bundle, or from the resources of one.
 
-    It never raises for what the record holds: what is wrong stands in ``problems``. References by full
-    address are followed only in a whole Bundle. ``source`` names the record in the problems' texts.
+    Faults of the record are returned in ``problems``, never raised. References by full URL are resolved only
+    in a whole Bundle. ``source`` is what problems call the record.
+
+    Raises:
+        InvalidCohort: when the index event is none that a record can prove.
+
     """
     findings = Findings()
     patient, entries = one_patient(resources, source=source, findings=findings)
@@ -84,9 +88,9 @@ def extract_bundle(
 
 
 def extract_patient(
-    patient: str | None, entries: Sequence[Entry], *, index_event: str, findings: Findings
+    patient: str | None, entries: Sequence[LocatedResource], *, index_event: str, findings: Findings
 ) -> Extracted:
-    """Extract one patient from the entries that are about this patient.
+    """Extract one patient from all their resources.
 
     Raises:
         InvalidCohort: when the index event is none that a record can prove.
@@ -97,8 +101,8 @@ def extract_patient(
     record = index_record(entries, death=person.death, findings=findings)
     cancers = read_cancers(record, findings)
     statuses = read_statuses(record, cancers, findings)
-    proofs = read_evidence(statuses, cancers, findings)
-    chosen = choose_evidence(proofs, index_event)
+    proofs = read_proofs(statuses, cancers, findings)
+    chosen = choose_proof(proofs, index_event)
     index = chosen.when if chosen else None
     about = chosen.about if chosen else frozenset()
     cancer = treated_cancer(cancers, index=index, evidence=about, findings=findings)
@@ -106,13 +110,13 @@ def extract_patient(
     used = list(read.values())
     if person.sex:
         fields["sex"] = person.sex
-    treatment: list[Item] = []
+    treatment: list[DatedResource] = []
     if chosen:
         counted, treatment = counted_fields(chosen, person, record, cancers, cancer, statuses, findings)
         fields, used = fields | counted, used + treatment
     _judge_days(person, index, [*used, *(c.item for c in cancers), *(s.item for s in statuses)], findings)
     proof = chosen.item if chosen else None
-    seen = Seen(patient, index, proof, read, cancers, cancer, statuses, treatment, record)
+    seen = ReadResources(patient, index, proof, read, cancers, cancer, statuses, treatment, record)
     status = latest_status(statuses, index)
     kept = _applicable(fields, person.where, findings)
     return Extracted(
@@ -131,10 +135,10 @@ def extract_patient(
 
 
 def require_index_event(index_event: str) -> None:
-    """Refuse an index event that a record cannot prove.
+    """Check that a record can prove an index event.
 
     Raises:
-        InvalidCohort: naming those that it can.
+        InvalidCohort: naming the index events that it can prove, when it cannot.
 
     """
     if index_event not in INDEX_EVENTS:
@@ -143,12 +147,16 @@ def require_index_event(index_event: str) -> None:
 
 
 def _known(
-    record: Record, cancers: Sequence[Cancer], cancer: Cancer | None, index: date | None, findings: Findings
-) -> tuple[Fields, dict[str, Item]]:
-    """Return what is known at the index date, or by now where there is none, and where it was read."""
+    record: PatientRecord,
+    cancers: Sequence[Cancer],
+    cancer: Cancer | None,
+    index: date | None,
+    findings: Findings,
+) -> tuple[Fields, dict[str, DatedResource]]:
+    """Return the values known at the index date, or now where there is none, and their Observations."""
     about = frozenset({cancer.reference}) if cancer else frozenset[str]()
     same = frozenset(c.reference for c in cancers if cancer and c.disease == cancer.disease and c.disease)
-    readings = collect_readings(record, about=about | same, findings=findings)
+    readings = collect_candidates(record, about=about | same, findings=findings)
     fields, used = read_fields(readings, index=index, findings=findings)
     fields |= metastases(cancers, index=index)
     fields |= planned(record.drafts, index=index)
@@ -161,8 +169,10 @@ def _known(
     return fields, used
 
 
-def _judge_days(person: Person, index: date | None, used: Sequence[Item], findings: Findings) -> None:
-    """Name what is dated before birth, and a death before the relapse."""
+def _judge_days(
+    person: Person, index: date | None, used: Sequence[DatedResource], findings: Findings
+) -> None:
+    """Add a problem for each resource dated before birth, and for a death before the index date."""
     if person.birth:
         for item in used:
             if item.when and item.when < person.birth:
@@ -173,7 +183,7 @@ def _judge_days(person: Person, index: date | None, used: Sequence[Item], findin
 
 
 def _applicable(fields: Fields, where: str, findings: Findings) -> Fields:
-    """Return the fields that have a meaning in this disease; the others are noted by name."""
+    """Return the fields that apply to the disease; the others are noted, values out of range are problems."""
     disease = str(fields.get("disease", ""))
     kept: Fields = {}
     for name, value in fields.items():
@@ -189,8 +199,8 @@ def _applicable(fields: Fields, where: str, findings: Findings) -> Fields:
     return kept
 
 
-def _excluded(fields: Mapping[str, Plain], index: date | None) -> str | None:
-    """Return why the patient cannot enter a cohort."""
+def _excluded(fields: Mapping[str, PlainValue], index: date | None) -> str | None:
+    """Return the reason why the patient cannot enter a cohort, None where they can."""
     if index is None:
         return NO_RELAPSE
     if "disease" not in fields:

@@ -1,4 +1,4 @@
-"""Files into JSON resources: a Bundle, a folder of them, or NDJSON; what cannot be read is named by line."""
+"""Reading FHIR files: JSON, NDJSON, or a folder of them, as resources; faults are named by file and line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
-class Document:
-    """One resource as it stands in a file, with its line where the file has one resource a line."""
+class FhirDocument:
+    """One resource; ``source`` is its file, with the line number in NDJSON."""
 
     resource: Element
     source: str
 
 
-def read_documents(path: Path, findings: Findings) -> Iterator[Document]:
+def read_documents(path: Path, findings: Findings) -> Iterator[FhirDocument]:
     """Yield the resources of a file, or of every JSON and NDJSON file of a folder, in the order of names."""
     for file in _files(path, findings):
         try:
@@ -53,13 +53,13 @@ def _files(path: Path, findings: Findings) -> list[Path]:
     return []
 
 
-def _lines(content: bytes, name: str, findings: Findings) -> Iterator[Document]:
+def _lines(content: bytes, name: str, findings: Findings) -> Iterator[FhirDocument]:
     for number, line in enumerate(content.split(b"\n"), start=1):
         if line.strip():
             yield from _document(line, f"{name} line {number}", findings)
 
 
-def _document(content: bytes, source: str, findings: Findings) -> Iterator[Document]:
+def _document(content: bytes, source: str, findings: Findings) -> Iterator[FhirDocument]:
     try:
         resource = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -70,4 +70,4 @@ def _document(content: bytes, source: str, findings: Findings) -> Iterator[Docum
     if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
         findings.wrong(source, "is no FHIR resource", "expected an object with resourceType")
         return
-    yield Document(resource, source)
+    yield FhirDocument(resource, source)

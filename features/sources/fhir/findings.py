@@ -1,4 +1,4 @@
-"""What was found while reading: problems to mend, and notes that are counted and stop nothing."""
+"""Findings of reading FHIR: problems that stop it, and notes that are counted and do not."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from features.errors import Problem
 
 @dataclass(frozen=True)
 class Findings:
-    """Collects while one record, or one export, is read.
+    """Collects the problems and notes of one record or one export.
 
-    ``record`` are problems of the record itself (its patient, its dates): they stop the reading even where
-    the patient would be left out, because they may be why. ``values`` are problems of single values: they
-    stop it only for a patient who enters the cohort. ``notes`` are counted by their wording.
+    ``record`` holds problems of the record itself (its patient, its dates). They stop the reading even where
+    the patient would be excluded, because they may be the reason. ``values`` holds problems of single values,
+    which stop it only for a patient who enters the cohort. ``notes`` counts notes by their wording.
     """
 
     record: list[Problem] = field(default_factory=list)
@@ -21,9 +21,8 @@ class Findings:
 
     def wrong(self, where: str, problem: str, remedy: str) -> None:
         """Add a problem of the record, once."""
-        found = Problem(where, problem, remedy)
-        if found not in self.record:
-            self.record.append(found)
+        if (added := Problem(where, problem, remedy)) not in self.record:
+            self.record.append(added)
 
     def unreadable(self, where: str, problem: str, remedy: str) -> None:
         """Add a problem of a value."""

@@ -1,4 +1,4 @@
-"""The line of therapy: as recorded by CodeX MOPA, else inferred from drugs and progressions."""
+"""Lines of therapy: as recorded (CodeX MOPA), else inferred from drugs and progressions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import date
 
 from features.sources.fhir.element import child, children, string
 from features.sources.fhir.findings import Findings
-from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.resources import DatedResource, PatientRecord
 from features.sources.fhir.terminology import load_terminology
 from features.sources.fhir.treatment import Dose
 
@@ -14,31 +14,32 @@ PAUSE_DAYS = 180
 
 
 @dataclass(frozen=True)
-class Lines:
-    """How many lines of systemic therapy began before the index date, and whether that was inferred."""
+class TherapyLines:
+    """The number of systemic lines begun before the index date, and whether it was inferred."""
 
     lines: int
     inferred: bool
 
 
 def prior_lines(
-    record: Record, doses: Sequence[Dose], worsened: Sequence[date], *, index: date, findings: Findings
-) -> Lines | None:
+    record: PatientRecord, doses: Sequence[Dose], worsened: Sequence[date], *, index: date, findings: Findings
+) -> TherapyLines | None:
     """Return the lines before the index date, None where neither lines nor drugs are recorded."""
     recorded = _recorded(record, index, findings)
     if recorded is not None:
-        return Lines(recorded, inferred=False)
+        return TherapyLines(recorded, inferred=False)
     earlier = [dose for dose in doses if dose.when < index and dose.drug.classes]
     if not earlier:
         return None
-    return Lines(inferred_lines(earlier, worsened), inferred=True)
+    return TherapyLines(inferred_lines(earlier, worsened), inferred=True)
 
 
 def inferred_lines(doses: Sequence[Dose], worsened: Sequence[date]) -> int:
-    """Count lines: a new one begins with the first drug, with the first drug after a progression, and with a
-    drug not given before that starts after a pause of more than 180 days.
+    """Count lines of therapy in doses that are in order of day.
 
-    Endocrine therapy after a pause is no line of its own: it follows the treatment before it.
+    A line begins with the first drug, with the first drug after a progression, and with a drug not given
+    before that starts after a pause of more than 180 days. Endocrine therapy after a pause continues the line
+    before it.
     """
     lines, begun, last, given = 0, date.min, date.min, set[str]()
     for dose in doses:
@@ -51,8 +52,8 @@ def inferred_lines(doses: Sequence[Dose], worsened: Sequence[date]) -> int:
     return lines
 
 
-def _recorded(record: Record, index: date, findings: Findings) -> int | None:
-    """Return the highest line recorded to have begun before the index date; maintenance is no line."""
+def _recorded(record: PatientRecord, index: date, findings: Findings) -> int | None:
+    """Return the highest line recorded before the index date, None where none is; maintenance is none."""
     numbers = []
     for item in record.of("Observation"):
         number = line_number(item)
@@ -63,7 +64,7 @@ def _recorded(record: Record, index: date, findings: Findings) -> int | None:
     return max(numbers, default=None)
 
 
-def line_number(item: Item) -> int | None:
+def line_number(item: DatedResource) -> int | None:
     """Return the line of therapy that an Observation states, None where it states none."""
     systems = tuple(load_terminology().maps["line_systems"])
     code = children(child(item.resource, "code"), "coding")
@@ -72,5 +73,5 @@ def line_number(item: Item) -> int | None:
     ):
         return None
     lines: dict[str, int] = load_terminology().maps["lines"]
-    said = children(child(item.resource, "valueCodeableConcept"), "coding")
-    return next((lines[name] for c in said if (name := string(c, "code")) in lines), None)
+    answers = children(child(item.resource, "valueCodeableConcept"), "coding")
+    return next((lines[name] for c in answers if (name := string(c, "code")) in lines), None)

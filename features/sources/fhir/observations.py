@@ -1,4 +1,4 @@
-"""Fields read from Observations: the latest value at or before the index date wins."""
+"""Fields read from Observations: the latest value at or before the index date."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,61 +7,61 @@ from datetime import date
 from features.dictionary import Field, load_dictionary
 from features.sources.fhir.element import Element, child, children, codes, number
 from features.sources.fhir.findings import Findings
-from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.resources import DatedResource, PatientRecord
 from features.sources.fhir.terminology import load_terminology
 from features.sources.fhir.units import factor
-from features.sources.fhir.values import Plain, Value, read_value
+from features.sources.fhir.values import FieldValue, PlainValue, read_value
 
 STALE_DAYS = 90
 HANDLED = frozenset({"97509-4", "81956-5", "21889-1", "line-of-therapy"})
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One candidate for a field: the Observation, and the part of it that carries the value."""
+class ValueCandidate:
+    """A candidate for a field's value: an Observation, and the element of it that holds the value."""
 
-    item: Item
+    item: DatedResource
     element: Element
 
 
-def collect_readings(
-    record: Record, *, about: frozenset[str], findings: Findings
-) -> dict[str, list[Reading]]:
-    """Return the candidates of every field; codes that stand for no field are noted with their number.
+def collect_candidates(
+    record: PatientRecord, *, about: frozenset[str], findings: Findings
+) -> dict[str, list[ValueCandidate]]:
+    """Return every field's candidates; codes that map to no field are noted.
 
-    A stage that names another disease than the one treated (``about``: its Conditions) is left out.
+    A stage whose focus is none of the treated disease's Conditions (``about``) is left out and noted.
     """
     fields = load_terminology().fields
-    found: dict[str, list[Reading]] = {}
+    by_field: dict[str, list[ValueCandidate]] = {}
     for item in record.of("Observation"):
         for element in (item.resource, *children(item.resource, "component")):
-            said = codes(child(element, "code"))
-            name = next((fields[code] for code in said if code in fields), None)
+            coding = codes(child(element, "code"))
+            name = next((fields[code] for code in coding if code in fields), None)
             if name is None:
-                _note_unread(said, findings)
+                _note_unread(coding, findings)
             elif name == "stage_at_relapse" and about and not _concerns(item, about):
                 findings.note("stage_at_relapse: a stage of another disease is not read")
             else:
-                found.setdefault(name, []).append(Reading(item, element))
-    return found
+                by_field.setdefault(name, []).append(ValueCandidate(item, element))
+    return by_field
 
 
-def _note_unread(said: Sequence[tuple[str, str]], findings: Findings) -> None:
-    if said and said[0][1] not in HANDLED:
-        findings.note(f"Observation code {said[0][0][:60]} {said[0][1][:40]} is not read")
+def _note_unread(coding: Sequence[tuple[str, str]], findings: Findings) -> None:
+    if coding and coding[0][1] not in HANDLED:
+        findings.note(f"Observation code {coding[0][0][:60]} {coding[0][1][:40]} is not read")
 
 
-def _concerns(item: Item, about: frozenset[str]) -> bool:
+def _concerns(item: DatedResource, about: frozenset[str]) -> bool:
     focus = item.entry.refers_to("focus")
     return not focus or bool(about.intersection(focus))
 
 
 def read_fields(
-    readings: Mapping[str, Sequence[Reading]], *, index: date | None, findings: Findings
-) -> tuple[dict[str, Plain], dict[str, Item]]:
-    """Return the fields' values, and the Observation that each is from; undated ones are noted."""
-    values: dict[str, Plain] = {}
-    used: dict[str, Item] = {}
+    readings: Mapping[str, Sequence[ValueCandidate]], *, index: date | None, findings: Findings
+) -> tuple[dict[str, PlainValue], dict[str, DatedResource]]:
+    """Return the fields' values and the Observation of each; undated and stale Observations are noted."""
+    values: dict[str, PlainValue] = {}
+    used: dict[str, DatedResource] = {}
     for name, candidates in readings.items():
         field = load_dictionary()[name]
         undated = sum(c.item.when is None for c in candidates)
@@ -79,8 +79,10 @@ def read_fields(
     return values, used
 
 
-def _latest(field: Field, candidates: Sequence[Reading], findings: Findings) -> tuple[Reading, Plain] | None:
-    """Return the latest reading that says something; a wrong latest value is a problem, not passed over."""
+def _latest(
+    field: Field, candidates: Sequence[ValueCandidate], findings: Findings
+) -> tuple[ValueCandidate, PlainValue] | None:
+    """Return the latest candidate with a value; a latest value that is refused is a problem, not skipped."""
     ranked = sorted(candidates, key=lambda c: (c.item.when or date.min, c.item.entry.label), reverse=True)
     for position, reading in enumerate(ranked):
         read = read_value(field, reading.element)
@@ -96,13 +98,15 @@ def _latest(field: Field, candidates: Sequence[Reading], findings: Findings) -> 
     return None
 
 
-def _contradicted(field: Field, read: Value, reading: Reading, others: Sequence[Reading]) -> bool:
+def _contradicted(
+    field: Field, read: FieldValue, reading: ValueCandidate, others: Sequence[ValueCandidate]
+) -> bool:
     same_day = [other for other in others if other.item.when == reading.item.when]
     return any(read_value(field, o.element).value not in (None, read.value) for o in same_day)
 
 
-def _over_upper_limit(field: Field, element: Element, value: Plain) -> float | None:
-    """Return a value over the upper limit of normal that stands beside it."""
+def _over_upper_limit(field: Field, element: Element, value: PlainValue) -> float | None:
+    """Return a value as a multiple of the upper limit in its own ``referenceRange``, None without one."""
     highs = [child(span, "high") for span in children(element, "referenceRange")]
     for high in highs:
         limit, by = number(high, "value"), factor(field, str(high.get("code") or high.get("unit") or "")[:40])

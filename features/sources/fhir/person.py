@@ -1,4 +1,4 @@
-"""Who the patient is: birth, sex and death, from Patient resources that must agree."""
+"""Birth, sex and death, from Patient resources that must agree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from datetime import date
 
 from features.sources.fhir.element import child, codes, string
 from features.sources.fhir.findings import Findings
-from features.sources.fhir.resources import Entry, read_date
+from features.sources.fhir.resources import LocatedResource, read_date
 
 DEATH_DATE = ("loinc", "81956-5")  # Date and time of death
 
 
 @dataclass(frozen=True)
 class Person:
-    """One patient; ``death`` is None where the patient lives, or died on an unknown day (``died``)."""
+    """One patient; ``death`` is None while alive, and where the day of death is unknown."""
 
     where: str
     birth: date | None
@@ -22,8 +22,8 @@ class Person:
     died: bool
 
 
-def read_person(entries: Sequence[Entry], findings: Findings) -> Person:
-    """Return the person; a missing patient, two births, two sexes and two deaths are problems."""
+def read_person(entries: Sequence[LocatedResource], findings: Findings) -> Person:
+    """Return the person; a missing Patient, and two birth dates, sexes or deaths, are problems."""
     patients = [entry for entry in entries if entry.kind == "Patient"]
     if not patients:
         where = entries[0].source if entries else "the record"
@@ -45,12 +45,12 @@ def read_person(entries: Sequence[Entry], findings: Findings) -> Person:
     return Person(label, birth, min(genders, default=None), death, died)
 
 
-def _days(patients: Sequence[Entry], name: str, findings: Findings) -> set[date]:
+def _days(patients: Sequence[LocatedResource], name: str, findings: Findings) -> set[date]:
     texts = {(text, p.label) for p in patients if (text := string(p.resource, name))}
     return {day for text, label in texts if (day := read_date(text, label, findings))}
 
 
-def _observed_deaths(entries: Sequence[Entry], findings: Findings) -> set[date]:
+def _observed_deaths(entries: Sequence[LocatedResource], findings: Findings) -> set[date]:
     return {
         day
         for entry in entries

@@ -1,4 +1,4 @@
-"""One patient's resources, dated and sorted by kind."""
+"""One patient's resources, each with its day, by resource type."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,16 +27,19 @@ DATE_REMEDY = "write yyyy-mm-dd, yyyy-mm or yyyy, with a time after T if there i
 
 
 @dataclass(frozen=True)
-class Scope:
-    """What references may point to within one Bundle, or within the loose resources of an export."""
+class ReferenceScope:
+    """The resources that references can point to within one Bundle, or within an export without Bundles.
+
+    ``aliases`` maps full URLs to Type/id, ``medications`` Type/id to the Medication's code.
+    """
 
     aliases: dict[str, str] = field(default_factory=dict)
     medications: dict[str, Element] = field(default_factory=dict)
 
     def resolve(self, reference: str) -> str:
-        """Return a reference as Type/id; one that cannot be resolved comes back as it is.
+        """Return a reference as Type/id, without its version.
 
-        >>> Scope().resolve("http://example.org/fhir/Patient/7/_history/2")
+        >>> ReferenceScope().resolve("http://example.org/fhir/Patient/7/_history/2")
         'Patient/7'
         """
         if reference in self.aliases:
@@ -46,12 +49,12 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A resource and where it stands: the file, with the line where there are lines."""
+class LocatedResource:
+    """A resource, the file (and line) that it comes from, and the scope of its references."""
 
     resource: Element
     source: str
-    scope: Scope
+    scope: ReferenceScope
 
     @property
     def kind(self) -> str:
@@ -60,18 +63,18 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """Return where the resource stands, for a problem's text."""
+        """Return file, type and id, as problems name the resource."""
         own = f"{self.kind}/{string(self.resource, 'id') or '?'}"
         return f"{self.source}: {own}" if self.source else own
 
     def refers_to(self, name: str) -> list[str]:
-        """Return the references of this name as Type/id."""
+        """Return the references in the element of this name, one or repeated, as Type/id."""
         parts = [child(self.resource, name), *children(self.resource, name)]
         return [self.scope.resolve(r) for part in parts if (r := string(part, "reference"))]
 
     @property
     def patient(self) -> str | None:
-        """Return the id of the patient whom the resource is about, or who it is."""
+        """Return the patient's id: a Patient's own, else that of ``subject`` or ``patient``."""
         if self.kind == "Patient":
             return string(self.resource, "id") or None
         for reference in (*self.refers_to("subject"), *self.refers_to("patient")):
@@ -81,22 +84,22 @@ class Entry:
 
     @property
     def medication(self) -> Element:
-        """Return the medication's CodeableConcept, followed through a reference where there is one."""
+        """Return the medication's CodeableConcept, inline or from the Medication that is referred to."""
         concept = child(self.resource, "medicationCodeableConcept")
         if concept:
             return concept
         reference = string(child(self.resource, "medicationReference"), "reference")
         if reference.startswith("#"):
-            found = (c for c in children(self.resource, "contained") if string(c, "id") == reference[1:])
-            return child(next(found, NOTHING), "code")
+            contained = (c for c in children(self.resource, "contained") if string(c, "id") == reference[1:])
+            return child(next(contained, NOTHING), "code")
         return self.scope.medications.get(self.scope.resolve(reference), NOTHING)
 
 
 @dataclass(frozen=True)
-class Item:
-    """A resource that counts, with its day; None where it is undated."""
+class DatedResource:
+    """A resource and its clinically relevant day (``DATED_BY``), None where it is undated."""
 
-    entry: Entry
+    entry: LocatedResource
     when: date | None
 
     @property
@@ -106,61 +109,66 @@ class Item:
 
     @property
     def reference(self) -> str:
-        """Return how other resources refer to it, Type/id."""
+        """Return the reference to the resource, Type/id."""
         return f"{self.entry.kind}/{string(self.resource, 'id') or '?'}"
 
     def by(self, index: date | None) -> bool:
-        """Tell whether it is known at the index date: dated, and not later."""
+        """Return whether the resource is dated, and by the index date where there is one."""
         return self.when is not None and (index is None or self.when <= index)
 
 
 @dataclass(frozen=True)
-class Record:
-    """One patient's resources by type; those entered in error are gone."""
+class PatientRecord:
+    """One patient's resources by type, without void ones, and draft orders apart.
 
-    items: Mapping[str, tuple[Item, ...]]
-    drafts: tuple[Item, ...]
+    ``last_contact`` is the latest day of a resource that proves contact (``CONTACT``).
+    """
+
+    items: Mapping[str, tuple[DatedResource, ...]]
+    drafts: tuple[DatedResource, ...]
     last_contact: date | None
 
-    def of(self, *kinds: str) -> tuple[Item, ...]:
+    def of(self, *kinds: str) -> tuple[DatedResource, ...]:
         """Return the resources of these types."""
         return tuple(item for kind in kinds for item in self.items.get(kind, ()))
 
 
-def index_record(entries: Iterable[Entry], *, death: date | None, findings: Findings) -> Record:
-    """Date and sort one patient's resources.
+def index_record(
+    entries: Iterable[LocatedResource], *, death: date | None, findings: Findings
+) -> PatientRecord:
+    """Date one patient's resources and sort them by type.
 
-    A resource that stands twice counts once, as it stands last. Contact ends at death: what was written
-    later is no contact, and is noted.
+    Of resources with the same type and id the last one counts. Resources dated after death are no contact,
+    and are noted.
     """
-    items: dict[str, dict[str, Item]] = {}
-    drafts: list[Item] = []
+    items: dict[str, dict[str, DatedResource]] = {}
+    drafts: list[DatedResource] = []
     for number, entry in enumerate(entries):
         if entry.kind not in DATED_BY:
             continue
-        item = Item(entry, _day(entry, findings))
+        item = DatedResource(entry, _day(entry, findings))
         status = _status(entry.resource)
         if status == "draft" or string(entry.resource, "intent") in ("plan", "proposal"):
             drafts.append(item)
         elif status not in VOID:
             items.setdefault(entry.kind, {})[string(entry.resource, "id") or f" {number}"] = item
-    found = {kind: tuple(named.values()) for kind, named in items.items()}
-    days = [i.when for kind in CONTACT for i in found.get(kind, ()) if i.when]
+    by_type = {kind: tuple(named.values()) for kind, named in items.items()}
+    days = [i.when for kind in CONTACT for i in by_type.get(kind, ()) if i.when]
     alive = [day for day in days if death is None or day <= death]
     if len(alive) < len(days):
         findings.note("resources dated after the patient's death do not count as contact")
-    return Record(found, tuple(drafts), max(alive, default=None))
+    return PatientRecord(by_type, tuple(drafts), max(alive, default=None))
 
 
 def _status(resource: Element) -> str:
-    """Return a resource's status; for a Condition, whether it was verified."""
+    """Return a resource's status; for a Condition, its verification status."""
     if string(resource, "resourceType") == "Condition":
         verified = codes(child(resource, "verificationStatus"))
         return verified[0][1] if verified else ""
     return string(resource, "status")
 
 
-def _day(entry: Entry, findings: Findings) -> date | None:
+def _day(entry: LocatedResource, findings: Findings) -> date | None:
     text = _date_text(entry.resource, DATED_BY[entry.kind])
     if not text and entry.kind == "Condition":
         text = string(extension(entry.resource, "condition-assertedDate"), "valueDateTime")
@@ -179,7 +187,7 @@ def _date_text(resource: Element, names: tuple[str, ...]) -> str:
 
 
 def read_date(text: str, where: str, findings: Findings) -> date | None:
-    """Return the day of a date, noting a partial one and naming one that cannot be read."""
+    """Return the day of a date; a partial date is noted, any other text is a problem of the record."""
     day, partial = read_day(text)
     if day is None:
         findings.wrong(where, "carries something that is no date", DATE_REMEDY)

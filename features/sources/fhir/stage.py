@@ -1,4 +1,4 @@
-"""A stage written on the cancer's own Condition, where no Observation states one."""
+"""The stage on the cancer's Condition, for records without a stage Observation."""
 
 from features.dictionary import load_dictionary
 from features.sources.fhir.disease import Cancer
@@ -8,15 +8,15 @@ from features.sources.fhir.values import read_value
 
 
 def condition_stage(cancer: Cancer, findings: Findings) -> str | None:
-    """Return the stage of ``Condition.stage.summary``, which stands for the day of the Condition.
+    """Return the stage in ``Condition.stage.summary``, None where there is none that can be read.
 
-    It is the stage at diagnosis unless the Condition is the relapse itself, and is noted as such.
+    It is the stage at the Condition's onset, and noted as such unless the Condition is the relapse.
     """
     declared = load_dictionary()["stage_at_relapse"]
     for stage in children(cancer.item.resource, "stage"):
-        found = read_value(declared, {"valueCodeableConcept": child(stage, "summary")})
-        if isinstance(found.value, str):
+        read = read_value(declared, {"valueCodeableConcept": child(stage, "summary")})
+        if isinstance(read.value, str):
             if not cancer.relapsing:
                 findings.note("stage_at_relapse: read from the Condition, so the stage at its onset")
-            return found.value
+            return read.value
     return None

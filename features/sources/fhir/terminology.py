@@ -1,4 +1,4 @@
-"""The code maps of ``terminology.yaml``, joined with the codes that the dictionary declares."""
+"""The code maps of ``terminology.yaml``, with the codes that the dictionary declares."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Patterns = tuple[tuple[re.Pattern[str], str], ...]
 
 @dataclass(frozen=True)
 class Drug:
-    """A drug against cancer and its classes; without a class it is given along and never makes a line."""
+    """An antineoplastic drug and its classes; one without a class is supportive and never starts a line."""
 
     name: str
     classes: tuple[str, ...]
@@ -26,7 +26,7 @@ class Drug:
 
 @dataclass(frozen=True)
 class Terminology:
-    """What codes and words stand for."""
+    """Maps from codes and words to diseases, fields, drugs, procedures and test results."""
 
     maps: Mapping[str, Any]
     conditions: Mapping[Code, str]
@@ -41,17 +41,17 @@ class Terminology:
     _seen: dict[tuple[str, str], Drug | None] = field(default_factory=dict)
 
     def condition(self, concept: Element) -> str | None:
-        """Return what a Condition's code stands for, None where it is no cancer we know.
+        """Return the meaning of a Condition's code, None where it is not a known cancer.
 
-        An ICD-10 code stands for its longest known beginning, so C50.811 is C50.
+        An ICD-10 code is looked up by its longest known prefix: C50.811 by C50.
         """
         for system, code in codes(concept):
             if system == "icd10":
-                found = self._icd10(code.replace(".", "").upper())
+                meaning = self._icd10(code.replace(".", "").upper())
             else:
-                found = self.conditions.get((system, code))
-            if found is not None:
-                return found
+                meaning = self.conditions.get((system, code))
+            if meaning is not None:
+                return meaning
         return None
 
     def _icd10(self, code: str) -> str | None:
@@ -61,17 +61,17 @@ class Terminology:
         )
 
     def drug(self, concept: Element) -> Drug | None:
-        """Return the drug a medication's RxNorm code or words name; the first by code, then by name."""
-        said, coded = words(concept), " ".join(code for system, code in codes(concept) if system == "rxnorm")
-        key = (coded, said)
+        """Return a medication's drug by RxNorm code, else by name; None where neither is known."""
+        named, coded = words(concept), " ".join(code for system, code in codes(concept) if system == "rxnorm")
+        key = (coded, named)
         if key not in self._seen:
             by_code = (self.drug_codes[code] for code in coded.split() if code in self.drug_codes)
-            by_name = (drug for name, drug in self.drugs.items() if name in said)
+            by_name = (drug for name, drug in self.drugs.items() if name in named)
             self._seen[key] = next(by_code, None) or next(by_name, None)
         return self._seen[key]
 
     def procedure(self, concept: Element) -> str | None:
-        """Return the kind of treatment a procedure is, None where it is none of ours."""
+        """Return a procedure's kind of treatment by SNOMED CT code, else by its words; None where unknown."""
         for system, code in codes(concept):
             if system == "snomed" and code in self.procedure_codes:
                 return self.procedure_codes[code]
@@ -79,13 +79,13 @@ class Terminology:
 
 
 def first_match(patterns: Patterns, text: str) -> str | None:
-    """Return what the first pattern found in the text stands for."""
+    """Return the meaning of the first pattern that the text matches."""
     return next((meaning for pattern, meaning in patterns if pattern.search(text)), None)
 
 
 @cache
 def load_terminology() -> Terminology:
-    """Return the code maps."""
+    """Return the package's terminology."""
     text = resources.files("features.sources.fhir").joinpath("terminology.yaml").read_text(encoding="utf-8")
     maps = yaml.load(text, Loader=yaml.CSafeLoader)
     drugs = {name: Drug(name, tuple(entry["classes"])) for name, entry in maps["drugs"].items()}
@@ -126,7 +126,7 @@ def _conditions(declared: Mapping[str, Mapping[str, str]], dictionary: Dictionar
 
 
 def _field_codes(declared: Mapping[str, Mapping[str, str]], dictionary: Dictionary) -> dict[Code, str]:
-    """Return the field of every code that an Observation may carry; outcomes and the plan are not read so."""
+    """Return each Observation code's field; outcomes and plans are not read from Observations."""
     named = {
         (system, code): field.name
         for field in dictionary.fields

@@ -1,4 +1,4 @@
-"""Treatment in a record: drugs by class, radiation, surgery and transplants, given or planned."""
+"""Treatment: drugs by class, radiation, surgery, transplants and cellular therapy, given or planned."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import date
 from features.dictionary import load_dictionary
 from features.sources.fhir.element import child, children, codes, string
 from features.sources.fhir.findings import Findings
-from features.sources.fhir.resources import Item, Record
+from features.sources.fhir.resources import DatedResource, PatientRecord
 from features.sources.fhir.terminology import Drug, load_terminology
 
 GIVEN = ("MedicationAdministration", "MedicationStatement", "MedicationRequest")
@@ -20,30 +20,30 @@ PROCEDURE_FLAGS = ("radiation", "surgery", "autologous_transplant", "allogeneic_
 
 @dataclass(frozen=True)
 class Dose:
-    """A drug against cancer on a day: administered, stated or ordered."""
+    """An antineoplastic drug on a day: administered, stated or ordered."""
 
-    item: Item
+    item: DatedResource
     drug: Drug
     when: date
 
 
 @dataclass(frozen=True)
 class Intervention:
-    """A procedure against cancer on a day."""
+    """An anticancer procedure on a day."""
 
-    item: Item
+    item: DatedResource
     kind: str
     when: date
 
 
-def read_doses(record: Record, findings: Findings) -> list[Dose]:
-    """Return the drugs against cancer in order; other drugs and undated ones are noted."""
+def read_doses(record: PatientRecord, findings: Findings) -> list[Dose]:
+    """Return antineoplastic drugs in order of day; other drugs and undated ones are noted."""
     doses = []
     for item in record.of(*GIVEN):
         drug = load_terminology().drug(item.entry.medication)
         if drug is None:
-            said = codes(item.entry.medication)
-            code = f"{said[0][0][:60]} {said[0][1][:40]}" if said else "without a code"
+            coding = codes(item.entry.medication)
+            code = f"{coding[0][0][:60]} {coding[0][1][:40]}" if coding else "without a code"
             findings.note(f"medication {code} is not a cancer drug we know")
         elif item.when is None:
             findings.note("an undated drug against cancer is not read")
@@ -52,23 +52,23 @@ def read_doses(record: Record, findings: Findings) -> list[Dose]:
     return sorted(doses, key=lambda dose: (dose.when, dose.drug.name))
 
 
-def read_interventions(record: Record, findings: Findings) -> list[Intervention]:
-    """Return radiation, surgery, transplants and cellular therapy in order."""
-    found = []
+def read_interventions(record: PatientRecord, findings: Findings) -> list[Intervention]:
+    """Return anticancer procedures in order of day; other procedures and undated ones are noted."""
+    interventions = []
     for item in record.of("Procedure"):
         kind = _procedure_kind(item)
         if kind is None:
-            said = codes(child(item.resource, "code"))
-            code = f"{said[0][0][:60]} {said[0][1][:40]}" if said else "without a code"
+            coding = codes(child(item.resource, "code"))
+            code = f"{coding[0][0][:60]} {coding[0][1][:40]}" if coding else "without a code"
             findings.note(f"procedure {code} is no treatment of cancer we know")
         elif item.when is None:
             findings.note(f"undated {kind} is not read")
         else:
-            found.append(Intervention(item, kind, item.when))
-    return sorted(found, key=lambda i: (i.when, i.kind))
+            interventions.append(Intervention(item, kind, item.when))
+    return sorted(interventions, key=lambda i: (i.when, i.kind))
 
 
-def _procedure_kind(item: Item) -> str | None:
+def _procedure_kind(item: DatedResource) -> str | None:
     profiles = child(item.resource, "meta").get("profile")
     names = [p for p in profiles if isinstance(p, str)] if isinstance(profiles, list) else []
     if any(name.endswith("mcode-cancer-related-surgical-procedure") for name in names):
@@ -79,10 +79,10 @@ def _procedure_kind(item: Item) -> str | None:
 def prior_treatment(
     doses: Sequence[Dose], interventions: Sequence[Intervention], *, index: date
 ) -> dict[str, bool]:
-    """Return what was given before the index date.
+    """Return flags of the treatment given before the index date.
 
-    A class is free (False) only where drugs are recorded at all, a procedure only where procedures are:
-    a record without any tells nothing.
+    A class of drug is false only where any drug is recorded, a kind of procedure only where any procedure is;
+    else the flags are missing.
     """
     flags: dict[str, bool] = {}
     earlier = [dose for dose in doses if dose.when < index]
@@ -106,36 +106,36 @@ def last_transplant(interventions: Iterable[Intervention], *, index: date) -> da
     )
 
 
-def planned(drafts: Sequence[Item], *, index: date | None) -> dict[str, bool]:
-    """Return the plan from draft orders and proposals, undated or dated from the index date on.
+def planned(drafts: Sequence[DatedResource], *, index: date | None) -> dict[str, bool]:
+    """Return the plan's flags from draft orders and proposals, undated or dated from the index date on.
 
-    Only what is ordered is known: a draft of one drug does not say that nothing else is planned.
+    All are true: a draft of one drug does not rule out others.
     """
     names = {name for item in drafts if _ahead(item, index) for name in plan_of(item)}
     return dict.fromkeys(sorted(names), True)
 
 
-def plan_of(item: Item) -> set[str]:
-    """Return the fields of the plan that one order stands for; none where its codes are not known."""
+def plan_of(item: DatedResource) -> set[str]:
+    """Return the plan fields that one order's codes map to."""
     drug = load_terminology().drug(item.entry.medication)
-    said = [child(item.resource, "code"), *children(item.resource, "code")]
+    concepts = [child(item.resource, "code"), *children(item.resource, "code")]
     names = set(drug.classes) if drug else set[str]()
-    names |= {kind for concept in said if (kind := load_terminology().procedure(concept))}
+    names |= {kind for concept in concepts if (kind := load_terminology().procedure(concept))}
     return {f"plan_{name}" for name in names if f"plan_{name}" in load_dictionary()}
 
 
-def unread_orders(drafts: Sequence[Item]) -> tuple[str, ...]:
-    """Return the draft orders that stand for no field of the plan; a regimen stands for its members."""
+def unread_orders(drafts: Sequence[DatedResource]) -> tuple[str, ...]:
+    """Return the draft orders that map to no plan field; a regimen counts as read by its drafted members."""
     drafted = {item.reference for item in drafts}
     return tuple(
         item.reference for item in drafts if not plan_of(item) and not drafted.intersection(_members(item))
     )
 
 
-def _members(item: Item) -> set[str]:
+def _members(item: DatedResource) -> set[str]:
     resources = (child(action, "resource") for action in children(item.resource, "action"))
     return {item.entry.scope.resolve(string(resource, "reference")) for resource in resources}
 
 
-def _ahead(item: Item, index: date | None) -> bool:
+def _ahead(item: DatedResource, index: date | None) -> bool:
     return not (index and item.when and item.when < index)

@@ -1,4 +1,4 @@
-"""Units: a UCUM unit as written, and what to multiply by to get the dictionary's unit."""
+"""UCUM units: one spelling of each, and its conversion factor to a field's unit."""
 
 import re
 from functools import cache
@@ -13,7 +13,7 @@ ANNOTATION = re.compile(r"\{[^}]*\}")
 
 @cache
 def canonical(unit: str) -> str:
-    """Return one spelling of a unit: UCUM writes a litre l or L, a power * or ^, and allows annotations.
+    """Return a unit's one spelling: l and L, * and ^ are the same in UCUM, and annotations do not count.
 
     >>> canonical("g/dl"), canonical("10^3/uL"), canonical("K/uL"), canonical("{nodes}")
     ('g/dL', '10*3/uL', '10*3/uL', '')
@@ -25,7 +25,7 @@ def canonical(unit: str) -> str:
 
 
 def factor(field: Field, unit: str) -> float | None:
-    """Return what to multiply a number in this unit by, None where the dictionary has no conversion."""
+    """Return the factor from this unit to the field's, None where the dictionary declares none."""
     written = canonical(unit)
     if written == canonical(field.unit or ""):
         return 1.0
@@ -35,5 +35,5 @@ def factor(field: Field, unit: str) -> float | None:
 
 
 def expected_units(field: Field) -> str:
-    """Say which units a field may come in."""
+    """Return the remedy for an unknown unit: the field's unit and those that convert to it."""
     return f"expected {field.unit}" + "".join(f" or {other}" for other in field.conversions)

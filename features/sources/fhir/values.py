@@ -1,4 +1,4 @@
-"""The value of one Observation, or of one of its components, as a dictionary field's value."""
+"""Reading the value of an Observation or component as a dictionary field's value."""
 
 import re
 from collections.abc import Callable
@@ -9,68 +9,68 @@ from features.sources.fhir.element import Element, child, codes, number, string,
 from features.sources.fhir.terminology import load_terminology
 from features.sources.fhir.units import expected_units, factor
 
-Plain = float | int | bool | str
+PlainValue = float | int | bool | str
 STAGE = re.compile(r"\b(?:stage\s*)?(iv|iii|ii|i|[1-4])(?:[a-e]?\d?)?\b")
-SAID_STAGE = re.compile(r"\bstage\s*(iv|iii|ii|i|[1-4])")
+STAGE_IN_TEXT = re.compile(r"\bstage\s*(iv|iii|ii|i|[1-4])")
 GRADE = re.compile(r"\bgrade\s*(iv|iii|ii|i|[1-4])\b")
 ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
 
 
 @dataclass(frozen=True)
-class Value:
-    """A value, or what is wrong with it, or that it says nothing we know; a remark goes with it."""
+class FieldValue:
+    """A field's value, or its problem and remedy; neither where the answer is unknown. A remark is noted."""
 
-    value: Plain | None = None
+    value: PlainValue | None = None
     problem: str | None = None
     remedy: str = ""
     remark: str | None = None
 
 
-def read_value(field: Field, element: Element) -> Value:
-    """Return the field's value from ``value[x]``, judged by the dictionary's rule."""
+def read_value(field: Field, element: Element) -> FieldValue:
+    """Return the field's value from ``value[x]``, checked against the dictionary."""
     read = READERS.get(field.name) or (_coded if field.type == "category" else _number)
-    found = read(field, element)
-    if found.value is None or not (faults := field.read([found.value]).faults):
-        return found
-    return Value(problem=f"{field.name} is {next(iter(faults))}", remedy=f"expected {field.expected}")
+    value = read(field, element)
+    if value.value is None or not (faults := field.read([value.value]).faults):
+        return value
+    return FieldValue(problem=f"{field.name} is {next(iter(faults))}", remedy=f"expected {field.expected}")
 
 
-def _number(field: Field, element: Element) -> Value:
+def _number(field: Field, element: Element) -> FieldValue:
     whole = number(element, "valueInteger")
     if whole is not None:
-        return Value(_typed(field, whole))
+        return FieldValue(_typed(field, whole))
     quantity = child(element, "valueQuantity")
     amount = number(quantity, "value")
     if amount is None:
-        return Value(remark=f"{field.name}: an Observation without a number is not read")
+        return FieldValue(remark=f"{field.name}: an Observation without a number is not read")
     unit = string(quantity, "code") or string(quantity, "unit")
     by = factor(field, unit[:40])
     if by is None:
         stated = f"is in {unit[:40]}" if unit else "has no unit"
-        return Value(problem=f"{field.name} {stated}", remedy=expected_units(field))
+        return FieldValue(problem=f"{field.name} {stated}", remedy=expected_units(field))
     bound = string(quantity, "comparator")
     remark = f"{field.name}: a value stated as a bound (< or >) is read as the bound" if bound else None
-    return Value(_typed(field, amount * by), remark=remark)
+    return FieldValue(_typed(field, amount * by), remark=remark)
 
 
-def _typed(field: Field, amount: float) -> Plain:
+def _typed(field: Field, amount: float) -> PlainValue:
     return int(amount) if field.type == "integer" and amount.is_integer() else amount
 
 
-def _coded(field: Field, element: Element) -> Value:
-    """Read a test that is either negative or positive, in whatever words the field has for that."""
+def _coded(field: Field, element: Element) -> FieldValue:
+    """Read a negative or positive test result as the first or second of the field's two categories."""
     answers = load_terminology().answers
     concept = child(element, "valueCodeableConcept")
-    said = [code for _, code in codes(concept)]
-    said += [part.split(" (")[0].strip() for part in words(concept).split("|")]
-    said.append(string(element, "valueString").strip().lower())
-    sign = next((answers[answer] for answer in said if answer in answers), None)
+    results = [code for _, code in codes(concept)]
+    results += [part.split(" (")[0].strip() for part in words(concept).split("|")]
+    results.append(string(element, "valueString").strip().lower())
+    sign = next((answers[answer] for answer in results if answer in answers), None)
     if sign is None or len(field.categories) != 2:
         return _unknown(field)
-    return Value(field.category_names[sign])
+    return FieldValue(field.category_names[sign])
 
 
-def _score(field: Field, element: Element) -> Value:
+def _score(field: Field, element: Element) -> FieldValue:
     """Read a score given as a number, or as a LOINC answer (ECOG)."""
     score = number(element, "valueInteger")
     score = number(child(element, "valueQuantity"), "value") if score is None else score
@@ -82,44 +82,46 @@ def _score(field: Field, element: Element) -> Value:
         return _unknown(field)
     name = f"{field.name}_{int(score)}"
     if name in field.category_names:
-        return Value(name)
+        return FieldValue(name)
     if field.name == "ecog" and score == 5:
-        return Value(remark="ecog: grade 5 (dead) is not a performance status")
-    return Value(problem=f"{field.name} is out of range", remedy=f"expected {field.expected}")
+        return FieldValue(remark="ecog: grade 5 (dead) is not a performance status")
+    return FieldValue(problem=f"{field.name} is out of range", remedy=f"expected {field.expected}")
 
 
-def _stage(field: Field, element: Element) -> Value:
+def _stage(field: Field, element: Element) -> FieldValue:
     concept = child(element, "valueCodeableConcept")
     listed = load_terminology().maps["stages"]
     by_code = next((listed[code].lower() for _, code in codes(concept) if code in listed), "")
-    said = " | ".join(part for part in (words(concept), string(element, "valueString").lower()) if part)
+    text = " | ".join(part for part in (words(concept), string(element, "valueString").lower()) if part)
     bare = " | ".join(code.lower() for _, code in codes(concept) if len(code) <= 5)
-    found = STAGE.match(by_code) or SAID_STAGE.search(said) or STAGE.fullmatch(said) or STAGE.fullmatch(bare)
-    return Value(f"stage_{_ordinal(found[1])}") if found else _unknown(field)
+    stage = (
+        STAGE.match(by_code) or STAGE_IN_TEXT.search(text) or STAGE.fullmatch(text) or STAGE.fullmatch(bare)
+    )
+    return FieldValue(f"stage_{_ordinal(stage[1])}") if stage else _unknown(field)
 
 
-def _grade(field: Field, element: Element) -> Value:
+def _grade(field: Field, element: Element) -> FieldValue:
     concept = child(element, "valueCodeableConcept")
-    found = GRADE.search(words(concept)) or GRADE.search(string(element, "valueString").lower())
-    return Value(f"grade_{_ordinal(found[1])}") if found else _unknown(field)
+    grade = GRADE.search(words(concept)) or GRADE.search(string(element, "valueString").lower())
+    return FieldValue(f"grade_{_ordinal(grade[1])}") if grade else _unknown(field)
 
 
 def _ordinal(text: str) -> int:
     return ROMAN[text] if text in ROMAN else int(text)
 
 
-def _smoking(field: Field, element: Element) -> Value:
-    said = {code for _, code in codes(child(element, "valueCodeableConcept"))}
+def _smoking(field: Field, element: Element) -> FieldValue:
+    answers = {code for _, code in codes(child(element, "valueCodeableConcept"))}
     listed = load_terminology().maps["smoking"]
-    found = next((name for name, known in listed.items() if said & set(known)), None)
-    return Value(found) if found else _unknown(field)
+    habit = next((name for name, known in listed.items() if answers & set(known)), None)
+    return FieldValue(habit) if habit else _unknown(field)
 
 
-def _unknown(field: Field) -> Value:
-    return Value(remark=f"{field.name}: an answer that is none we know is not read")
+def _unknown(field: Field) -> FieldValue:
+    return FieldValue(remark=f"{field.name}: an answer that is none we know is not read")
 
 
-READERS: dict[str, Callable[[Field, Element], Value]] = {
+READERS: dict[str, Callable[[Field, Element], FieldValue]] = {
     "ecog": _score,
     "deauville": _score,
     "stage_at_relapse": _stage,

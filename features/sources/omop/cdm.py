@@ -1,4 +1,4 @@
-"""The tables of an OMOP CDM that a cohort needs: present, qualified, and read with true dates."""
+"""Reading an OMOP CDM: its tables checked and qualified by schema, its dates parsed."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.errors import InvalidCohort, Problem
-from features.sources.database import Reading, reading
+from features.sources.database import OpenDatabase, open_database
 
 NEEDED = {
     "person": ("person_id", "gender_concept_id", "year_of_birth", "month_of_birth", "day_of_birth"),
@@ -42,33 +42,33 @@ Records: TypeAlias = "pd.Series[Any] | pd.Index[Any] | npt.NDArray[Any]"
 
 @dataclass(frozen=True)
 class Cdm:
-    """An open CDM; ``problems`` gathers what its records are found to break."""
+    """An open CDM; ``problems`` collects those of its records."""
 
-    database: Reading
+    database: OpenDatabase
     schema: str | None
     has_ancestors: bool
     problems: list[Problem] = field(default_factory=list)
 
     def table(self, name: str) -> str:
-        """Return a table's name as a query writes it."""
+        """Return a table's name, qualified by the schema."""
         return f"{self.schema}.{name}" if self.schema else name
 
     def read(self, query: str) -> pd.DataFrame:
-        """Return a query's answer; column names are lower case whatever the database makes of them."""
+        """Return a query's answer with column names in lower case."""
         frame = self.database.read(query)
         return frame.rename(columns={name: str(name).lower() for name in frame.columns})
 
     def blame(self, where: str, problem: str, remedy: str, records: "Records") -> None:
-        """Note a problem of some records, which are named by their ids."""
+        """Add a problem of records, given by their ids; none where there are no records."""
         named = [int(record) for record in records]
         if named:
             self.problems.append(Problem.in_rows(where, problem, remedy, sorted(named)))
 
     def dates(self, frame: pd.DataFrame, table: str, column: str, *, key: str) -> "pd.Series[Any]":
-        """Return a column of days; those that are missing or cannot be read are noted as problems.
+        """Return a column as days; missing and unreadable ones are problems of the records by ``key``.
 
-        SQLite has no dates: text is read as ISO 8601, and numbers as seconds since 1970, which is what
-        OHDSI's tools store there.
+        SQLite has no date type: text is read as ISO 8601, numbers as seconds since 1970, as OHDSI's tools
+        write them.
         """
         raw = frame[column]
         if pd.api.types.is_numeric_dtype(raw.dtype):
@@ -81,10 +81,10 @@ class Cdm:
         return days
 
     def raise_problems(self) -> None:
-        """Raise everything noted so far, at once.
+        """Refuse the CDM where problems were added.
 
         Raises:
-            InvalidCohort: when something was.
+            InvalidCohort: naming all of them.
 
         """
         if self.problems:
@@ -102,16 +102,16 @@ def open_cdm(url: str, *, schema: str | None) -> Iterator[Cdm]:
     """
     if schema is not None and not SCHEMA.fullmatch(schema):
         raise InvalidCohort("OMOP CDM", [Problem("schema", "is not a plain name", "give the schema's name")])
-    with reading(url) as database:
+    with open_database(url) as database:
         prefix = f"{schema}." if schema else ""
         problems = []
         for table, needed in NEEDED.items():
-            found = database.columns(prefix + table)
-            if found is None:
+            columns = database.columns(prefix + table)
+            if columns is None:
                 remedy = "create it (CDM 5.4), or name the schema it is in"
                 problems.append(Problem(table, "table is missing", remedy))
                 continue
-            lacking = sorted(set(needed) - {name.lower() for name in found})
+            lacking = sorted(set(needed) - {name.lower() for name in columns})
             problems += [
                 Problem(f"{table}.{name}", "column is missing", "bring the CDM to 5.4") for name in lacking
             ]
@@ -121,7 +121,7 @@ def open_cdm(url: str, *, schema: str | None) -> Iterator[Cdm]:
 
 
 def listed(numbers: Sequence[int] | Any) -> str:
-    """Return ids as a query's list; an empty list matches nothing.
+    """Return ids as the list of an SQL ``IN``, sorted; NULL, which matches nothing, for none.
 
     >>> listed([3, 1]), listed([])
     ('1, 3', 'NULL')
@@ -130,6 +130,6 @@ def listed(numbers: Sequence[int] | Any) -> str:
 
 
 def days_between(start: "pd.Series[Any]", end: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return the days from one date to another, NaN where one is missing."""
+    """Return days from start to end, NaN where either is missing."""
     days: pd.Series[Any] = (end - start).dt.total_seconds() / 86_400
     return days

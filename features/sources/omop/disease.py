@@ -1,4 +1,4 @@
-"""Which disease a patient's condition codes mean, by the dictionary's SNOMED CT and ICD-10 codes."""
+"""Patients' diseases from condition codes, by the dictionary's SNOMED CT and ICD-10 codes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ SEVERAL_DISEASES = "condition codes of several diseases"
 
 
 @dataclass(frozen=True)
-class Diseases:
-    """The diseases that each condition concept may mean; one that may mean several decides nothing."""
+class ConceptDiseases:
+    """By condition concept, the diseases that it may stand for."""
 
     meant: Mapping[int, frozenset[str]]
 
     def decide(self, concepts: Iterable[int]) -> frozenset[str]:
-        """Return the diseases that the concepts state: none, one, or several that contradict each other."""
+        """Return the diseases that concepts state; a concept that may stand for several states none."""
         each = (self.meant.get(concept, frozenset()) for concept in concepts)
         return frozenset().union(*(names for names in each if len(names) == 1))
 
 
 def icd_diseases(code: str, *, disease: Field) -> frozenset[str]:
-    """Return the diseases of an ICD-10 code: those whose declared code is its longest beginning.
+    """Return the diseases of an ICD-10 code: those whose declared code is its longest prefix.
 
     >>> from features.dictionary import load_dictionary
     >>> sorted(icd_diseases("C83.31", disease=load_dictionary()["disease"]))
@@ -40,32 +40,33 @@ def icd_diseases(code: str, *, disease: Field) -> frozenset[str]:
     return frozenset(name for prefix, name in begun if len(prefix) == longest)
 
 
-def read_diseases(cdm: Cdm, *, disease: Field) -> Diseases:
-    """Read the condition concepts that the dictionary's codes name, and their descendants.
+def read_diseases(cdm: Cdm, *, disease: Field) -> ConceptDiseases:
+    """Read the condition concepts of the dictionary's codes, and their descendants.
 
-    ICD-10 codes count by their longest declared beginning. SNOMED CT codes count exactly, and, where the
-    CDM has ``concept_ancestor``, for every descendant concept of any vocabulary: the nearest ancestor
-    decides.
+    ICD-10 codes match by their longest declared prefix. SNOMED CT codes match exactly and, where the CDM has
+    ``concept_ancestor``, with all descendants in any vocabulary, each taking its nearest ancestor's disease.
     """
     snomed = {c.codes["snomed"]: c.name for c in disease.categories if "snomed" in c.codes}
     prefixes = sorted({c.codes["icd10"] for c in disease.categories if "icd10" in c.codes})
     like = " OR ".join(f"concept_code LIKE '{prefix}%'" for prefix in prefixes)
     codes = ", ".join(f"'{code}'" for code in sorted(snomed))
     vocabularies = ", ".join(f"'{name}'" for name in ICD)
-    found = cdm.read(
+    concepts = cdm.read(
         f"SELECT concept_id, vocabulary_id, concept_code FROM {cdm.table('concept')} "
         f"WHERE (vocabulary_id = 'SNOMED' AND concept_code IN ({codes})) "
         f"OR (vocabulary_id IN ({vocabularies}) AND ({like}))"
     )
     meant: dict[int, frozenset[str]] = {}
     exact: dict[int, str] = {}
-    for concept, vocabulary, code in found.itertuples(index=False):
+    for concept, vocabulary, code in concepts.itertuples(index=False):
         if vocabulary == "SNOMED":
             exact[int(concept)] = snomed[code]
         else:
             meant[int(concept)] = icd_diseases(code, disease=disease)
     descended = _descendants(cdm, exact) if cdm.has_ancestors and exact else {}
-    return Diseases(meant | descended | {concept: frozenset({name}) for concept, name in exact.items()})
+    return ConceptDiseases(
+        meant | descended | {concept: frozenset({name}) for concept, name in exact.items()}
+    )
 
 
 def _descendants(cdm: Cdm, exact: Mapping[int, str]) -> dict[int, frozenset[str]]:
@@ -81,9 +82,9 @@ def _descendants(cdm: Cdm, exact: Mapping[int, str]) -> dict[int, frozenset[str]
 
 
 def patient_diseases(
-    evidence: Iterable[pd.DataFrame], diseases: Diseases, *, persons: Iterable[int]
+    evidence: Iterable[pd.DataFrame], diseases: ConceptDiseases, *, persons: Iterable[int]
 ) -> dict[int, frozenset[str]]:
-    """Return each person's diseases by the first kind of evidence that states one.
+    """Return each person's diseases from the first table of evidence that states any.
 
     Each table of evidence has the columns ``person_id`` and ``concept_id``, the strongest kind first.
     """

@@ -1,9 +1,9 @@
-"""The door to OMOP databases: from a CDM's address to the cohort of whose cancer progressed or came back."""
+"""The door to OMOP databases: from a CDM's address to a validated cohort."""
 
 from features.cohort import PATIENT, Cohort, Provenance
 from features.dictionary import load_dictionary
 from features.sources.omop.cdm import open_cdm
-from features.sources.omop.extract import Indexed, include, read_indexed
+from features.sources.omop.extract import IndexedPatients, include, read_indexed
 from features.sources.omop.recipe import OmopRecipe
 
 
@@ -15,11 +15,11 @@ class OmopDoor:
     follows = OmopRecipe
 
     def recognises(self, source: str) -> bool:
-        """Take every text: what is no address, or no CDM, is named when it is opened."""
+        """Accept any text; opening names what is not an address, or not a CDM."""
         return True
 
     def read(self, recipe: OmopRecipe, source: str) -> Cohort:
-        """Return the cohort of everyone whom the recipe's index rule gives an index date.
+        """Return the cohort of everyone with the recipe's index episode.
 
         Raises:
             InvalidCohort: naming every missing table and column, and by its id every record that breaks a
@@ -46,7 +46,7 @@ class OmopDoor:
         return Cohort.from_frame(frame, dictionary=dictionary.slice(names), provenance=(provenance,))
 
 
-def _selection(recipe: OmopRecipe, indexed: Indexed) -> tuple[str, ...]:
+def _selection(recipe: OmopRecipe, indexed: IndexedPatients) -> tuple[str, ...]:
     lab_days, grace_days = recipe.lab_days, recipe.death_grace_days
     stated = [
         f"laboratory values are the latest of the {lab_days} days up to the index date",

@@ -1,4 +1,4 @@
-"""Reading a CDM: whoever has an index date, what was known on it, and how they were followed."""
+"""Extracting patients with an index date from a CDM: predictors, disease and follow-up."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,43 +7,42 @@ from typing import Any
 import pandas as pd
 
 from features.dictionary import Dictionary
-from features.eligibility import Attrition, has_follow_up
+from features.eligibility import NO_FOLLOW_UP, Attrition, has_follow_up
 from features.errors import InvalidCohort, Problem
+from features.sources.forms import MONTH, YEAR
 from features.sources.omop.cdm import Cdm, days_between, listed
 from features.sources.omop.disease import (
     NO_DISEASE,
     SEVERAL_DISEASES,
-    Diseases,
+    ConceptDiseases,
     patient_diseases,
     read_diseases,
 )
 from features.sources.omop.follow_up import FollowUp, read_follow_up
-from features.sources.omop.laboratory import Laboratory, loinc_fields, read_laboratory
+from features.sources.omop.laboratory import LaboratoryValues, loinc_fields, read_laboratory
 from features.sources.omop.recipe import RECURRENCE_OR_PROGRESSION, TREATMENT, OmopRecipe
-from features.sources.recipe import MONTH, YEAR
 
 FIRST_OCCURRENCE = 32528
 CONDITION_EVENT = 1147127  # an episode's event that is a condition_occurrence
 SEX = {8507: "male", 8532: "female"}
-NO_FOLLOW_UP = "no follow-up after the index date"
 
 
 @dataclass(frozen=True)
-class Indexed:
-    """What a CDM holds of everyone with an index date; ``frame`` has one row a person."""
+class IndexedPatients:
+    """The persons with an index date; ``frame`` holds their predictors, one row a person."""
 
     frame: pd.DataFrame
     diseases: Mapping[int, frozenset[str]]
     follow_up: FollowUp
-    laboratory: Laboratory
+    laboratory: LaboratoryValues
     attrition: Attrition
 
 
-def read_indexed(cdm: Cdm, recipe: OmopRecipe, dictionary: Dictionary) -> Indexed:
-    """Read predictors and follow-up of everyone with an episode that may start the clock.
+def read_indexed(cdm: Cdm, recipe: OmopRecipe, dictionary: Dictionary) -> IndexedPatients:
+    """Read predictors and follow-up of everyone with an index episode.
 
     Raises:
-        InvalidCohort: when there is nobody, and naming every record that breaks a rule by its id.
+        InvalidCohort: when nobody has one, and naming by its id every record that breaks a rule.
 
     """
     episode, rule = cdm.table("episode"), recipe.index_rule
@@ -71,7 +70,7 @@ def read_indexed(cdm: Cdm, recipe: OmopRecipe, dictionary: Dictionary) -> Indexe
     cdm.raise_problems()
     columns |= _applicable(laboratory, decided, dictionary)
     frame = pd.DataFrame(columns, index=index.index)
-    return Indexed(frame, decided, follow_up, laboratory, attrition)
+    return IndexedPatients(frame, decided, follow_up, laboratory, attrition)
 
 
 def _episodes(cdm: Cdm, persons: str) -> pd.DataFrame:
@@ -84,13 +83,13 @@ def _episodes(cdm: Cdm, persons: str) -> pd.DataFrame:
 
 
 def _disease_evidence(
-    cdm: Cdm, episodes: pd.DataFrame, first: pd.DataFrame, index: "pd.Series[Any]", diseases: Diseases,
+    cdm: Cdm, episodes: pd.DataFrame, first: pd.DataFrame, index: "pd.Series[Any]", diseases: ConceptDiseases,
     persons: str,
 ) -> list[pd.DataFrame]:  # fmt: skip
-    """Return what states a disease, the strongest first.
+    """Return the concepts that may state a disease, the strongest evidence first.
 
-    These are the index episode and its parent, the conditions linked to them, earlier disease episodes, and
-    earlier conditions.
+    The order is: the index episode and its parent, conditions linked to them, disease episodes by the index
+    date, conditions by the index date.
     """
     parents = episodes[episodes["episode_id"].isin(first["episode_parent_id"].dropna())]
     own = pd.concat([first, parents])
@@ -120,7 +119,7 @@ def _disease_evidence(
 
 
 def _concepts(records: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Return the concepts that records name in these columns, one below the other."""
+    """Return the concepts in these columns of records as one long table, with their persons."""
     parts = [
         records[["person_id", column]].set_axis(["person_id", "concept_id"], axis=1) for column in columns
     ]
@@ -128,7 +127,7 @@ def _concepts(records: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 
 def _persons(cdm: Cdm, index: "pd.Series[Any]", persons: str) -> dict[str, "pd.Series[Any]"]:
-    """Return age and sex; of a birth date that lacks month or day, the middle of what is known counts."""
+    """Return age in years and sex; a birth date without month or day becomes the middle of its period."""
     frame = cdm.read(
         "SELECT person_id, gender_concept_id, year_of_birth, month_of_birth, day_of_birth "
         f"FROM {cdm.table('person')} WHERE person_id IN ({persons})"
@@ -157,14 +156,16 @@ def _persons(cdm: Cdm, index: "pd.Series[Any]", persons: str) -> dict[str, "pd.S
 
 
 def _history(episodes: pd.DataFrame, index: "pd.Series[Any]") -> dict[str, "pd.Series[Any]"]:
-    """Return the lines of therapy before the index date and the time since the first occurrence.
+    """Return lines of therapy before the index date, and months since the first disease occurrence.
 
-    Treatment episodes of one number are one line. A database without any treatment episode says nothing of
-    lines, so then there is no such column.
+    Treatment episodes with the same number are one line. Without any treatment episode in the database there
+    is no ``prior_lines``.
     """
     at = episodes["person_id"].map(index)
-    found = episodes[(episodes["episode_concept_id"] == FIRST_OCCURRENCE) & (episodes["start"] <= at)]
-    diagnosed = found.groupby("person_id")["start"].min().reindex(index.index)
+    first_occurrences = episodes[
+        (episodes["episode_concept_id"] == FIRST_OCCURRENCE) & (episodes["start"] <= at)
+    ]
+    diagnosed = first_occurrences.groupby("person_id")["start"].min().reindex(index.index)
     history = {"months_diagnosis_to_relapse": days_between(diagnosed, index) / MONTH}
     treatments = episodes[episodes["episode_concept_id"] == TREATMENT]
     if len(treatments):
@@ -184,9 +185,9 @@ def _check_ranges(cdm: Cdm, columns: Mapping[str, "pd.Series[Any]"], dictionary:
 
 
 def _applicable(
-    laboratory: Laboratory, diseases: Mapping[int, frozenset[str]], dictionary: Dictionary
+    laboratory: LaboratoryValues, diseases: Mapping[int, frozenset[str]], dictionary: Dictionary
 ) -> dict[str, "pd.Series[Any]"]:
-    """Blank what was measured in a disease in which the field has no meaning."""
+    """Return laboratory values without those of persons to whose disease the field does not apply."""
     kept = {}
     for name, values in laboratory.values.items():
         applies: Callable[[str], bool] = dictionary[name].applies
@@ -196,8 +197,8 @@ def _applicable(
     return kept
 
 
-def include(indexed: Indexed) -> tuple[pd.DataFrame, Attrition]:
-    """Leave out, reason by reason, who cannot be in a cohort; everyone left out is counted once.
+def include(indexed: IndexedPatients) -> tuple[pd.DataFrame, Attrition]:
+    """Return the included persons and the attrition, everyone excluded counted once, under the first reason.
 
     Raises:
         InvalidCohort: when nobody is left.

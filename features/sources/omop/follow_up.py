@@ -1,4 +1,4 @@
-"""How long each patient was followed from the index date, and whether they died."""
+"""Follow-up from the index date to death or the end of observation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from features.sources.forms import MONTH
 from features.sources.omop.cdm import Cdm, days_between
-from features.sources.recipe import MONTH
 
 OUTSIDE = "index date outside every observation period"
 DEAD_BEFORE = "death recorded before the index date"
@@ -15,9 +15,10 @@ DEAD_BEFORE = "death recorded before the index date"
 
 @dataclass(frozen=True)
 class FollowUp:
-    """By person: months from the index date, whether death ended them, and who has to be left out, why.
+    """By person: months from the index date, and whether death ended them.
 
-    ``late_deaths`` counts deaths recorded too long after the end of observation to be counted.
+    ``left_out`` holds the persons without usable follow-up by reason. ``late_deaths`` counts the deaths that
+    were recorded too long after the end of observation to count.
     """
 
     months: "pd.Series[Any]"
@@ -27,11 +28,11 @@ class FollowUp:
 
 
 def read_follow_up(cdm: Cdm, index: "pd.Series[Any]", *, persons: str, grace_days: int) -> FollowUp:
-    """Follow each person to death, else to the end of the observation period that holds the index date.
+    """Return follow-up to death, else to the end of the observation period that holds the index date.
 
-    A death up to ``grace_days`` after that end counts, at its own date: many sources end observation with
-    the last visit. A later one does not, and the person is censored at the end; counting every late death,
-    but no late survivor, would make survival look worse than it was.
+    A death up to ``grace_days`` after that end counts, at its own date: many sources end observation with the
+    last visit. After a later one the person is censored at the end, because counting late deaths without
+    counting late survivors would bias survival downwards.
     """
     end = _observed_until(cdm, index, persons)
     death = _deaths(cdm, persons).reindex(index.index)

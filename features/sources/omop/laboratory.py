@@ -1,4 +1,4 @@
-"""Laboratory values and performance status at the index date, by LOINC code, in the dictionary's units."""
+"""Laboratory values and performance status at the index date, by LOINC code, in the fields' units."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ NO_UNIT = ("", "1", "%")
 
 
 @dataclass(frozen=True)
-class Laboratory:
-    """The latest value of each field before the index date, and how many were left out for their unit."""
+class LaboratoryValues:
+    """By field, each person's latest value by the index date; ``left_out`` counts values in unknown units."""
 
     values: Mapping[str, "pd.Series[Any]"]
     left_out: int
 
 
 def loinc_fields(dictionary: Dictionary) -> dict[str, Field]:
-    """Return the fields that a measurement's number can fill, by LOINC code.
+    """Return the fields that are read from a measurement's number, by LOINC code.
 
     >>> from features.dictionary import load_dictionary
     >>> loinc_fields(load_dictionary())["718-7"].name
@@ -38,12 +38,12 @@ def loinc_fields(dictionary: Dictionary) -> dict[str, Field]:
 def read_laboratory(
     cdm: Cdm, index: "pd.Series[Any]", *, index_query: str, fields: Mapping[str, Field], days: int,
     unknown_units: str,
-) -> Laboratory:  # fmt: skip
-    """Read each field's latest measurement from ``days`` before the index date to the day itself.
+) -> LaboratoryValues:  # fmt: skip
+    """Read each field's latest measurement in the ``days`` up to and including the index date.
 
-    Fields known at diagnosis have no such limit backwards. ``index`` holds the index dates by person.
-    With ``unknown_units="missing"`` a value in a unit that the dictionary cannot convert is left out and
-    counted; else it is a problem.
+    Fields known at diagnosis have no such limit. ``index`` holds the index dates by person, ``index_query``
+    selects the same from the database. With ``unknown_units="missing"`` a value in a unit that the dictionary
+    cannot convert is left out and counted; else it is a problem.
     """
     codes = ", ".join(f"'{code}'" for code in sorted(fields))
     concepts = cdm.read(
@@ -51,18 +51,18 @@ def read_laboratory(
         f"WHERE vocabulary_id = 'LOINC' AND concept_code IN ({codes})"
     )
     by_concept = {int(c): fields[code] for c, code in concepts.itertuples(index=False)}
-    found = _measurements(cdm, index_query, by_concept)
-    found["day"] = cdm.dates(found, "measurement", "measurement_date", key=KEY)
-    found["field"] = found["measurement_concept_id"].map({c: f.name for c, f in by_concept.items()})
+    measured = _measurements(cdm, index_query, by_concept)
+    measured["day"] = cdm.dates(measured, "measurement", "measurement_date", key=KEY)
+    measured["field"] = measured["measurement_concept_id"].map({c: f.name for c, f in by_concept.items()})
     named = {f.name: f for f in by_concept.values()}
-    found = _in_window(found, index, named, days)
-    found["factor"] = _factors(found, named)
-    unknown = found["factor"].isna()
+    measured = _in_window(measured, index, named, days)
+    measured["factor"] = _factors(measured, named)
+    unknown = measured["factor"].isna()
     if unknown_units == "missing":
-        found = found[~unknown]
-    latest = found.sort_values(["day", KEY]).drop_duplicates(["person_id", "field"], keep="last")
+        measured = measured[~unknown]
+    latest = measured.sort_values(["day", KEY]).drop_duplicates(["person_id", "field"], keep="last")
     values = {name: _field_values(cdm, latest, field) for name, field in named.items()}
-    return Laboratory(
+    return LaboratoryValues(
         {name: numbers for name, numbers in values.items() if len(numbers)},
         int(unknown.sum()) if unknown_units == "missing" else 0,
     )
@@ -82,25 +82,25 @@ def _measurements(cdm: Cdm, index_query: str, by_concept: Mapping[int, Field]) -
 
 
 def _in_window(
-    found: pd.DataFrame, index: "pd.Series[Any]", named: Mapping[str, Field], days: int
+    measured: pd.DataFrame, index: "pd.Series[Any]", named: Mapping[str, Field], days: int
 ) -> pd.DataFrame:
-    before = days_between(found["day"], found["person_id"].map(index))
+    before = days_between(measured["day"], measured["person_id"].map(index))
     early = {name for name, field in named.items() if field.known == "diagnosis"}
-    within = (before >= 0) & ((before <= days) | found["field"].isin(list(early)))
-    kept: pd.DataFrame = found[within].copy()
+    within = (before >= 0) & ((before <= days) | measured["field"].isin(list(early)))
+    kept: pd.DataFrame = measured[within].copy()
     return kept
 
 
-def _factors(found: pd.DataFrame, named: Mapping[str, Field]) -> "pd.Series[Any]":
-    """Return what each value is multiplied by, NaN where its unit is unknown."""
-    units = found["unit_code"].where(found["unit_code"].notna(), found["unit_source_value"])
+def _factors(measured: pd.DataFrame, named: Mapping[str, Field]) -> "pd.Series[Any]":
+    """Return each value's conversion factor to its field's unit, NaN where its unit is unknown."""
+    units = measured["unit_code"].where(measured["unit_code"].notna(), measured["unit_source_value"])
     units = units.where(units.notna(), "").astype(str).str.strip()
-    pairs = [factor_of(named[name], unit) for name, unit in zip(found["field"], units, strict=True)]
-    return pd.Series(pairs, index=found.index, dtype=float)
+    pairs = [factor_of(named[name], unit) for name, unit in zip(measured["field"], units, strict=True)]
+    return pd.Series(pairs, index=measured.index, dtype=float)
 
 
 def factor_of(field: Field, unit: str) -> float:
-    """Return what a value in a UCUM unit is multiplied by, NaN where the dictionary does not know the unit.
+    """Return the factor from a UCUM unit to the field's, NaN where the dictionary declares none.
 
     >>> from features.dictionary import load_dictionary
     >>> factor_of(load_dictionary()["haemoglobin"], "g/L")
@@ -115,7 +115,7 @@ def factor_of(field: Field, unit: str) -> float:
 
 
 def _field_values(cdm: Cdm, latest: pd.DataFrame, field: Field) -> "pd.Series[Any]":
-    """Return one field's values by person, with every record that breaks its rule noted as a problem."""
+    """Return one field's values by person; values out of range or in unknown units are problems."""
     rows = latest[latest["field"] == field.name]
     where = f"measurement: {field.name}"
     known = ", ".join(filter(None, (field.unit, *field.conversions)))

@@ -1,4 +1,4 @@
-"""What a CDM leaves open: which episode starts the clock, and which records count."""
+"""The recipe of an OMOP CDM: the index episode, and which records count."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ RECURRENCE_OR_PROGRESSION = (32529, 32677, 32949)
 
 @dataclass(frozen=True)
 class IndexRule:
-    """Which episode starts the clock: its concepts, its least number, and both in words."""
+    """Which episode sets the index date.
+
+    ``event`` is the index event in words, ``reason`` that of excluding persons without it.
+    """
 
     concepts: tuple[int, ...]
     least_number: int | None
@@ -24,12 +27,12 @@ class IndexRule:
 
     @property
     def condition(self) -> str:
-        """Return the rule as a query's condition on ``episode``."""
+        """Return the rule as an SQL condition on ``episode``."""
         number = "" if self.least_number is None else f" AND episode_number >= {self.least_number}"
         return f"episode_concept_id IN ({listed(self.concepts)}){number}"
 
     def matches(self, episodes: pd.DataFrame) -> "pd.Series[bool]":
-        """Tell which episodes may start the clock."""
+        """Return which episodes meet the rule."""
         matched = episodes["episode_concept_id"].isin(list(self.concepts))
         return (
             matched
@@ -75,10 +78,10 @@ class OmopRecipe:
     public: ClassVar[None] = None
 
     def require_known_choices(self) -> None:
-        """Refuse choices that mean nothing.
+        """Check the choices.
 
         Raises:
-            InvalidCohort: naming each of them and what may be chosen.
+            InvalidCohort: naming each unknown one and its alternatives.
 
         """
         choices = (
@@ -96,5 +99,5 @@ class OmopRecipe:
 
     @property
     def index_rule(self) -> IndexRule:
-        """Return which episode starts the clock."""
+        """Return the rule for the index episode."""
         return INDEXES[self.index]

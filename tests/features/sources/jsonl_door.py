@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from features.sources.door import Tables
+from features.sources.door import SourceTables
 from features.sources.recipe import Recipe
 
 
@@ -17,6 +17,6 @@ class JsonLinesDoor:
         """Tell by the suffix."""
         return source.endswith(".jsonl")
 
-    def read(self, recipe: Recipe, source: str) -> Tables:
+    def read(self, recipe: Recipe, source: str) -> SourceTables:
         """Return the file as one table."""
-        return Tables(recipe, pd.read_json(source, lines=True))
+        return SourceTables(recipe, pd.read_json(source, lines=True))

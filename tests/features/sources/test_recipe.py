@@ -9,7 +9,8 @@ import yaml
 
 from features.dictionary import load_dictionary
 from features.errors import InvalidRecipe, NotFound, Problem
-from features.sources.recipe import DAYS_IN, Recipe, load_recipe, parse_recipe, recipe_names
+from features.sources.forms import DAYS_IN
+from features.sources.recipe import Recipe, load_recipe, parse_recipe, recipe_names
 from tests.features.sources.ward import RECIPE, declared
 
 SHIFTED = {"column": "age", "unit": "years"}

@@ -9,7 +9,8 @@ import pytest
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
 from features.errors import InvalidCohort
-from features.sources.recipe import MONTH, Recipe, parse_recipe
+from features.sources.forms import MONTH
+from features.sources.recipe import Recipe, parse_recipe
 from tests.features.sources.ward import build, declared
 
 RECURRENCE, DEATH = 1, 2

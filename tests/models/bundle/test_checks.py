@@ -3,8 +3,6 @@
 import io
 import json
 import os
-import resource
-import shutil
 import struct
 import zipfile
 
@@ -12,56 +10,25 @@ import numpy as np
 import pytest
 
 from features.errors import BundleRefused
-from features.fingerprint import canonical_json, sha256
-from models.bundle.bundle import MANIFEST, read_bundle
+from models.bundle.bundle import read_bundle
 from models.npz import read_arrays
 from models.trees.ensemble import Trees
-
-TREES, HAZARD, BACKGROUND = (f"overall_survival.{n}" for n in ("trees.npz", "hazard.json", "background.npz"))
-
-
-@pytest.fixture(scope="module")
-def whole(bundle, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("soundness") / "bundle"
-    bundle.write(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(whole, tmp_path):
-    return shutil.copytree(whole, tmp_path / "bundle")
-
-
-def put(folder, name, content):
-    """Replace a file together with its hash in the manifest."""
-    (folder / name).write_bytes(content)
-    manifest = json.loads((folder / MANIFEST).read_bytes())
-    manifest["files"][name] = sha256(content)
-    (folder / MANIFEST).write_bytes(canonical_json(manifest))
-
-
-def refuse(folder):
-    """Read a folder that must be refused, without taking a gigabyte for it."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(BundleRefused, match="do not fit together"):
-        read_bundle(folder)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000
-
-
-def arrays_of(folder, name=TREES):
-    return read_arrays((folder / name).read_bytes())
-
-
-def packed(arrays, save=np.savez):
-    file = io.BytesIO()
-    save(file, **arrays)
-    return file.getvalue()
-
-
-def changed(array, at, value):
-    copy = array.copy()
-    copy[at] = value
-    return copy
+from tests.models.bundle.hostile import (
+    BACKGROUND,
+    BOOSTER,
+    BOUNDS,
+    ENDPOINT,
+    INTERVALS,
+    MODEL,
+    OS,
+    TREES,
+    arrays_of,
+    changed,
+    packed,
+    put,
+    put_nested,
+    refuse,
+)
 
 
 def test_the_bundle_itself_is_sound(folder):
@@ -218,28 +185,112 @@ def test_every_truncated_file_of_arrays_is_refused(folder):
             read_arrays(content[:length])
 
 
-def nested(document, path, value):
-    *way, last = path
-    inner = document
-    for step in way:
-        inner = inner[step]
-    inner[last] = value
-    return document
+EDGES = "transform", "edges"
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("edges", 0), -1.0), (("edges", 0), 1e9), (("edges",), []), (("edges",), [[1.0]]), (("edges",), "x"),
-        (("edges", 0), None),
+        ((*EDGES, 0), -1.0), ((*EDGES, 0), 1e9), (EDGES, []), (EDGES, [[1.0]]), (EDGES, "x"),
+        ((*EDGES, 0), None), (("transform",), {}), (("transform", "name"), "another"),
+        (("transform", "name"), "cause_specific_hazards"), (("transform", "name"), "nested_odds"),
+        (("transform",), {"name": "nested_odds", "outcomes": 1}),
+        (("transform",), {"name": "nested_odds", "outcomes": 10**12}),
+        (("transform",), {"name": "nested_odds", "outcomes": 0}),
+        (("outcomes",), []), (("outcomes",), ["another"]), (("outcomes",), [OS, OS]), (("outcomes",), 7),
         (("base",), [[0.0]]), (("base", 0, 0), 1e999), (("base", 0, 0), float("nan")), (("base", 0), []),
         (("means",), []), (("means", 0, 0), "x"), (("means", 0, 0), 10**400), (("coefficients",), {}),
-        (("coefficients", 0, 0), float("-inf")), (("coefficients", 0, 0), []), (("chosen",), float("nan")),
+        (("coefficients", 0, 0, 0), float("-inf")), (("coefficients", 0, 0), []), (("coefficients", 0), []),
+        (("stretch",), [1.0]), (("stretch", 0), 1e999), (("shift",), 0.0), (("shift", 0), "x"),
+        (("penalties",), []), (("penalties", 0), 1e999), (("hyperparameters",), float("nan")),
     ],
 )  # fmt: skip
-def test_a_hazard_that_is_none_is_refused(folder, path, value):
-    document = json.loads((folder / HAZARD).read_bytes())
-    put(folder, HAZARD, json.dumps(nested(document, path, value)).encode())
+def test_a_model_that_is_none_is_refused(folder, path, value):
+    put_nested(folder, MODEL, path, value)
+    refuse(folder)
+
+
+def of_nested_odds(stored, scores):
+    """Return a model document with another transform and every array of its shape."""
+    strata, columns = np.array(stored["means"]).shape
+    shapes = {"base": (strata, scores), "coefficients": (strata, 1, columns), "stretch": scores}
+    arrays = {name: np.ones(shape).tolist() for name, shape in (shapes | {"shift": scores}).items()}
+    return stored | arrays | {"transform": {"name": "nested_odds", "outcomes": 1}}
+
+
+def test_a_model_without_time_is_refused_for_an_endpoint_with_time(folder):
+    stored = of_nested_odds(json.loads((folder / MODEL).read_bytes()), 1)
+    put(folder, MODEL, json.dumps(stored).encode())
+    put(folder, TREES, None)
+    put(folder, BOOSTER, None)
+    with pytest.raises(BundleRefused, match="outcomes are not as they must be"):
+        read_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("estimator",), "another"), (("estimator",), "../cross_fitted"), (("estimator",), 7),
+        (("estimator",), None), (("estimator",), ["cross_fitted"]),
+        (("estimator",), "models.bundle.bundle:read_bundle"), (("estimator",), "xgboost_aft"),
+        (("endpoint",), {}), (("endpoint",), "overall_survival"), (("endpoint", "extra"), 1),
+        (("endpoint", "name"), "progression_free_survival"), (("endpoint", "name"), 7),
+        (("endpoint", "title"), 7), (("endpoint", "title"), ["Overall survival"]),
+        (("endpoint", "kind"), "competing_risks"), (("endpoint", "kind"), "response"),
+        (("endpoint", "kind"), "another"), (("endpoint", "kind"), []),
+        (("endpoint", "link"), "another"), (("endpoint", "link"), None), (("endpoint", "link"), []),
+        (("endpoint", "falls"), False), (("endpoint", "falls"), "yes"), (("endpoint", "falls"), None),
+        (("endpoint", "fields"), []), (("endpoint", "fields"), ["died"]), (("endpoint", "fields", 0), 7),
+        (("endpoint", "fields"), "xy"[:1]), (("endpoint", "outcomes"), []), (("endpoint", "outcomes"), {}),
+        (("endpoint", "outcomes", 0), {}), (("endpoint", "outcomes", 0, "name"), "another"),
+        (("endpoint", "outcomes", 0, "label"), 7), (("endpoint", "outcomes", 0, "harm"), "yes"),
+    ],
+)  # fmt: skip
+def test_a_declaration_that_is_none_is_refused(folder, path, value):
+    put_nested(folder, ENDPOINT, path, value)
+    refuse(folder)
+
+
+def test_an_outcome_declared_twice_is_refused(folder):
+    document = json.loads((folder / ENDPOINT).read_bytes())
+    document["endpoint"]["outcomes"] *= 2
+    put(folder, ENDPOINT, json.dumps(document).encode())
+    refuse(folder)
+
+
+def test_an_estimator_that_is_not_installed_is_refused_with_what_is(folder):
+    put_nested(folder, ENDPOINT, ("estimator",), "weibull")
+    with pytest.raises(BundleRefused) as refused:
+        read_bundle(folder)
+    problem = "estimators: weibull is no estimator of the kind survival here"
+    remedy = "install the package that adds it, or use cox, cross_fitted, xgboost_aft"
+    assert f"{problem}; {remedy}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("means",), []), (("means", 0), 1e999), (("means", 0), None), (("scales", 0), 0.0),
+        (("scales", 0), -1.0), (("scales", 0), "x"), (("scales",), [[1.0]]), (("errors",), [0.1, 0.1]),
+        (("errors", 0), -0.1), (("errors", 0), 1e999), (("inflation", 0), -1.0), (("inflation",), []),
+    ],
+)  # fmt: skip
+def test_intervals_that_are_none_are_refused(folder, path, value):
+    put_nested(folder, INTERVALS, path, value)
+    refuse(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("level",), 0.0), (("level",), 1.0), (("level",), "x"), (("level",), None), (("chances",), []),
+        (("chances", 0), 1.5), (("chances", 0), -0.1), (("chances", 0), "x"), (("chances",), 0.1),
+        (("limits",), []), (("limits", 0), 1e999), (("limits", 0), "x"), (("diseases",), []),
+        (("diseases", 0), "another"), (("diseases", 0), "colorectal_cancer"), (("diseases",), 7),
+    ],
+)  # fmt: skip
+def test_bounds_that_are_none_are_refused(folder, path, value):
+    put_nested(folder, BOUNDS, path, value)
     refuse(folder)
 
 
@@ -250,7 +301,8 @@ def test_a_hazard_that_is_none_is_refused(folder, path, value):
         ("matrix", lambda a: changed(a, (0, 0), np.inf)),
         ("matrix", lambda a: a.astype(str)), ("strata", lambda a: a + 1000), ("strata", lambda a: a - 1000),
         ("strata", lambda a: a.astype(float)), ("weights", lambda a: changed(a, 0, np.nan)),
-        ("weights", lambda a: a[0]),
+        ("weights", lambda a: a[0]), ("weights", lambda a: a * 2.0), ("weights", lambda a: -a),
+        ("weights", lambda a: np.append(a[1:] * 0.0 - 1.0, 1.0 + len(a) - 1.0)),
     ],
 )  # fmt: skip
 def test_a_background_of_other_columns_or_diseases_is_refused(folder, name, change):
@@ -265,8 +317,13 @@ def test_an_empty_background_is_refused(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["protocol.json", "dictionary.json", "encoder.json", "provenance.json", HAZARD]
-)
+    "name",
+    [
+        "protocol.json", "dictionary.json", "encoder.json", "provenance.json", "applicability.json",
+        "information.json", "likeness.json", "plans.json", "card.json", ENDPOINT, MODEL, BOOSTER, INTERVALS,
+        BOUNDS,
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"null", b"7", b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"NaN"]
 )
@@ -285,7 +342,7 @@ def test_a_follow_up_of_other_diseases_is_refused(folder, value):
 
 def test_a_pipe_and_a_device_in_a_files_place_are_not_waited_for(folder):
     for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
-        (folder / HAZARD).unlink()
-        make(folder / HAZARD)
+        (folder / MODEL).unlink()
+        make(folder / MODEL)
         with pytest.raises(BundleRefused, match="cannot be read"):
             read_bundle(folder)

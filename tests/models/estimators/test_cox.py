@@ -1,7 +1,5 @@
 """The Cox model, against scikit-survival, a plainly written likelihood and known truth."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +9,7 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 from features.censoring import Outcome
 from features.errors import NotFittable
-from models.estimators.cox import PENALTIES, CoxModel, RidgeCox, _Risk
+from models.estimators.cox import PENALTIES, RidgeCox, _Risk
 from models.estimators.folds import stratified_folds
 from tests.models.outcomes import sample_outcome, structured
 
@@ -213,16 +211,6 @@ def test_survival_and_log_cumulative_hazard_say_the_same():
     np.testing.assert_allclose(
         model.terms(X, strata).sum(axis=1)[:, None] + model.log_baseline(strata, times), logged, atol=1e-12
     )
-
-
-def test_a_stored_model_answers_as_before():
-    X, strata, outcome = made(14, strata=2)
-    model = RidgeCox(penalties=(1.0,)).fit(X, strata, outcome)
-    stored = json.loads(json.dumps(model.as_dict()))
-    again = CoxModel.from_dict(stored)
-    assert again.as_dict() == model.as_dict()
-    times = np.array([3.0, 30.0])
-    assert (again.survival(X, strata, times) == model.survival(X, strata, times)).all()
 
 
 def test_a_stratum_without_events_is_not_fittable():

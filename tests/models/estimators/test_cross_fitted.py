@@ -1,4 +1,4 @@
-"""The cross-fitted ensemble of survival: what it averages, recovers and needs; the Cox score alone."""
+"""The cross-fitted ensemble of survival: what it averages, recovers and needs; the Cox score. Synthetic."""
 
 from dataclasses import replace
 

@@ -1,153 +1,236 @@
-"""The default survival model on tables: what it learns, needs and refuses. Simulated patients."""
+"""The survival estimator with scikit-learn: its own checks, its tools, tables and outcomes of every kind."""
+
+import pickle
+from contextlib import contextmanager
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
-from models.estimators.table import default_model, table_columns
+from scipy.stats import rankdata
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import column_or_1d
+from sksurv.metrics import concordance_index_censored
 
-from features.errors import InvalidInput, NotFittable
+from features.errors import InvalidInput
+from models.estimators.scikit import SurvivalEstimator, default_model
+from tests.models.estimators.tables import made, outcome, quick
 
-TIMES = np.array([0.5, 3.0, 6.0, 12.0, 24.0, 60.0])
-
-
-def made(patients=300, *, seed=0):
-    """Make a table with numbers, text, flags and missing values, and exponential times with known hazards."""
-    rng = np.random.default_rng(seed)
-    stage = rng.choice(["early", "late", "relapsed"], patients, p=[0.5, 0.3, 0.2])
-    burden = rng.normal(size=patients)
-    table = pd.DataFrame(
-        {
-            "burden": np.where(rng.random(patients) < 0.1, np.nan, burden),
-            "noise": rng.normal(size=patients),
-            "stage": pd.Categorical(stage),
-            "fit": rng.random(patients) < 0.6,
-        }
-    )
-    risk = 0.7 * burden + 0.8 * (stage == "late") + 1.2 * (stage == "relapsed")
-    death = rng.exponential(1.0 / (0.03 * np.exp(risk)))
-    end = rng.uniform(6.0, 72.0, patients)
-    return table, np.minimum(death, end), death <= end, risk
+NUMBERS, NAMES = ["burden", "noise"], ["stage", "fit"]
 
 
 @pytest.fixture(scope="module")
 def fitted():
     table, duration, event, _ = made()
-    return default_model().fit(table, duration, event)
+    return default_model().fit(table, outcome(duration, event))
 
 
-def test_curves_start_near_one_never_rise_and_stay_in_0_1(fitted):
-    survival = fitted.predict_survival(made(80, seed=5)[0], TIMES)
-    assert survival.shape == (80, len(TIMES))
-    assert ((survival >= 0.0) & (survival <= 1.0)).all()
-    assert (np.diff(survival, axis=1) <= 0.0).all()
-    assert (survival[:, 0] > 0.7).all()
-    assert (fitted.predict_survival(made(3, seed=5)[0], [0.0]) == 1.0).all()
+# --- scikit-learn's own checks ---------------------------------------------------------------------------
 
 
-def test_the_risk_orders_new_patients_as_the_truth_does(fitted):
-    table, *_, risk = made(400, seed=6)
-    found = pd.Series(fitted.predict_risk(table)).corr(pd.Series(risk), method="spearman")
-    assert found > 0.85
+class RankedSurvival(SurvivalEstimator):
+    """Takes the plain y of scikit-learn's checks: everybody has the event, in the order of y."""
+
+    def fit(self, X, y):
+        return super().fit(X, _ranked(y))
+
+    def score(self, X, y):
+        return super().score(X, _ranked(y))
 
 
-def test_a_new_patient_with_everything_missing_is_answered(fitted):
-    table, *_ = made(2, seed=7)
-    table["burden"], table["stage"] = np.nan, pd.Categorical([None, None], categories=["early"])
-    assert np.isfinite(fitted.predict_survival(table, TIMES)).all()
+@contextmanager
+def drawing():
+    """Let scikit-learn's checks draw from numpy's global generator, which is put back as it was."""
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
-def test_a_category_that_training_did_not_see_is_none_of_the_known_ones(fitted):
-    table, *_ = made(1, seed=8)
-    strange, early = table.assign(stage="unheard of"), table.assign(stage="early")
-    np.testing.assert_array_equal(
-        fitted.predict_survival(strange, TIMES), fitted.predict_survival(early, TIMES)
-    )
+def _ranked(y):
+    times = rankdata(column_or_1d(y, dtype=None, warn=True))
+    return np.column_stack([np.ones(len(times)), times])
 
 
-def test_the_same_seed_gives_the_same_curves():
+@parametrize_with_checks(
+    [RankedSurvival(name, folds=2) for name in ("cox", "cross_fitted", "xgboost_aft")],
+    expected_failed_checks=lambda estimator: {},  # there is none that cannot hold for survival
+    xfail_strict=True,
+)
+@pytest.mark.filterwarnings("ignore:SCIPY_ARRAY_API is not set")
+def test_scikit_learn_s_checks_hold(estimator, check):
+    with drawing():
+        check(estimator)
+
+
+def test_parameters_are_read_set_and_cloned():
+    model = SurvivalEstimator("cox", folds=4, repeats=2, random_state=7, options={"intervals": 5})
+    given = {"estimator": "cox", "folds": 4, "repeats": 2, "random_state": 7, "options": {"intervals": 5}}
+    assert model.get_params() == clone(model).get_params() == given
+    model.set_params(folds=3, options=None)
+    assert (model.folds, model.options) == (3, None)
+    with pytest.raises(ValueError, match="Invalid parameter 'depth'"):
+        model.set_params(depth=3)
+    assert default_model(seed=5).get_params() == {
+        "estimator": "cross_fitted", "folds": 5, "repeats": 1, "random_state": 5, "options": None,
+    }  # fmt: skip
+
+
+def test_options_reach_the_estimator_and_its_fit_leaves_parameters_alone():
     table, duration, event, _ = made(150)
-    one, two = (default_model(seed=3).fit(table, duration, event) for _ in range(2))
-    np.testing.assert_array_equal(one.predict_survival(table, TIMES), two.predict_survival(table, TIMES))
+    options = {"intervals": 4}
+    model = quick(options=options).fit(table, outcome(duration, event))
+    assert len(model.model_.transform.edges) == 4
+    assert model.options is options
+    with pytest.raises(TypeError, match="leaves"):
+        quick(options={"leaves": 3}).fit(table, outcome(duration, event))
 
 
-def test_times_may_be_in_any_unit():
+def test_an_estimator_that_is_not_registered_is_refused_with_what_is():
+    table, duration, event, _ = made(50)
+    with pytest.raises(InvalidInput, match="weibull is no estimator of the kind survival here"):
+        SurvivalEstimator("weibull").fit(table, outcome(duration, event))
+
+
+def test_a_fitted_estimator_is_sent_to_another_process(fitted):
+    table, *_ = made(20, seed=9)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(table), fitted.predict(table))
+
+
+# --- with scikit-learn's tools ---------------------------------------------------------------------------
+
+
+def pipeline(**options):
+    """Return a pipeline that imputes, scales and encodes before it fits."""
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    columns = ColumnTransformer([("numbers", numbers, NUMBERS), ("names", OneHotEncoder(), NAMES)])
+    return make_pipeline(columns, quick(**options))
+
+
+@pytest.mark.parametrize("output", ["default", "pandas"])
+def test_a_pipeline_fits_and_orders_new_patients(output):
+    table, duration, event, _ = made()
+    model = pipeline(estimator="cross_fitted")
+    if output == "pandas":
+        model[0].set_params(names__sparse_output=False).set_output(transform="pandas")
+    model.fit(table, outcome(duration, event))
+    new, later, died, risk = made(400, seed=6)
+    assert pd.Series(model.predict(new)).corr(pd.Series(risk), method="spearman") > 0.85
+    theirs = concordance_index_censored(died, later, model.predict(new))[0]
+    assert model.score(new, outcome(later, died)) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_a_grid_is_searched_over_estimators_and_folds():
     table, duration, event, _ = made(150)
-    days = default_model().fit(table, duration * 30.0, event).predict_survival(table, TIMES * 30.0)
-    months = default_model().fit(table, duration, event).predict_survival(table, TIMES)
-    np.testing.assert_allclose(days, months, atol=0.02)
+    names, folds = ["cox", "xgboost_aft"], [2, 3]
+    grid = {"survivalestimator__estimator": names, "survivalestimator__folds": folds}
+    found = GridSearchCV(pipeline(), grid, cv=3).fit(table, outcome(duration, event))
+    tried = [tuple(p.values()) for p in found.cv_results_["params"]]
+    assert sorted(tried) == sorted(product(names, folds))
+    scores = found.cv_results_["mean_test_score"]
+    assert (scores > 0.6).all()
+    assert len(set(scores.round(6))) > 1, "settings differ"
+    assert found.best_estimator_[-1].estimator == found.best_params_["survivalestimator__estimator"]
+    assert found.best_score_ == scores.max()
 
 
-# --- columns ---------------------------------------------------------------------------------------------
+def test_cross_validation_gives_the_score_of_each_fold_held_out():
+    table, duration, event, _ = made(200)
+    y, folds = outcome(duration, event), KFold(3, shuffle=True, random_state=0)
+    found = cross_val_score(quick(), table, y, cv=folds, error_score="raise")
+    by_hand = [
+        quick().fit(table.iloc[rest], y[rest]).score(table.iloc[out], y[out])
+        for rest, out in folds.split(table)
+    ]
+    np.testing.assert_array_equal(found, by_hand)
+    assert found.mean() > 0.65
+    held_out = cross_val_predict(quick(), table, y, cv=folds)
+    assert concordance_index_censored(event, duration, held_out)[0] > 0.65
 
 
-def test_constant_columns_and_rare_categories_make_no_column():
-    table = pd.DataFrame(
-        {
-            "same": np.ones(40),
-            "one_name": ["x"] * 40,
-            "nothing": [None] * 40,
-            "site": ["liver"] * 30 + ["lung"] * 9 + ["heart"],
-        }
-    )
-    assert [(c.name, c.category) for c in table_columns(table)] == [("site", "liver"), ("site", "lung")]
+# --- tables and outcomes of every kind -------------------------------------------------------------------
 
 
-def test_of_two_categories_one_column_is_made():
-    table = pd.DataFrame({"sex": ["f"] * 20 + ["m"] * 10})
-    assert [(c.name, c.category) for c in table_columns(table)] == [("sex", "m")]
+def test_numpy_and_pandas_give_the_same_answers():
+    table, duration, event, _ = made(150)
+    numbers, y = table[NUMBERS], outcome(duration, event)
+    named, plain = quick().fit(numbers, y), quick().fit(numbers.to_numpy(), y)
+    np.testing.assert_array_equal(named.predict(numbers), plain.predict(numbers.to_numpy()))
+    assert named.feature_names_in_.tolist() == NUMBERS
+    assert plain.n_features_in_ == 2
+    assert not hasattr(plain, "feature_names_in_")
 
 
-def test_a_missing_category_is_missing_and_not_a_category():
-    column = table_columns(pd.DataFrame({"sex": ["f"] * 20 + ["m"] * 10}))[0]
-    read = column.read(pd.DataFrame({"sex": ["m", None, "f"]}))
-    np.testing.assert_array_equal(read, [1.0, np.nan, 0.0])
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
+def test_columns_without_names_are_read_by_their_place():
+    """As everywhere in scikit-learn, which warns of it."""
+    table, duration, event, _ = made(150)
+    numbers, y = table[NUMBERS], outcome(duration, event)
+    named, plain = quick().fit(numbers, y), quick().fit(numbers.to_numpy(), y)
+    np.testing.assert_array_equal(named.predict(numbers.to_numpy()), named.predict(numbers))
+    np.testing.assert_array_equal(plain.predict(numbers), named.predict(numbers))
 
 
-# --- refusals --------------------------------------------------------------------------------------------
+def test_text_in_an_array_is_a_category_as_in_a_table():
+    table, duration, event, _ = made(150)
+    y, plain = outcome(duration, event), table.to_numpy(dtype=object)
+    assert plain.dtype == object
+    named = quick().fit(table, y)
+    unnamed = quick().fit(plain, y)
+    assert [column.category for column in unnamed.columns_] == [column.category for column in named.columns_]
+    np.testing.assert_array_equal(unnamed.predict(plain), named.predict(table))
 
 
-def test_everything_wrong_is_named_at_once():
-    table, duration, event, _ = made(50)
-    table.loc[3, "noise"] = np.inf
-    duration[0], event = 0.0, event.astype(float)
-    event[1] = 2.0
-    with pytest.raises(InvalidInput) as refused:
-        default_model().fit(table, duration, event)
-    assert {p.field for p in refused.value.problems} == {"duration", "event", "noise"}
+@pytest.mark.parametrize("kind", ["Float64", "float32", object])
+def test_numbers_of_any_type_are_numbers(kind):
+    table, duration, event, _ = made(150)
+    y, plain = outcome(duration, event), table[NUMBERS].astype(np.float32).astype(np.float64)
+    typed = plain.astype(kind)
+    expected = quick().fit(plain, y).predict(plain)
+    np.testing.assert_array_equal(quick().fit(typed, y).predict(typed), expected)
 
 
-def test_without_any_event_nothing_is_fitted():
-    table, duration, event, _ = made(50)
-    with pytest.raises(InvalidInput, match="event: never happens"):
-        default_model().fit(table, duration, np.zeros_like(event))
+@pytest.mark.parametrize("kind", ["string", "category", object])
+def test_text_of_any_type_is_a_category(kind):
+    table, duration, event, _ = made(150)
+    y, text = outcome(duration, event), table.assign(stage=table["stage"].astype(str))
+    text.loc[:9, "stage"] = None
+    typed = text.assign(stage=text["stage"].astype(kind))
+    np.testing.assert_array_equal(quick().fit(typed, y).predict(typed), quick().fit(text, y).predict(text))
 
 
-def test_fewer_events_than_folds_are_not_enough():
-    table, duration, event, _ = made(50)
-    few = np.zeros_like(event)
-    few[:3] = True
-    with pytest.raises(NotFittable, match="3 events"):
-        default_model().fit(table, duration, few)
+def test_flags_may_be_missing():
+    table, duration, event, _ = made(150)
+    flags = table["fit"].astype("boolean")
+    flags[:9] = pd.NA
+    some = table.assign(fit=flags)
+    model = quick().fit(some, outcome(duration, event))
+    assert np.isnan(model._matrix(some)[:9, -1]).all()
+    assert np.isfinite(model.predict(some)).all()
 
 
-def test_one_event_per_predictor_is_answered_near_the_average():
-    rng = np.random.default_rng(2)
-    table = pd.DataFrame(rng.normal(size=(60, 20)), columns=[f"x{i}" for i in range(20)])
-    duration, event = rng.exponential(12.0, 60), np.arange(60) % 3 == 0
-    survival = default_model().fit(table, duration, event).predict_survival(table, TIMES)
-    assert np.isfinite(survival).all()
-    assert survival[:, 3].std() < 0.15
+def test_an_outcome_is_a_structured_array_or_two_columns():
+    table, duration, event, _ = made(150)
+    expected = quick().fit(table, outcome(duration, event)).predict(table)
+    named = np.array(list(zip(event, duration, strict=True)), dtype=[("Status", "?"), ("Days", "<f8")])
+    columns = np.column_stack([event, duration])
+    for y in (named, columns, columns.tolist(), pd.DataFrame({"died": event, "months": duration})):
+        np.testing.assert_array_equal(quick().fit(table, y).predict(table), expected)
 
 
-def test_asking_before_fitting_or_without_a_column_is_refused(fitted):
-    table, *_ = made(2)
-    with pytest.raises(InvalidInput, match="not fitted"):
-        default_model().predict_survival(table, TIMES)
-    with pytest.raises(InvalidInput, match="burden: is missing"):
-        fitted.predict_survival(table.drop(columns="burden"), TIMES)
-
-
-def test_a_table_in_which_nothing_varies_is_refused():
-    _, duration, event, _ = made(100)
-    with pytest.raises(InvalidInput, match="columns: none varies"):
-        default_model().fit(pd.DataFrame({"same": np.ones(100)}), duration, event)
+@pytest.mark.parametrize("seed", range(5))
+def test_the_score_is_scikit_survival_s_concordance(fitted, seed):
+    """With ties of times, and of risks."""
+    table, duration, event, _ = made(120, seed=seed)
+    table.loc[::4, :] = table.loc[0].to_numpy()
+    tied = np.ceil(duration / 4.0) * 4.0
+    theirs = concordance_index_censored(event, tied, fitted.predict(table))[0]
+    assert fitted.score(table, outcome(tied, event)) == pytest.approx(theirs, abs=1e-12)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from features.cohort import Cohort
+from features.cohort import Cohort, read_patient
 from features.dictionary import load_dictionary
 from models.patient.applicability import Applicability
 from tests.lib.patients import BREAST, protocol, simulated_cohort
@@ -36,11 +36,13 @@ def fit(cohort):
     return Applicability.fit(cohort, predictors=study.predictors, diseases=study.diseases)
 
 
+def found_in(applicability, patient):
+    known = load_dictionary().slice(protocol().predictors)
+    return applicability.cautions(read_patient(patient, dictionary=known), patient["disease"], known)
+
+
 def cautions(applicability, patient):
-    dictionary = load_dictionary().slice(protocol().predictors)
-    one = Cohort.from_patient(patient, dictionary=dictionary)
-    found = applicability.warnings(one, disease=patient["disease"], dictionary=dictionary)
-    return {(caution.kind, caution.predictor) for caution in found}
+    return {(caution.kind, caution.predictor) for caution in found_in(applicability, patient)}
 
 
 @pytest.mark.parametrize("patient", [BREAST, COLON])
@@ -117,9 +119,7 @@ def test_every_problem_is_named_at_once(applicability):
 
 
 def test_a_message_names_the_field_and_its_unit_but_no_patients_value(applicability):
-    dictionary = load_dictionary().slice(protocol().predictors)
-    one = Cohort.from_patient(BREAST | {"age": 117.0}, dictionary=dictionary)
-    (caution,) = applicability.warnings(one, disease="breast_cancer", dictionary=dictionary)
+    (caution,) = found_in(applicability, BREAST | {"age": 117.0})
     assert caution.message.startswith("Age at the index date")
     assert "years" in caution.message
     assert "117" not in caution.message

@@ -8,6 +8,7 @@ import pytest
 
 from features.censoring import Outcome
 from features.errors import InvalidInput, NotFittable
+from models.estimators.blending import HeldOutScores
 from models.estimators.interface import CrossFit
 from models.uncertainty.conformal import (
     MOST_PATIENTS,
@@ -15,10 +16,10 @@ from models.uncertainty.conformal import (
     calibrated_chance,
     survival_lower_bound,
 )
-from tests.models.endpoint_doubles import hazard_double
+from tests.models.uncertainty.linear import survival
 
 COLUMNS = 4
-TRUE = hazard_double(COLUMNS, seed=1)
+TRUE = survival(COLUMNS, seed=1)
 WRONG = replace(TRUE, base=TRUE.base + np.array([[-0.5], [0.7]]))
 LIMITS = (40.0, 55.0)
 TIMES = np.linspace(0.25, 60.0, 240)
@@ -109,7 +110,7 @@ def test_every_fault_is_named_at_once():
 def people(count, rng, *, rare=0.5):
     """Return columns, diseases, true event times and what is observed of them."""
     X, strata = rng.normal(size=(count, COLUMNS)), (rng.random(count) < rare).astype(np.int64)
-    curves, left = TRUE.survival(X, strata, TIMES), rng.random(count)
+    curves, left = TRUE.predict(X, strata, TIMES)[:, 0], rng.random(count)
     event = np.array([
         np.interp(-u, -np.append(1.0, curve), np.append(0.0, TIMES)) if u > curve[-1] else np.inf
         for u, curve in zip(left, curves, strict=True)
@@ -120,7 +121,7 @@ def people(count, rng, *, rare=0.5):
 
 def bounds(X, strata, outcome, **options):
     """Calibrate the wrong model, which is too hopeful in one disease and too gloomy in the other."""
-    fit = CrossFit(WRONG, (), WRONG.scores(X, strata, TIMES), 0.2)
+    fit = CrossFit(WRONG, (), HeldOutScores(WRONG.transform, WRONG.scores(X, strata)), 0.2)
     return SurvivalBounds.fit(fit, strata, outcome, limits=dict(zip("ab", LIMITS, strict=True)), **options)
 
 
@@ -140,7 +141,7 @@ def test_a_small_disease_is_calibrated_with_all_others():
     months = np.append(np.arange(0.25, 55.0, 0.25), 55.0)
     found = bounds(X, strata, outcome)
     assert (outcome.event & (strata == 1)).sum() < 100
-    assert found.chances[1] == calibrated_chance(WRONG.survival(X, strata, months), months, outcome)
+    assert found.chances[1] == calibrated_chance(WRONG.predict(X, strata, months)[:, 0], months, outcome)
     assert found.chances[0] != found.chances[1]
 
 
@@ -174,6 +175,15 @@ def test_a_large_cohort_is_calibrated_on_some_of_it():
     many = MOST_PATIENTS // 1000 + 1
     whole = bounds(np.tile(X, (many, 1)), np.tile(strata, many), outcome.take(np.tile(np.arange(1000), many)))
     np.testing.assert_allclose(whole.chances, bounds(X, strata, outcome).chances, atol=0.01)
+
+
+def test_patients_are_judged_by_members_that_never_saw_them():
+    """Held-out curves alone are calibrated: the model that learned from the patients is never asked."""
+    X, strata, _, outcome = people(600, np.random.default_rng(28))
+    held_out = HeldOutScores(WRONG.transform, WRONG.scores(X, strata))
+    limits = dict(zip("ab", LIMITS, strict=True))
+    found = SurvivalBounds.fit(CrossFit(None, (), held_out, 0.2), strata, outcome, limits=limits)
+    assert found == bounds(X, strata, outcome)
 
 
 def test_plain_values_give_back_the_same_bounds():

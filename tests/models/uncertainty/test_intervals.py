@@ -4,60 +4,62 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from models.estimators.hazard import BoostedHazard
 
 from features.censoring import Outcome
+from features.endpoints import ENDPOINTS
 from features.errors import InvalidInput
-from models.estimators.competing import CompetingModel
+from models.estimators.boosting import Boosting
 from models.estimators.cox import RidgeCox
 from models.estimators.cross_fitted import CrossFitted
-from models.estimators.interface import CrossFit, probabilities
+from models.estimators.interface import NO_TIME, CrossFit
+from models.estimators.links import LINKS
 from models.uncertainty.intervals import (
     DOCUMENT,
-    UNLEARNED,
     Intervals,
     distance,
     jackknife_variance,
     shrinkage,
 )
-from tests.models.endpoint_doubles import (
-    competing_double,
-    hazard_double,
-    mixture_double,
-    patients,
-    response_double,
-)
+from tests.models.uncertainty.linear import competing, mixture, moved, patients, response, survival
 
 COLUMNS = 5
 HORIZONS = np.array([6.0, 12.0, 24.0, 48.0])
 MONTHS = np.linspace(0.1, 70.0, 200)
-DOUBLES = {
-    "mixture": mixture_double(COLUMNS, seed=1),
-    "hazard": hazard_double(COLUMNS, seed=1),
-    "competing": competing_double(COLUMNS, seed=1),
-    "response": response_double(COLUMNS, seed=1),
+UNLEARNED = 0.85
+NORMAL_QUANTILE = 1.6448536
+MODELS = {
+    "survival": survival(COLUMNS, seed=1),
+    "mixture": mixture(COLUMNS, seed=1),
+    "competing": competing(COLUMNS, seed=1),
+    "response": response(COLUMNS, seed=1),
+}
+DECLARED = {
+    "survival": ENDPOINTS["overall_survival"],
+    "mixture": ENDPOINTS["overall_survival"],
+    "competing": ENDPOINTS["relapse_and_non_relapse_mortality"],
+    "response": ENDPOINTS["response"],
 }
 
 
-def moved(model, rng):
-    """Return a member: the model with another baseline."""
-    name = "base" if hasattr(model, "base") else "strata"
-    baseline = getattr(model, name)
-    return replace(model, **{name: baseline + rng.normal(0.0, 0.1, baseline.shape)})
-
-
 def cross_fit(name):
-    model, rng = DOUBLES[name], np.random.default_rng(7)
-    members = tuple(moved(model, rng) for _ in range(10))
-    return CrossFit(model, members, held_out=np.empty((0, 0)), fold_share=0.2)
+    model, rng = MODELS[name], np.random.default_rng(7)
+    return CrossFit(model, tuple(moved(model, rng) for _ in range(10)), held_out=None, fold_share=0.2)
+
+
+def fit(found, name, X, strata):
+    return Intervals.fit(found, X, strata, HORIZONS, endpoint=DECLARED[name], unlearned=UNLEARNED)
 
 
 def fitted(name):
-    X, strata = patients(300, COLUMNS, seed=2)
-    return Intervals.fit(cross_fit(name), X, strata, HORIZONS)
+    return fit(cross_fit(name), name, *patients(300, COLUMNS, seed=2))
 
 
-@pytest.fixture(params=DOUBLES)
+def interval(found, name, X, strata, times, **options):
+    """Return the ends around what the model answers."""
+    return found.around(MODELS[name].predict(X, strata, times), X, **options)
+
+
+@pytest.fixture(params=MODELS)
 def name(request):
     return request.param
 
@@ -70,44 +72,45 @@ class Mean:
     outcomes = ("response",)
     timed = False
 
-    def scores(self, X, strata, times):
-        return np.full((len(X), 1), self.value)
-
-    def probabilities(self, scores, times):
-        return (1.0 / (1.0 + np.exp(-scores)))[:, :, None]
+    def predict(self, X, strata, times):
+        return np.full((len(X), 1, 1), 1.0 / (1.0 + np.exp(-self.value)))
 
 
 def test_the_jackknife_estimates_the_sampling_variance_of_a_mean():
     """The mean of 50 numbers has a fiftieth of their variance; members are means of four fifths of them."""
-    rng = np.random.default_rng(3)
+    rng, nobody = np.random.default_rng(3), (np.zeros((1, 1)), np.zeros(1, dtype=int), NO_TIME)
     found = []
     for _ in range(2000):
         folds = rng.normal(0.0, 2.0, (5, 10))
         members = tuple(Mean(np.delete(folds, out, axis=0).mean()) for out in range(5))
-        fit = CrossFit(Mean(folds.mean()), members, np.empty((0, 0)), 0.2)
-        found.append(jackknife_variance(fit, np.zeros((1, 1)), np.zeros(1, dtype=int), np.zeros(1)).item())
+        whole = CrossFit(Mean(folds.mean()), members, None, 0.2)
+        found.append(jackknife_variance(whole, *nobody, LINKS["log_odds"]).item())
     assert np.mean(found) == pytest.approx(4.0 / 50, rel=0.05)
 
 
-def test_errors_are_the_jackknife_s_over_the_cohort():
+def test_errors_are_the_jackknife_s_over_the_cohort(name):
     X, strata = patients(300, COLUMNS, seed=2)
-    fit = cross_fit("competing")
-    variance = jackknife_variance(fit, X, strata, HORIZONS)
-    found = Intervals.fit(fit, X, strata, HORIZONS)
-    np.testing.assert_allclose(found.errors**2, variance.mean(axis=(0, 2)))
+    whole = cross_fit(name)
+    variance = jackknife_variance(whole, X, strata, HORIZONS, LINKS[DECLARED[name].link])
+    np.testing.assert_allclose(fit(whole, name, X, strata).errors ** 2, variance.mean(axis=(0, 2)))
 
 
 def test_squared_biases_add_up_to_the_inflation():
     X, strata = patients(300, COLUMNS, seed=2)
-    relapse, death = (
-        replace(DOUBLES["hazard"], outcome=name, chosen={"cox_penalty": penalty})
-        for name, penalty in (("relapse", 0.0), ("death", 500.0))
-    )
-    model = CompetingModel((relapse, death))
-    found = Intervals.fit(CrossFit(model, (model,) * 5, np.empty((0, 0)), 0.2), X, strata, HORIZONS)
-    lost = shrinkage(model, probabilities(model, X, strata, HORIZONS)) - 1.0
+    penalties, endpoint = np.array([0.0, 500.0]), DECLARED["competing"]
+    model = replace(MODELS["competing"], penalties=penalties)
+    found = fit(CrossFit(model, (model,) * 5, None, 0.2), "competing", X, strata)
+    lost = shrinkage(penalties, model.predict(X, strata, HORIZONS[-1:]), endpoint) - 1.0
     assert lost[0] == 0.0 < lost[1]
     np.testing.assert_allclose(found.inflation**2, 1.0 + lost + UNLEARNED)
+
+
+def test_what_an_estimator_says_is_unlearned_widens_its_intervals(name):
+    """An estimator whose bias was not measured says 0: its intervals allow for sampling alone."""
+    X, strata = patients(300, COLUMNS, seed=2)
+    found = Intervals.fit(cross_fit(name), X, strata, HORIZONS, endpoint=DECLARED[name], unlearned=0.0)
+    np.testing.assert_array_equal(found.inflation, np.ones(len(MODELS[name].outcomes)))
+    np.testing.assert_allclose(fitted(name).reach(), np.sqrt(1.85) * found.reach())
 
 
 def test_a_ridge_estimate_is_as_far_from_the_truth_as_its_shrinkage_says():
@@ -116,26 +119,23 @@ def test_a_ridge_estimate_is_as_far_from_the_truth_as_its_shrinkage_says():
     effects = rng.normal(0.0, 1.0 / np.sqrt(penalty), (20000, 1))
     estimates = (events * effects + np.sqrt(events) * rng.normal(size=(20000, 30))) / (events + penalty)
     error, sampling = ((estimates - effects) ** 2).mean(), estimates.var(axis=1, ddof=1).mean()
-    model = replace(DOUBLES["hazard"], chosen={"cox_penalty": penalty})
-    survival = np.full((400, 1, 2), [0.7, 0.4])
-    assert shrinkage(model, survival).item() == pytest.approx(1.25)
+    alive = np.full((400, 1, 2), [0.7, 0.4])
+    assert shrinkage(np.array([penalty]), alive, DECLARED["survival"]).item() == pytest.approx(1.25)
     assert error / sampling == pytest.approx(1.25, rel=0.02)
 
 
 def test_shrinkage_is_each_outcome_s_own():
-    relapse, death = (replace(DOUBLES["hazard"], outcome=name) for name in ("relapse", "death"))
-    model = CompetingModel(
-        (replace(relapse, chosen={"cox_penalty": 10.0}), replace(death, chosen={"cox_penalty": 90.0}))
-    )
     incidence = np.full((100, 2, 1), 0.1) * np.array([[[5.0], [1.0]]])
-    np.testing.assert_allclose(shrinkage(model, incidence), [1.2, 10.0])
-    assert shrinkage(DOUBLES["response"], np.full((100, 2, 1), 0.5)).tolist() == [1.0, 1.0]
+    found = shrinkage(np.array([10.0, 90.0]), incidence, DECLARED["competing"])
+    np.testing.assert_allclose(found, [1.2, 10.0])
+    half = np.full((100, 2, 1), 0.5)  # of 100 patients, each with an information of a quarter
+    np.testing.assert_allclose(shrinkage(np.array([0.0, 25.0]), half, DECLARED["response"]), [1.0, 2.0])
 
 
 def test_the_point_lies_between_bounds_within_0_and_1(name):
     X, strata = patients(50, COLUMNS, seed=3)
-    low, high = fitted(name).interval(X, strata, MONTHS)
-    point = probabilities(DOUBLES[name], X, strata, MONTHS)
+    point = MODELS[name].predict(X, strata, MONTHS)
+    low, high = fitted(name).around(point, X)
     assert low.shape == high.shape == point.shape
     assert (low >= 0.0).all()
     assert (high <= 1.0).all()
@@ -144,44 +144,53 @@ def test_the_point_lies_between_bounds_within_0_and_1(name):
     assert (low < high).mean() > 0.99
 
 
-def test_bounds_run_in_time_as_curves_do():
+@pytest.mark.parametrize(("name", "way"), [("survival", -1.0), ("mixture", -1.0), ("competing", 1.0)])
+def test_bounds_run_in_time_as_curves_do(name, way):
     X, strata = patients(50, COLUMNS, seed=3)
-    for bound in fitted("hazard").interval(X, strata, MONTHS):
-        assert (np.diff(bound, axis=2) <= 1e-12).all()
-    for bound in fitted("competing").interval(X, strata, MONTHS):
-        assert (np.diff(bound[:, 0], axis=1) <= 1e-12).all()
-        assert (np.diff(bound[:, 1:], axis=2) >= -1e-12).all()
+    for bound in interval(fitted(name), name, X, strata, MONTHS):
+        assert (way * np.diff(bound, axis=2) >= -1e-12).all()
 
 
 def test_a_bound_does_not_depend_on_the_other_times_asked_for(name):
     X, strata = patients(20, COLUMNS, seed=3)
-    together = fitted(name).interval(X, strata, HORIZONS)
-    alone = fitted(name).interval(X, strata, HORIZONS[-1:])
+    together = interval(fitted(name), name, X, strata, HORIZONS)
+    alone = interval(fitted(name), name, X, strata, HORIZONS[-1:])
     for whole, one in zip(together, alone, strict=True):
         np.testing.assert_allclose(whole[:, :, -1], one[:, :, 0], rtol=1e-12)
 
 
-def test_on_the_link_s_scale_bounds_are_as_far_off_as_the_normal_quantile_says():
+def on_link(name, probability):
+    """Return probabilities on the scale of the endpoint's link."""
+    return {
+        "log_cumulative_hazard": lambda p: np.log(-np.log(p)),
+        "complementary_log_log": lambda p: np.log(-np.log(1.0 - p)),
+        "log_odds": lambda p: np.log(p / (1.0 - p)),
+    }[DECLARED[name].link](probability)
+
+
+def test_on_the_link_s_scale_bounds_are_as_far_off_as_the_normal_quantile_says(name):
     X, strata = patients(20, COLUMNS, seed=3)
-    found = fitted("response")
-    low, high = found.interval(X, strata, np.zeros(1), level=0.9)
-    width = np.log(high / (1.0 - high)) - np.log(low / (1.0 - low))
-    np.testing.assert_allclose(width[:, :, 0], 2.0 * 1.6448536 * found.standard_errors(X), rtol=1e-6)
+    found = fitted(name)
+    low, high = (on_link(name, end) for end in interval(found, name, X, strata, HORIZONS, level=0.9))
+    errors = np.sqrt(distance(X, found.means, found.scales))[:, None] * found.inflation * found.errors
+    expected = np.broadcast_to(2.0 * NORMAL_QUANTILE * errors[:, :, None], low.shape)
+    np.testing.assert_allclose(np.abs(high - low), expected, rtol=1e-5)
 
 
 def test_a_higher_level_is_wider(name):
     X, strata = patients(20, COLUMNS, seed=3)
     (low, high), (lower, higher) = (
-        fitted(name).interval(X, strata, HORIZONS, level=level) for level in (0.5, 0.95)
+        interval(fitted(name), name, X, strata, HORIZONS, level=level) for level in (0.5, 0.95)
     )
     assert (lower < low).all()
     assert (higher > high).all()
 
 
-def test_a_level_that_is_no_share_is_refused():
+@pytest.mark.parametrize("level", [90.0, 0.0, 1.0, -0.5])
+def test_a_level_that_is_no_share_is_refused(level):
     X, strata = patients(2, COLUMNS, seed=3)
     with pytest.raises(InvalidInput, match="level"):
-        fitted("hazard").interval(X, strata, HORIZONS, level=90.0)
+        interval(fitted("survival"), "survival", X, strata, HORIZONS, level=level)
 
 
 def test_the_distance_is_1_on_average_and_where_all_is_missing():
@@ -192,36 +201,53 @@ def test_the_distance_is_1_on_average_and_where_all_is_missing():
 
 
 def test_a_patient_unlike_the_cohort_has_a_wider_interval_up_to_a_limit():
-    found = fitted("hazard")
+    found, half = fitted("response"), np.full((1, 2, 1), 0.5)
     centre, far, farther = (np.full((1, COLUMNS), value) for value in (0.1, 3.0, 1e9))
-    near, wide, widest = (found.standard_errors(X).item() for X in (centre, far, farther))
-    assert near < wide < widest < 5.0 * found.errors.item() * found.inflation.item()
+    near, wide, widest = (on_link("response", found.around(half, X)[1]) for X in (centre, far, farther))
+    assert (near < wide).all()
+    assert (wide < widest).all()
+    assert (widest[0, :, 0] < 5.0 * found.reach()).all()
 
 
 def test_a_column_that_never_varies_or_is_never_known_does_no_harm():
     X, strata = patients(100, COLUMNS, seed=2)
     X[:, 0], X[:, 1] = 7.0, np.nan
-    found = Intervals.fit(cross_fit("hazard"), X, strata, HORIZONS)
-    assert np.isfinite(np.stack(found.interval(X, strata, HORIZONS))).all()
+    found = fit(cross_fit("survival"), "survival", X, strata)
+    assert np.isfinite(np.stack(interval(found, "survival", X, strata, HORIZONS))).all()
 
 
 def test_files_give_back_the_same_intervals_and_bytes(name):
     found = fitted(name)
-    read = Intervals.from_files(found.files(), DOUBLES[name])
+    read = Intervals.from_files(found.files(), DECLARED[name])
     assert read.files() == found.files() == fitted(name).files()
     assert list(found.files()) == [DOCUMENT]
     X, strata = patients(9, COLUMNS, seed=4)
-    for ours, theirs in zip(
-        read.interval(X, strata, HORIZONS), found.interval(X, strata, HORIZONS), strict=True
-    ):
-        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = (interval(each, name, X, strata, HORIZONS) for each in (read, found))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("scales", 0.0), ("scales", -1.0), ("scales", np.nan), ("errors", -0.1), ("errors", np.inf),
+        ("inflation", -1.0), ("means", np.nan),
+    ],
+)  # fmt: skip
+def test_intervals_that_cannot_be_are_refused(name, part, value):
+    found = fitted(name)
+    found.check(columns=COLUMNS, outcomes=len(MODELS[name].outcomes))
+    array = getattr(found, part).copy()
+    array[0] = value
+    for columns, bad in ((COLUMNS, replace(found, **{part: array})), (COLUMNS + 1, found)):
+        with pytest.raises(ValueError, match=r"intervals' .* as (it|they) must be"):
+            bad.check(columns=columns, outcomes=len(MODELS[name].outcomes))
 
 
 def test_intervals_hold_true_survival_of_new_patients():
     """Weibull survival with linear effects: about nine in ten, and fewer if bias is not allowed for."""
     rng = np.random.default_rng(11)
     effects = np.array([0.5, -0.4, 0.3, 0.2, 0.0, 0.0, 0.0, 0.0])
-    quick = BoostedHazard(depth=2, learning_rate=0.1, rounds=15)
+    quick = Boosting(depth=2, learning_rate=0.1, rounds=15)
     estimator = CrossFitted(
         cox=RidgeCox(penalties=(10.0, 30.0, 100.0)), started=quick, free=quick, intervals=8, repeats=1
     )
@@ -234,11 +260,19 @@ def test_intervals_hold_true_survival_of_new_patients():
             Outcome(np.minimum(event, censored), event <= censored),
             np.zeros(300, dtype=np.int64),
         )
-        fit = replace(estimator, seed=seed).cross_fit(X, strata, outcome)
-        found = Intervals.fit(fit, X, strata, HORIZONS[:3])
+        cross_fitted = replace(estimator, seed=seed).cross_fit(X, strata, outcome)
+        found = Intervals.fit(
+            cross_fitted,
+            X,
+            strata,
+            HORIZONS[:3],
+            endpoint=DECLARED["survival"],
+            unlearned=estimator.unlearned,
+        )
         truth = np.exp(-np.exp(new @ effects)[:, None] * HORIZONS[:3] / 20.0)
+        point = cross_fitted.model.predict(new, strata, HORIZONS[:3])
         for intervals, shares in ((found, covered), (replace(found, inflation=np.array([0.5])), too_narrow)):
-            low, high = (bound[:, 0] for bound in intervals.interval(new, strata, HORIZONS[:3]))
+            low, high = (bound[:, 0] for bound in intervals.around(point, new))
             shares.append(((low <= truth) & (truth <= high)).mean())
     assert 0.85 < np.mean(covered) < 0.99
     assert np.mean(too_narrow) < 0.75

@@ -2,24 +2,26 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from features.errors import BundleRefused, NotFound
+from models.bundle.bundle import ModelBundle
 from models.bundle.shelf import Shelf
 from serving.audit.merkle import leaf_hash
-from serving.audit.record import Entry, commit, packed
-from serving.audit.replay import RECOMPUTE, Replay, replay
+from serving.audit.record import LogEntry, commit, packed
+from serving.audit.replay import RECOMPUTE, ReplayResult, replay
 from serving.audit.sqlite import SqliteStore
 from serving.predictor import ANSWERS
 from tests.lib.patients import BREAST
-from tests.models import test_comparison as comparisons
 from tests.serving.client import (
     COLORECTAL,
     HAZARD,
     MODEL,
+    TestClient,
     answer,
     client_of,
     deploy,
@@ -27,18 +29,40 @@ from tests.serving.client import (
     publish_next,
     served_folder,
 )
+from tests.serving.planned import CHEMOTHERAPY, PLANNED, RADIATION, planned_bundle
 
-planned = comparisons.bundle
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory, bundle: ModelBundle) -> tuple[Path, str]:
+    """A deployment's home with one recorded prediction, and the prediction's id; copied, never changed."""
+    home = deploy(tmp_path_factory.mktemp("answered"), bundle)
+    with client_of(home) as client:
+        return home, answer(client)["audit"]["id"]
+
+
+@pytest.fixture(scope="module")
+def running(
+    tmp_path_factory: pytest.TempPathFactory, bundle: ModelBundle
+) -> Iterator[tuple[Path, TestClient]]:
+    """A deployment's home, and the application over it."""
+    home = deploy(tmp_path_factory.mktemp("running"), bundle)
+    with client_of(home) as client:
+        yield home, client
 
 
 @pytest.fixture
-def recorded(home: Path) -> str:
-    """The id of one recorded prediction."""
-    with client_of(home) as client:
-        return answer(client)["audit"]["id"]
+def home(answered: tuple[Path, str], tmp_path: Path) -> Path:
+    """A home of the test's own in which one prediction was recorded."""
+    return Path(shutil.copytree(answered[0], tmp_path / "home"))
 
 
-def entry_of(home: Path, entry_id: str) -> Entry:
+@pytest.fixture
+def recorded(answered: tuple[Path, str]) -> str:
+    """The id of the recorded prediction."""
+    return answered[1]
+
+
+def entry_of(home: Path, entry_id: str) -> LogEntry:
     store = SqliteStore(home / "audit.db")
     try:
         return store.get(entry_id)
@@ -46,16 +70,18 @@ def entry_of(home: Path, entry_id: str) -> Entry:
         store.close()
 
 
-def replayed(home: Path, entry_id: str) -> Replay:
+def replayed(home: Path, entry_id: str) -> ReplayResult:
     return replay(entry_of(home, entry_id), shelf=Shelf(home / "shelf"))
 
 
 @pytest.mark.parametrize("horizon", [None, 12, 36])
 @pytest.mark.parametrize("patient", [BREAST, COLORECTAL, {"disease": "breast_cancer"}])
-def test_a_prediction_replays_bit_for_bit(home, patient, horizon):
-    with client_of(home) as client:
-        audit = answer(client, patient, horizon=horizon)["audit"]
-    assert replayed(home, audit["id"]) == Replay(audit["id"], audit["seq"], untouched=True, differences=())
+def test_a_prediction_replays_bit_for_bit(running, patient, horizon):
+    home, client = running
+    audit = answer(client, patient, horizon=horizon)["audit"]
+    assert replayed(home, audit["id"]) == ReplayResult(
+        audit["id"], audit["seq"], untouched=True, differences=()
+    )
     assert replayed(home, audit["id"]).same
 
 
@@ -104,10 +130,10 @@ def test_explanations_replay_too(home):
     assert not replay(changed, shelf=Shelf(home / "shelf")).untouched
 
 
-def test_comparisons_replay_too(tmp_path, planned):
-    home = deploy(tmp_path, planned)
+def test_comparisons_replay_too(tmp_path):
+    home = deploy(tmp_path, planned_bundle(), name=PLANNED)
     with client_of(home) as client:
-        body = {"patient": BREAST, "plans": [comparisons.CHEMOTHERAPY, comparisons.RADIATION]}
+        body = {"patient": BREAST, "plans": [CHEMOTHERAPY, RADIATION]}
         answered = client.post("/v1/comparisons", json=body)
     assert answered.status_code == 200, answered.text
     assert replayed(home, answered.json()["audit"]["id"]).same
@@ -136,7 +162,7 @@ def test_a_content_that_was_changed_is_reported_and_not_recomputed(home, recorde
     changed = replace(entry, stored=packed(entry.content.replace(before, after, 1)))
     assert changed != entry
     found = replay(changed, shelf=Shelf(home / "shelf"))
-    assert found == Replay(entry.id, entry.seq, untouched=False, differences=())
+    assert found == ReplayResult(entry.id, entry.seq, untouched=False, differences=())
     assert not found.same
 
 
