@@ -68,6 +68,10 @@ class InvalidInput(SalvageError):
         self.problems = tuple(problems)
         super().__init__(f"{subject}: " + " | ".join(map(str, self.problems)))
 
+    def __reduce__(self) -> tuple[type["InvalidInput"], tuple[str, tuple[Problem, ...]]]:
+        """Travel between processes with every problem; an exception would send its message alone."""
+        return type(self), (self.subject, self.problems)
+
 
 class InvalidDictionary(InvalidInput):
     """The data dictionary contradicts itself."""

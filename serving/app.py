@@ -37,7 +37,7 @@ from serving.routes.metrics import metrics_router
 from serving.routes.models import models_router
 from serving.routes.predictions import predictions_router
 from serving.settings import ServingSettings
-from serving.tracing import Traces
+from serving.tracing import TracingMiddleware
 
 DESCRIPTION = (
     "Outcomes of salvage therapy, explained and on record. Answers describe patients of the training "
@@ -114,7 +114,7 @@ def create_app(settings: ServingSettings, log: AuditLog) -> FastAPI:
         headers={"Salvage-Mode": mode.partition(":")[0]},
     )
     if settings.traces is not None:
-        app.add_middleware(Traces, collector=settings.traces)
+        app.add_middleware(TracingMiddleware, collector=settings.traces)
     return app
 
 

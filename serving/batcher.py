@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 import orjson
 
 from features.errors import RecordNotWritten, SalvageError, TooBusy
-from serving.audit.record import Repeatable
+from serving.audit.record import IdempotencyKey
 from serving.contract import PredictionRequest, parse_request
 from serving.errors import BodyTooLarge, document_of, problem_of
-from serving.predictor import Answered, Predictor
+from serving.predictor import Predictor, UnrecordedAnswer
 from serving.recorder import Caller
 
 LINES_AT_ONCE = 64
 AT_WORK = 3
 
-Computing = asyncio.Task[list[Answered | SalvageError]]
+Computing = asyncio.Task[list[UnrecordedAnswer | SalvageError]]
 
 
 @dataclass(frozen=True)
-class Line:
+class BatchLine:
     """One line of a batch: its number, from 1, and what it holds or why it cannot be read."""
 
     number: int
@@ -34,7 +34,7 @@ class Batcher:
     """Answers batches of at most ``most_lines`` lines of at most ``longest`` bytes.
 
     A line that cannot be answered gets a problem in its place and stops no other. With an Idempotency-Key
-    each line is repeatable by its number.
+    each line has a key of its own, by its number.
     """
 
     predictor: Predictor
@@ -49,7 +49,7 @@ class Batcher:
         The next chunks are computed while one is written and sent; when whoever asked is gone, they are not
         put on record.
         """
-        begun: asyncio.Queue[tuple[list[Line], Computing] | None] = asyncio.Queue()
+        begun: asyncio.Queue[tuple[list[BatchLine], Computing] | None] = asyncio.Queue()
         room = asyncio.Semaphore(AT_WORK)
 
         async def begin() -> None:
@@ -70,7 +70,9 @@ class Batcher:
         finally:
             reading.cancel()
 
-    async def _computed(self, chunk: list[Line], model: str | None) -> list[Answered | SalvageError]:
+    async def _computed(
+        self, chunk: list[BatchLine], model: str | None
+    ) -> list[UnrecordedAnswer | SalvageError]:
         """Return each line's answer before it is on record, or what is wrong with the line."""
         read = [_read(line, model) for line in chunk]
         answers = iter(
@@ -79,19 +81,19 @@ class Batcher:
         return [next(answers) if isinstance(one, PredictionRequest) else one for one in read]
 
     async def _given(
-        self, chunk: list[Line], computed: list[Answered | SalvageError], caller: Caller
+        self, chunk: list[BatchLine], computed: list[UnrecordedAnswer | SalvageError], caller: Caller
     ) -> bytes:
         """Return the lines of a chunk, its answers on record."""
         answered = [
             (one, _caller_of(caller, line))
             for line, one in zip(chunk, computed, strict=True)
-            if isinstance(one, Answered)
+            if isinstance(one, UnrecordedAnswer)
         ]
         recorded = iter(await self._recorded(answered))
-        said = [next(recorded) if isinstance(one, Answered) else one for one in computed]
+        said = [next(recorded) if isinstance(one, UnrecordedAnswer) else one for one in computed]
         return b"".join(_as_json(line, one) for line, one in zip(chunk, said, strict=True))
 
-    async def _recorded(self, answered: list[tuple[Answered, Caller]]) -> list[bytes | SalvageError]:
+    async def _recorded(self, answered: list[tuple[UnrecordedAnswer, Caller]]) -> list[bytes | SalvageError]:
         """Record answers in one commit; where one of them cannot be recorded or repeated, each in its own."""
         try:
             return list(await self.predictor.give_many(*zip(*answered, strict=True))) if answered else []
@@ -100,13 +102,13 @@ class Batcher:
                 return [error] * len(answered)
         return [given for one in answered for given in await self._recorded([one])]
 
-    async def _chunks(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
+    async def _chunks(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[BatchLine]]:
         """Yield the lines that have arrived together, at most 64 at once; a slow sender is answered too."""
         async for lines in self._lines(stream):
             for start in range(0, len(lines), LINES_AT_ONCE):
                 yield lines[start : start + LINES_AT_ONCE]
 
-    async def _lines(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
+    async def _lines(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[BatchLine]]:
         """Yield the lines that each part of the stream ends; of one that is too long the rest is skipped.
 
         Empty lines are none. After one line too many there are no others.
@@ -128,16 +130,16 @@ class Batcher:
         if rest.strip():
             yield [self._line(number + 1, rest)]
 
-    def _line(self, number: int, content: bytes) -> Line:
+    def _line(self, number: int, content: bytes) -> BatchLine:
         if number > self.most_lines:
             fault = BodyTooLarge(f"a batch has at most {self.most_lines} lines; send the rest in another one")
-            return Line(number, b"", fault)
+            return BatchLine(number, b"", fault)
         if len(content) > self.longest:
-            return Line(number, b"", BodyTooLarge(f"the line is longer than {self.longest} bytes"))
-        return Line(number, content)
+            return BatchLine(number, b"", BodyTooLarge(f"the line is longer than {self.longest} bytes"))
+        return BatchLine(number, content)
 
 
-def _read(line: Line, model: str | None) -> PredictionRequest | SalvageError:
+def _read(line: BatchLine, model: str | None) -> PredictionRequest | SalvageError:
     if line.fault is not None:
         return line.fault
     try:
@@ -147,14 +149,14 @@ def _read(line: Line, model: str | None) -> PredictionRequest | SalvageError:
     return request if request.model is not None else replace(request, model=model)
 
 
-def _as_json(line: Line, said: bytes | SalvageError) -> bytes:
+def _as_json(line: BatchLine, said: bytes | SalvageError) -> bytes:
     if isinstance(said, bytes):
         return b'{"line":%d,"answer":%b}\n' % (line.number, said)
     return b'{"line":%d,"problem":%b}\n' % (line.number, orjson.dumps(document_of(problem_of(said))))
 
 
-def _caller_of(caller: Caller, line: Line) -> Caller:
-    if caller.repeatable is None:
+def _caller_of(caller: Caller, line: BatchLine) -> Caller:
+    if caller.idempotency_key is None:
         return caller
-    key, asked = caller.repeatable, hashlib.sha256(line.content).hexdigest()
-    return replace(caller, repeatable=Repeatable(key.client, f"{key.key}#{line.number}", asked))
+    key, asked = caller.idempotency_key, hashlib.sha256(line.content).hexdigest()
+    return replace(caller, idempotency_key=IdempotencyKey(key.client, f"{key.key}#{line.number}", asked))

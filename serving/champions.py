@@ -38,7 +38,7 @@ class Champion:
 
 
 @dataclass(frozen=True)
-class _Held:
+class _HeldChampion:
     pointer: Signature
     champion: Champion
 
@@ -56,7 +56,7 @@ class Champions:
         self._shelf = shelf
         self._loaded = loaded
         self._lock = threading.Lock()
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _HeldChampion] = {}
         self._looked: dict[str, tuple[Signature, float]] = {}
         self._only: tuple[float, str] = (0.0, "")
 
@@ -132,7 +132,7 @@ class Champions:
                 champion = self._load(shelved)
                 self._loaded(champion, before)
             if pointer is not None:
-                self._held[name] = _Held(pointer, champion)
+                self._held[name] = _HeldChampion(pointer, champion)
             return champion
 
     def _load(self, shelved: Shelved) -> Champion:

@@ -45,7 +45,7 @@ class WrongMediaType(SalvageError):
     """A request's body says to be of a type that the route does not read."""
 
 
-class Erased(SalvageError):
+class ContentErased(SalvageError):
     """What a record held of a patient has been erased."""
 
 
@@ -53,7 +53,7 @@ STATUSES: dict[type[SalvageError], tuple[int, str, str]] = {
     KeyReused: (422, "idempotency-key-reused", "The Idempotency-Key was used for another request"),
     InvalidInput: (422, "invalid-request", "The request cannot be accepted"),
     NotFound: (404, "not-found", "There is no such thing here"),
-    Erased: (410, "erased", "It has been erased"),
+    ContentErased: (410, "erased", "It has been erased"),
     BodyTooLarge: (413, "body-too-large", "The request is too large"),
     WrongMediaType: (415, "wrong-media-type", "The body is of a type that is not read here"),
     Unauthenticated: (401, "unauthenticated", "Valid credentials are needed"),

@@ -10,7 +10,7 @@ import typer
 
 from serving.audit.deployed import DeployedLog, StoreOption, SubjectOption
 from serving.audit.export import json_lines
-from serving.audit.record import Entry
+from serving.audit.record import LogEntry
 from serving.fhir.export import fhir_resources_of
 
 
@@ -44,5 +44,5 @@ def export(
     sys.stdout.buffer.flush()
 
 
-def _fhir_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
+def _fhir_lines(entries: Iterable[LogEntry]) -> Iterator[bytes]:
     return (orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in fhir_resources_of(entries))

@@ -11,7 +11,7 @@ from features.errors import InvalidRequest, NotFound, Problem, SalvageError
 from models.prediction import Prediction
 from models.questions.comparison import compare
 from models.questions.timeline import explain_over_time
-from serving.audit.record import Draft, Entry, Receipt
+from serving.audit.record import Draft, LogEntry, Receipt
 from serving.champions import Champion, Champions
 from serving.contract import (
     AuditReceipt,
@@ -20,7 +20,7 @@ from serving.contract import (
     ModelStamp,
     PredictionRequest,
 )
-from serving.errors import Erased
+from serving.errors import ContentErased
 from serving.recorder import Caller, Recorder
 from serving.tracing import step
 
@@ -29,7 +29,7 @@ ANSWERS = (PREDICTION, EXPLANATIONS, COMPARISON)
 
 
 @dataclass(frozen=True)
-class Answered:
+class UnrecordedAnswer:
     """What a champion said of a patient, as JSON, before it is on record; ``kind`` names what it is."""
 
     champion: Champion
@@ -46,7 +46,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedPrediction:
     """A prediction that is on record."""
 
     prediction: Prediction
@@ -102,7 +102,7 @@ class Predictor:
             )
         asked = orjson.dumps({"patient": request.patient, "horizons": request.horizons})
         subject = self._hashed(request.subject)
-        answered = Answered(champion, asked, orjson.dumps(found), subject, EXPLANATIONS)
+        answered = UnrecordedAnswer(champion, asked, orjson.dumps(found), subject, EXPLANATIONS)
         return await self._give(answered, caller)
 
     async def compare(self, request: ComparisonRequest, caller: Caller) -> bytes:
@@ -112,15 +112,17 @@ class Predictor:
             found = await asyncio.to_thread(compare, champion.bundle, request.patient, request.plans)
         asked = orjson.dumps({"patient": request.patient, "plans": request.plans})
         subject = self._hashed(request.subject)
-        answered = Answered(champion, asked, orjson.dumps(found), subject, COMPARISON)
+        answered = UnrecordedAnswer(champion, asked, orjson.dumps(found), subject, COMPARISON)
         return await self._give(answered, caller)
 
-    async def answer_many(self, requests: Sequence[PredictionRequest]) -> list[Answered | SalvageError]:
+    async def answer_many(
+        self, requests: Sequence[PredictionRequest]
+    ) -> list[UnrecordedAnswer | SalvageError]:
         """Return each request's answer before it is on record, or what is wrong with the request."""
         with step("answer"):
             return await asyncio.to_thread(self._answer_all, requests)
 
-    async def give_many(self, answered: Sequence[Answered], callers: Sequence[Caller]) -> list[bytes]:
+    async def give_many(self, answered: Sequence[UnrecordedAnswer], callers: Sequence[Caller]) -> list[bytes]:
         """Put answers on record in one commit, then give them.
 
         Raises:
@@ -141,23 +143,23 @@ class Predictor:
         facts: Mapping[str, Any] | None = None,
         *,
         subject: str | None = None,
-    ) -> Recorded:
+    ) -> RecordedPrediction:
         """Return a prediction for other protocols than our own, on record; raises as :meth:`predict` does."""
         with step("answer"):
             cohort = champion.bundle.validate(patient, horizon=horizon)
             prediction = champion.bundle.predict(cohort, horizon=horizon)
         asked = orjson.dumps({"patient": dict(patient), "horizon": horizon})
-        answered = Answered(champion, asked, orjson.dumps(prediction), self._hashed(subject))
+        answered = UnrecordedAnswer(champion, asked, orjson.dumps(prediction), self._hashed(subject))
         receipt = await self._recorder.record(self._draft(answered, caller, facts))
         self._counted(champion.stamp.name, champion.stamp.version)
-        return Recorded(prediction, champion.stamp, receipt)
+        return RecordedPrediction(prediction, champion.stamp, receipt)
 
     async def read_again(self, entry_id: str, caller: Caller) -> bytes:
         """Return an answer as it was given, number for number; that it was read is on record by then.
 
         Raises:
             NotFound: when there is none with this id.
-            Erased: when what was asked and answered was erased.
+            ContentErased: when what was asked and answered was erased.
             RecordNotWritten: when it could not be recorded that it was read.
 
         """
@@ -168,7 +170,7 @@ class Predictor:
         await self._recorder.record(self._recorder.draft(READ, caller.facts | {"entry": entry.id}))
         return found
 
-    def answer(self, champion: Champion, request: PredictionRequest) -> Answered:
+    def answer(self, champion: Champion, request: PredictionRequest) -> UnrecordedAnswer:
         """Return what a champion says, judging request and patient together so that all faults are named."""
         said: bytes | InvalidRequest
         try:
@@ -191,13 +193,13 @@ class Predictor:
     def _hashed(self, subject: str | None) -> str | None:
         return None if subject is None else self._subject_of(subject)
 
-    async def _give(self, answered: Answered, caller: Caller) -> bytes:
+    async def _give(self, answered: UnrecordedAnswer, caller: Caller) -> bytes:
         """Put an answer on record, then give it."""
         return self._given(answered, await self._recorder.record(self._draft(answered, caller)))
 
-    def _answer_all(self, requests: Sequence[PredictionRequest]) -> list[Answered | SalvageError]:
+    def _answer_all(self, requests: Sequence[PredictionRequest]) -> list[UnrecordedAnswer | SalvageError]:
         """Return every request's answer or error; those of one model and horizon are computed together."""
-        found: dict[int, Answered | SalvageError] = {}
+        found: dict[int, UnrecordedAnswer | SalvageError] = {}
         together: dict[tuple[str | None, float | None], list[int]] = {}
         for at, request in enumerate(requests):
             together.setdefault((request.model, request.horizon), []).append(at)
@@ -212,28 +214,30 @@ class Predictor:
 
     def _together(
         self, champion: Champion, requests: Sequence[PredictionRequest]
-    ) -> list[Answered | SalvageError]:
+    ) -> list[UnrecordedAnswer | SalvageError]:
         """Return answers of one champion at one horizon."""
         said = champion.bundle.answers([one.patient for one in requests], horizon=requests[0].horizon)
         return [self._judged(champion, *pair) for pair in zip(requests, said, strict=True)]
 
     def _judged(
         self, champion: Champion, request: PredictionRequest, said: bytes | InvalidRequest
-    ) -> Answered | SalvageError:
+    ) -> UnrecordedAnswer | SalvageError:
         """Return an answer, or all that is wrong with a request and its patient."""
         problems = request.problems + (said.problems if isinstance(said, InvalidRequest) else ())
         if problems or not isinstance(said, bytes):
             return InvalidRequest("request", problems)
         asked = orjson.dumps({"patient": request.patient, "horizon": request.horizon})
-        return Answered(champion, asked, said, self._hashed(request.subject))
+        return UnrecordedAnswer(champion, asked, said, self._hashed(request.subject))
 
-    def _tried(self, request: PredictionRequest) -> Answered | SalvageError:
+    def _tried(self, request: PredictionRequest) -> UnrecordedAnswer | SalvageError:
         try:
             return self.answer(self.champions.get(request.model), request)
         except SalvageError as error:
             return error
 
-    def _draft(self, answered: Answered, caller: Caller, facts: Mapping[str, Any] | None = None) -> Draft:
+    def _draft(
+        self, answered: UnrecordedAnswer, caller: Caller, facts: Mapping[str, Any] | None = None
+    ) -> Draft:
         """Return what is to be recorded of an answer."""
         stamp = answered.champion.stamp
         model = {"name": stamp.name, "version": stamp.version, "bundle": stamp.bundle}
@@ -242,10 +246,10 @@ class Predictor:
             {**caller.facts, "model": model, "evidence": stamp.evidence, **(facts or {})},
             content=answered.content,
             subject=answered.subject,
-            repeatable=caller.repeatable,
+            idempotency_key=caller.idempotency_key,
         )
 
-    def _given(self, answered: Answered, receipt: Receipt) -> bytes:
+    def _given(self, answered: UnrecordedAnswer, receipt: Receipt) -> bytes:
         """Return an answer that is on record."""
         if receipt.repeated:
             kept = orjson.loads(_content(self._recorder.log.get(receipt.id)))
@@ -256,7 +260,7 @@ class Predictor:
         parts = model, answered.kind.encode(), said, orjson.dumps(standing(receipt)), self._mode
         return b'{"model":%b,"%b":%b,"audit":%b,"mode":%b}' % parts
 
-    def _again(self, entry: Entry) -> bytes:
+    def _again(self, entry: LogEntry) -> bytes:
         """Return a recorded answer with the request; every number is the one that was answered."""
         content = _content(entry)
         head = self._recorder.log.head()
@@ -276,7 +280,7 @@ def standing(receipt: Receipt) -> AuditReceipt:
     )
 
 
-def _content(entry: Entry) -> bytes:
+def _content(entry: LogEntry) -> bytes:
     if entry.content is None:
-        raise Erased("what was asked and answered here has been erased; the record of it remains")
+        raise ContentErased("what was asked and answered here has been erased; the record of it remains")
     return entry.content

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from serving.audit.record import Draft, Receipt, Repeatable
+from serving.audit.record import Draft, IdempotencyKey, Receipt
 from serving.audit.sequencer import AuditLog
 from serving.tracing import step
 
@@ -17,7 +17,7 @@ class Caller:
 
     client: str
     request_id: str
-    repeatable: Repeatable | None = None
+    idempotency_key: IdempotencyKey | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -40,10 +40,10 @@ class Recorder:
         *,
         content: bytes | None = None,
         subject: str | None = None,
-        repeatable: Repeatable | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> Draft:
         """Return a draft with a new id and the time."""
-        return Draft(self.new_id(), self.now().isoformat(), kind, facts, content, subject, repeatable)
+        return Draft(self.new_id(), self.now().isoformat(), kind, facts, content, subject, idempotency_key)
 
     async def record(self, draft: Draft) -> Receipt:
         """Put a draft on record; it is durable when this returns, or RecordNotWritten is raised."""

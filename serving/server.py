@@ -92,12 +92,12 @@ def listening(settings: ServingSettings) -> Iterator[socket.socket]:
 def answering(settings: ServingSettings, record: AuditLog) -> uvicorn.Server:
     """Return the HTTP server of one process; on SIGTERM it finishes what it is answering."""
     from serving.app import create_app  # noqa: PLC0415  the supervisor answers nobody, and starts sooner
-    from serving.wire import Wire  # noqa: PLC0415
+    from serving.connection import BoundedConnection  # noqa: PLC0415
 
     config = uvicorn.Config(
         create_app(settings, record),
         loop="uvloop",
-        http=Wire,
+        http=BoundedConnection,
         ws="none",
         log_config=None,
         access_log=False,

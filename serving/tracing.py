@@ -53,7 +53,7 @@ def step(name: str) -> AbstractContextManager[Any]:
     return nullcontext() if tracer is None else tracer.start_as_current_span(name, **UNTOLD)
 
 
-class Traces:
+class TracingMiddleware:
     """Wraps the application: a span for each request, continuing the caller's trace.
 
     A span names method, route, status, the request's id and the type of an error, and nothing else.

@@ -29,7 +29,7 @@ from features.sources.build import build_cohort
 from models.patient.plans import GROUP
 from models.registry.settings import RegistrySettings
 from serving import contract, errors
-from serving.access.principal import Scope
+from serving.access.principal import AccessScope
 from serving.access.settings import RATE
 from serving.app import create_app
 from serving.audit.proofs import ConsistencyProof
@@ -233,11 +233,11 @@ def test_every_status_of_the_native_api_is_explained():
     assert given == set(re.findall(r"\b[2-5]\d\d\b", section("docs/api.md", "Statuses")))
 
 
-@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("scope", AccessScope)
 def test_every_scope_is_explained(scope):
     assert f"\n| `{scope}` |" in section("docs/access.md", "Nobody without credentials")
     assert f"`{scope}`" in section("docs/commands.md", "salvage keys create")
-    assert f"`{scope}`" in section("GLOSSARY.md", "Scope")
+    assert f"`{scope}`" in section("GLOSSARY.md", "AccessScope")
 
 
 def test_every_metric_is_described():

@@ -16,13 +16,13 @@ ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
-class Resampled:
+class BootstrapSamples:
     """How often each patient counts in each bootstrap sample, shape (patients, samples)."""
 
     counts: FloatArray
 
     @classmethod
-    def draw(cls, patients: int, *, samples: int, seed: int) -> "Resampled":
+    def draw(cls, patients: int, *, samples: int, seed: int) -> "BootstrapSamples":
         """Draw samples with replacement."""
         rng = np.random.default_rng(seed)
         drawn = rng.multinomial(patients, np.full(patients, 1.0 / patients), size=samples)

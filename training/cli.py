@@ -19,7 +19,9 @@ from features.sources.recipe import load_recipe, recipe_names
 from models.bundle.signature import Keys
 from models.registry.settings import RegistrySettings
 from training import display
+from training.plan import TrainingPlan
 from training.scope import select
+from training.workers import available_cpus, start_workers
 
 READY = "ready"
 
@@ -88,8 +90,8 @@ def simulate(
     from features.simulation.simulate import simulate as simulated  # noqa: PLC0415
 
     with progress.status("simulating"):
-        made = simulated(patients, seed=seed).cohort
-    _write(made, out, as_json=as_json)
+        simulated_cohort = simulated(patients, seed=seed).cohort
+    _write(simulated_cohort, out, as_json=as_json)
 
 
 @cohort.command("check-simulation")
@@ -118,8 +120,8 @@ def scores(
     from features.scores import compute, load_score, score_names  # noqa: PLC0415
 
     read = Cohort.read(file)
-    found = [compute(load_score(name), read).as_dict() for name in score_names()]
-    concerned = [score for score in found if score["patients"]]
+    computed = [compute(load_score(name), read).as_dict() for name in score_names()]
+    concerned = [score for score in computed if score["patients"]]
     console.print_json(json.dumps(concerned)) if as_json else display.scores(console, concerned)
 
 
@@ -161,23 +163,30 @@ def fit(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every split and resampling.")] = None,
     tune: Annotated[int, typer.Option(min=1, help="Settings to try for survival; 1 keeps the defaults.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that fit at once; one a CPU when absent.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Fit, evaluate on held-out patients, track, register, and promote when the gate is passed."""
     study = load_protocol(protocol)
-    with progress.status("reading cohorts") as status:
+    plan = TrainingPlan(trials=tune) if seed is None else TrainingPlan(seed=seed, trials=tune)
+    fits = plan.evaluation_folds + 1
+    with (
+        progress.status("reading cohorts") as status,
+        start_workers(min(jobs or available_cpus(), fits)) as workers,
+    ):
         joined = _read_cohorts(study, cohorts or [READY])
-        from training.plan import TrainingPlan  # noqa: PLC0415
         from training.run import train  # noqa: PLC0415
 
-        plan = TrainingPlan(trials=tune) if seed is None else TrainingPlan(seed=seed, trials=tune)
         registered = train(
             joined,
             protocol=study,
             plan=plan,
             settings=RegistrySettings.from_environment(os.environ),
-            report_progress=lambda step: status.update(step),
-            report_warning=lambda said: progress.print(f"note: {said}"),
+            workers=workers,
+            report_progress=status.update,
+            report_warning=lambda warning: progress.print(f"note: {warning}"),
         )
     summary = registered.as_dict()
     console.print_json(json.dumps(summary)) if as_json else display.registered(console, summary)
@@ -196,14 +205,14 @@ def evaluate(
 
     settings = RegistrySettings.from_environment(os.environ)
     with progress.status("evaluating"):
-        found = evaluate_registered(
+        evaluation = evaluate_registered(
             model, version, read=lambda study: _read_cohorts(study, cohorts), settings=settings
         )
     summary = {
         "model": model,
-        "version": found.version,
-        "seen_in_training": found.seen,
-        "endpoints": found.as_dict(),
+        "version": evaluation.version,
+        "seen_in_training": evaluation.seen,
+        "endpoints": evaluation.as_dict(),
     }
     console.print_json(json.dumps(summary)) if as_json else display.external(console, summary)
 

@@ -9,15 +9,16 @@ import numpy as np
 from features.censoring import BoolArray, Outcome
 from features.cohort import Cohort
 from features.dictionary import GROUPS, Field, FloatArray
-from features.endpoints import ENDPOINTS, SURVIVAL
+from features.endpoints import ENDPOINTS
 from features.errors import InvalidInput, NotFound
 from models.estimators.curves import kaplan_meier
+from training.kinds.registry import AnyKind, kind_of
 
 EVERYONE = "everyone"
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line of the table: a label and one text per group; ``section`` opens a new block."""
 
     label: str
@@ -31,7 +32,7 @@ class Description:
 
     title: str
     groups: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
     def as_dict(self) -> dict[str, dict[str, dict[str, str]]]:
         """Return the table as section -> label -> group -> text."""
@@ -83,13 +84,13 @@ def describe(cohort: Cohort, *, by: str = "disease") -> Description:
     """
     groups = dict(_groups(cohort, by))
     parts = [cohort.take(rows) for rows in groups.values()]
-    rows = [Row("patients", tuple(f"{len(part):,}" for part in parts), "patients")]
+    rows = [TableRow("patients", tuple(f"{len(part):,}" for part in parts), "patients")]
     shown = [f for f in cohort.dictionary.fields if f.name != by and f.known != "after"]
     for field in sorted(shown, key=lambda f: GROUPS.index(f.group)):
         rows += _field_rows(field, [_applicable(part, field) for part in parts])
-    for endpoint in ENDPOINTS.values():
-        if endpoint.kind == SURVIVAL and all(f in cohort.values for f in endpoint.fields):
-            rows += _endpoint_rows(endpoint.name, parts)
+    for kind in map(kind_of, ENDPOINTS.values()):
+        if kind.has_median and all(f in cohort.values for f in kind.endpoint.fields):
+            rows += _endpoint_rows(kind, parts)
     recipes = ", ".join(source.recipe for source in cohort.provenance)
     return Description(f"{recipes} ({cohort.evidence})", tuple(groups), tuple(rows))
 
@@ -111,43 +112,44 @@ def _applicable(part: Cohort, field: Field) -> FloatArray:
     return part.values[field.name][np.isin(np.array(part.text("disease"), dtype=object), field.applies_to)]
 
 
-def _field_rows(field: Field, columns: list[FloatArray]) -> Iterator[Row]:
+def _field_rows(field: Field, columns: list[FloatArray]) -> Iterator[TableRow]:
     section = field.group.replace("_", " ")
     known = [column[~np.isnan(column)] for column in columns]
     if not known[0].size:
         return
     if field.type in ("number", "integer"):
         unit = f", {field.unit}" if field.unit else ""
-        yield Row(f"{field.label}{unit}", tuple(map(_quartiles, known)), section)
+        yield TableRow(f"{field.label}{unit}", tuple(map(_quartiles, known)), section)
     elif field.type == "flag":
-        yield Row(field.label, tuple(_share(int((c == 1).sum()), len(c)) for c in known), section)
+        yield TableRow(field.label, tuple(_share(int((c == 1).sum()), len(c)) for c in known), section)
     else:
         for position, category in enumerate(field.categories):
             counts = tuple(_share(int((c == position).sum()), len(c)) for c in known)
             if (known[0] == position).any():
-                yield Row(f"{field.label}: {category.label}", counts, section)
+                yield TableRow(f"{field.label}: {category.label}", counts, section)
     if any(len(k) < len(c) for k, c in zip(known, columns, strict=True)):
         missing = tuple(_share(len(c) - len(k), len(c)) for k, c in zip(known, columns, strict=True))
-        yield Row(f"{field.label}: missing", missing, section)
+        yield TableRow(f"{field.label}: missing", missing, section)
 
 
-def _endpoint_rows(name: str, parts: list[Cohort]) -> Iterator[Row]:
-    section = name.replace("_", " ")
-    outcomes = [_outcome(name, part) for part in parts]
-    if any(outcome is None for outcome in outcomes):
+def _endpoint_rows(kind: AnyKind, parts: list[Cohort]) -> Iterator[TableRow]:
+    section = kind.endpoint.name.replace("_", " ")
+    recorded = [_times(kind, part) for part in parts]
+    outcomes = [outcome for outcome in recorded if outcome is not None]
+    if len(outcomes) < len(parts):
         return
-    known = [outcome for outcome in outcomes if outcome is not None]
-    yield Row("events", tuple(f"{int(o.event.sum()):,}" for o in known), section)
-    yield Row("median, months", tuple(_median(o) for o in known), section)
-    reverse = [Outcome(o.duration, ~o.event) for o in known]
-    yield Row("median follow-up (reverse Kaplan-Meier), months", tuple(_median(o) for o in reverse), section)
+    yield TableRow("events", tuple(f"{int(o.event.sum()):,}" for o in outcomes), section)
+    yield TableRow("median, months", tuple(_median(o) for o in outcomes), section)
+    reverse = [Outcome(o.duration, ~o.event) for o in outcomes]
+    yield TableRow(
+        "median follow-up (reverse Kaplan-Meier), months", tuple(_median(o) for o in reverse), section
+    )
 
 
-def _outcome(name: str, part: Cohort) -> Outcome | None:
+def _times(kind: AnyKind, part: Cohort) -> Outcome | None:
     """Return the outcome, None where the cohort does not record it for everyone."""
     try:
-        found: Outcome = ENDPOINTS[name].read(part)
-        return found
+        return kind.times(kind.endpoint.read(part))
     except InvalidInput:
         return None
 

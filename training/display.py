@@ -1,14 +1,16 @@
 """What the commands print: plain summaries as tables."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from features.cohort import Cohort
 from features.endpoints import event_counts
-from training.description import Description
+
+if TYPE_CHECKING:
+    from training.description import Description
 
 METRICS = {
     "harrell_c": "Harrell's C",
@@ -45,7 +47,7 @@ def attrition(console: Console, summary: Mapping[str, Any]) -> None:
         console.print(f"{summary['kept']:,} kept, {count:,} events ({endpoint.replace('_', ' ')})")
 
 
-def description(console: Console, described: Description) -> None:
+def description(console: Console, described: "Description") -> None:
     """Print a cohort's Table 1, block by block."""
     table = Table("", *described.groups, title=described.title)
     section = ""
@@ -87,9 +89,9 @@ def simulation(console: Console, summary: Mapping[str, Any]) -> None:
         console.print(f"missed: {name}")
 
 
-def scores(console: Console, found: list[dict[str, Any]]) -> None:
+def scores(console: Console, computed: list[dict[str, Any]]) -> None:
     """Print each score's groups, and how many could not be scored."""
-    for score in found:
+    for score in computed:
         checked = "" if score["verified"] else f"; not verified: {score['unverified']}"
         table = Table("group", "patients", title=f"{score['title']}{checked}")
         for name, count in score["groups"].items():

@@ -2,30 +2,33 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from features.censoring import BoolArray
 from features.cohort import Cohort
 from features.dictionary import FloatArray
-from features.endpoints import ENDPOINTS, Endpoint
+from features.endpoints import ENDPOINTS, Endpoint, EndpointOutcome
 from features.protocol import StudyProtocol
 from models.bundle.bundle import strata
 from models.estimators.curves import IntArray
 from models.estimators.interface import NO_TIME
-from training import metrics
-from training.baselines import baselines
 from training.fit import Outcomes, fit_models
+from training.kinds.interface import RiskGroup
+from training.kinds.registry import AnyKind, kind_of
+from training.metrics import CalibrationCurve
 from training.plan import TrainingPlan
-from training.published import published_baselines
-from training.scoring import Estimate, Scale, calibrations, score
-from training.split import Split, as_times
+from training.sample import Sample
+from training.scoring import EVERYONE, MODEL, Scale, Scores
+from training.split import PatientSplit
+from training.workers import IN_THIS_PROCESS, Workers
 
-MODEL = "model"
-EVERYONE = "all"
 STEP = 2.0
 FEWEST_EVENTS = 10
+
+FoldPredictions = Mapping[str, Mapping[str, FloatArray]]
+"""By endpoint and by model or baseline: the held-out patients' (patients, outcomes, times)."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +39,33 @@ class HeldOut:
     times: FloatArray
     predictions: Mapping[str, FloatArray]
     strata: IntArray
-    outcome: Any
+    outcome: EndpointOutcome
+
+    @property
+    def kind(self) -> AnyKind:
+        """Return the endpoint's kind."""
+        return kind_of(self.endpoint)
 
     @property
     def curves(self) -> Mapping[str, FloatArray]:
         """Return the first outcome's predictions, (patients, times) each."""
         return {name: predicted[:, 0] for name, predicted in self.predictions.items()}
 
+    @property
+    def risk_groups(self) -> tuple[RiskGroup, ...]:
+        """Return survival in thirds of the risk that the model predicts; none where there is no survival."""
+        return self.kind.risk_groups(self.predictions[MODEL], self.outcome, self.times)
+
 
 @dataclass(frozen=True)
 class EndpointEvaluation:
     """Metrics by group (everyone, each disease) and by model, and the calibration of the model."""
 
-    by_group: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
-    calibrations: Mapping[str, tuple[metrics.Calibration, ...]]
+    by_group: Mapping[str, Scores]
+    calibrations: Mapping[str, tuple[CalibrationCurve, ...]]
     held_out: HeldOut
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
         """Return the metrics as plain JSON values."""
         return {
             group: {
@@ -74,48 +87,77 @@ class Evaluation:
         """Return the leading endpoint's."""
         return next(iter(self.endpoints.values()))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, dict[str, dict[str, dict[str, dict[str, float | None]]]]]:
         """Return the metrics as plain JSON values."""
-        return {name: found.as_dict() for name, found in self.endpoints.items()}
+        return {name: evaluated.as_dict() for name, evaluated in self.endpoints.items()}
 
 
 def predict_held_out(
     cohort: Cohort,
     outcomes: Outcomes,
-    split: Split,
+    split: PatientSplit,
     *,
     protocol: StudyProtocol,
     plan: TrainingPlan,
-    advance: Callable[[], None] = lambda: None,
+    workers: Workers = IN_THIS_PROCESS,
+    advance: Callable[[int], None] = lambda done: None,
 ) -> Mapping[str, HeldOut]:
-    """Fit the whole procedure and the baselines without each fold in turn, and predict that fold."""
-    stratum = strata(cohort, protocol.diseases)
-    found: dict[str, dict[str, FloatArray]] = {name: {} for name in outcomes}
-    for train, test in split.parts():
-        known = {name: outcome.take(train) for name, outcome in outcomes.items()}
-        fitted = fit_models(cohort.take(train), known, protocol=protocol, plan=plan)
-        X, X_test = (fitted.encoder.encode(cohort.take(rows)) for rows in (train, test))
-        for name, outcome in known.items():
-            times = scored_times(protocol, ENDPOINTS[name])
-            answers = {MODEL: fitted.endpoints[name].model.predict(X_test, stratum[test], times)}
-            for baseline, fit in baselines(ENDPOINTS[name].kind).items():
-                answers[baseline] = fit(X, stratum[train], outcome).probabilities(
-                    X_test, stratum[test], times
+    """Fit the whole procedure and the baselines without each fold in turn, and predict that fold.
+
+    Folds do not depend on each other: any number of ``workers`` gives the same bits. ``advance`` hears how
+    many folds are done.
+    """
+    parts = split.parts()
+    started = [
+        workers.start(predict_fold, cohort, outcomes, train, test, protocol=protocol, plan=plan)
+        for train, test in parts
+    ]
+    predictions: dict[str, dict[str, FloatArray]] = {name: {} for name in outcomes}
+    for done, ((_, test), result) in enumerate(zip(parts, started, strict=True), start=1):
+        for endpoint, by_model in result().items():
+            for model, predicted in by_model.items():
+                everyone = predictions[endpoint].setdefault(
+                    model, np.empty((len(cohort), *predicted.shape[1:]))
                 )
-            published = published_baselines(
-                cohort.take(train), cohort.take(test), ENDPOINTS[name], outcome, stratum[train], stratum[test]
-            )
-            answers |= {baseline: answer(times) for baseline, answer in published.items()}
-            for model, answer in answers.items():
-                room = found[name].setdefault(model, np.empty((len(cohort), *answer.shape[1:])))
-                room[test] = answer
-        advance()
+                everyone[test] = predicted
+        advance(done)
+    stratum = strata(cohort, protocol.diseases)
     return {
         name: HeldOut(
-            ENDPOINTS[name], scored_times(protocol, ENDPOINTS[name]), found[name], stratum, outcomes[name]
+            ENDPOINTS[name],
+            scored_times(protocol, ENDPOINTS[name]),
+            predictions[name],
+            stratum,
+            outcome,
         )
-        for name in outcomes
+        for name, outcome in outcomes.items()
     }
+
+
+def predict_fold(
+    cohort: Cohort,
+    outcomes: Outcomes,
+    train: BoolArray,
+    test: BoolArray,
+    *,
+    protocol: StudyProtocol,
+    plan: TrainingPlan,
+) -> FoldPredictions:
+    """Fit the procedure and the baselines on the ``train`` rows and predict the ``test`` rows."""
+    known = {name: outcome.take(train) for name, outcome in outcomes.items()}
+    predictions: dict[str, dict[str, FloatArray]] = {}
+    with threadpool_limits(1):  # as many threads as elsewhere, whichever process this is
+        fitted = fit_models(cohort.take(train), known, protocol=protocol, plan=plan)
+        learned, unseen = (
+            Sample(part, fitted.encoder.encode(part), strata(part, protocol.diseases))
+            for part in (cohort.take(train), cohort.take(test))
+        )
+        for name, outcome in known.items():
+            endpoint, model = ENDPOINTS[name], fitted.endpoints[name].model
+            times = scored_times(protocol, endpoint)
+            ours = {MODEL: model.predict(unseen.X, unseen.strata, times)}
+            predictions[name] = ours | kind_of(endpoint).predict_baselines(learned, unseen, outcome, times)
+    return predictions
 
 
 def scored_times(protocol: StudyProtocol, endpoint: Endpoint) -> FloatArray:
@@ -130,36 +172,37 @@ def scale_of(protocol: StudyProtocol, plan: TrainingPlan, endpoint: Endpoint) ->
     return Scale(scored_times(protocol, endpoint), protocol.horizons, plan.bootstrap, plan.seed)
 
 
-def groups_of(outcome: Any, stratum: IntArray, diseases: tuple[str, ...]) -> Iterator[tuple[str, BoolArray]]:
+def groups_of(
+    kind: AnyKind, outcome: EndpointOutcome, stratum: IntArray, diseases: tuple[str, ...]
+) -> Iterator[tuple[str, BoolArray]]:
     """Name everyone, and each disease with at least ten events to judge by."""
     yield EVERYONE, np.ones(len(stratum), dtype=bool)
     for at, disease in enumerate(diseases):
         rows = stratum == at
-        if as_times(outcome.take(rows)).event.sum() >= FEWEST_EVENTS:
+        if kind.times(outcome.take(rows)).event.sum() >= FEWEST_EVENTS:
             yield disease, rows
 
 
 def evaluate(held_out: Mapping[str, HeldOut], *, protocol: StudyProtocol, plan: TrainingPlan) -> Evaluation:
     """Score everyone and each disease; the same bootstrap samples serve the model and the baselines."""
     return Evaluation(
-        {name: _evaluate(found, protocol=protocol, plan=plan) for name, found in held_out.items()}
+        {name: _evaluate(endpoint, protocol=protocol, plan=plan) for name, endpoint in held_out.items()}
     )
 
 
 def _evaluate(held_out: HeldOut, *, protocol: StudyProtocol, plan: TrainingPlan) -> EndpointEvaluation:
+    kind, outcome = held_out.kind, held_out.outcome
     scale = scale_of(protocol, plan, held_out.endpoint)
-    groups = dict(groups_of(held_out.outcome, held_out.strata, protocol.diseases))
+    groups = dict(groups_of(kind, outcome, held_out.strata, protocol.diseases))
     by_group = {
         group: {
-            model: score(held_out.endpoint, predicted[rows], held_out.outcome.take(rows), scale)
+            model: kind.score(predicted[rows], outcome.take(rows), scale)
             for model, predicted in held_out.predictions.items()
         }
         for group, rows in groups.items()
     }
-    fits = {
-        group: calibrations(
-            held_out.endpoint, held_out.predictions[MODEL][rows], held_out.outcome.take(rows), scale
-        )
+    calibrations = {
+        group: kind.calibrations(held_out.predictions[MODEL][rows], outcome.take(rows), scale)
         for group, rows in groups.items()
     }
-    return EndpointEvaluation(by_group, fits, held_out)
+    return EndpointEvaluation(by_group, calibrations, held_out)

@@ -15,14 +15,14 @@ from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
 from models.registry.tracking import tracked_run
 from training.evaluate import FEWEST_EVENTS, groups_of, scale_of
+from training.kinds.registry import kind_of
 from training.plan import TrainingPlan
 from training.scope import in_scope
-from training.scoring import Estimate, score
-from training.split import as_times
+from training.scoring import Estimate
 
 
 @dataclass(frozen=True)
-class External:
+class ExternalEvaluation:
     """A registered version's metrics on a cohort; ``seen`` when the model was trained on this very cohort."""
 
     version: str
@@ -33,7 +33,8 @@ class External:
         """Return the metrics, endpoint by endpoint and group by group, as plain JSON values."""
         return {
             endpoint: {
-                group: {name: e.as_dict() for name, e in found.items()} for group, found in groups.items()
+                group: {metric: e.as_dict() for metric, e in scores.items()}
+                for group, scores in groups.items()
             }
             for endpoint, groups in self.endpoints.items()
         }
@@ -46,7 +47,7 @@ def evaluate_registered(
     read: Callable[[StudyProtocol], Cohort],
     settings: RegistrySettings,
     plan: TrainingPlan | None = None,
-) -> External:
+) -> ExternalEvaluation:
     """Fetch the version, score it on the cohort, and track the scores.
 
     Raises:
@@ -60,8 +61,8 @@ def evaluate_registered(
     with tempfile.TemporaryDirectory() as scratch:
         bundle = read_bundle(registry.download(name, version, Path(scratch)))
     cohort = in_scope(read(bundle.protocol), bundle.protocol)
-    found = {name: _scored(bundle, cohort, name, plan) for name in bundle.protocol.endpoints}
-    if not all(found.values()):
+    by_endpoint = {name: _scored(bundle, cohort, name, plan) for name in bundle.protocol.endpoints}
+    if not all(by_endpoint.values()):
         remedy = f"give a cohort with at least {FEWEST_EVENTS}"
         raise InvalidCohort(
             "cohort to evaluate on", [Problem("events", "are too few to judge a model by", remedy)]
@@ -73,25 +74,25 @@ def evaluate_registered(
         run.log_metrics(
             {
                 f"{endpoint}.{group}.{metric}": e.value
-                for endpoint, groups in found.items()
+                for endpoint, groups in by_endpoint.items()
                 for group, metrics in groups.items()
                 for metric, e in metrics.items()
                 if e.value is not None
             }
         )
-    return External(version, seen, found)
+    return ExternalEvaluation(version, seen, by_endpoint)
 
 
 def _scored(
     bundle: ModelBundle, cohort: Cohort, name: str, plan: TrainingPlan
 ) -> Mapping[str, Mapping[str, Estimate]]:
     """Score one endpoint in everyone and each disease with enough events; nothing when there are too few."""
-    endpoint, protocol = ENDPOINTS[name], bundle.protocol
-    outcome, scale = endpoint.read(cohort), scale_of(protocol, plan, endpoint)
-    if as_times(outcome).event.sum() < FEWEST_EVENTS:
+    kind, protocol = kind_of(ENDPOINTS[name]), bundle.protocol
+    outcome, scale = kind.endpoint.read(cohort), scale_of(protocol, plan, kind.endpoint)
+    if kind.times(outcome).event.sum() < FEWEST_EVENTS:
         return {}
     predicted = bundle.probabilities(cohort, name, scale.times)
     return {
-        group: score(endpoint, predicted[rows], outcome.take(rows), scale)
-        for group, rows in groups_of(outcome, bundle.strata(cohort), protocol.diseases)
+        group: kind.score(predicted[rows], outcome.take(rows), scale)
+        for group, rows in groups_of(kind, outcome, bundle.strata(cohort), protocol.diseases)
     }

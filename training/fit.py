@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -10,39 +10,39 @@ from threadpoolctl import threadpool_limits
 from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.encoder import Encoder
-from features.endpoints import COMPETING_RISKS, ENDPOINTS, RESPONSE, SURVIVAL, Endpoint
+from features.endpoints import ENDPOINTS, EndpointOutcome
 from features.protocol import StudyProtocol
 from models.answer.fitted_endpoint import FittedEndpoint
 from models.bundle.bundle import ModelBundle, strata
 from models.bundle.card import ModelCard
 from models.estimators.additive import AdditiveModel
-from models.estimators.competing import CrossFittedCompeting
-from models.estimators.cross_fitted import CrossFitted
 from models.estimators.curves import IntArray, supported_until
-from models.estimators.interface import NO_TIME, CrossFit
+from models.estimators.interface import NO_TIME, CrossFit, Model
 from models.estimators.links import LINKS
-from models.estimators.response import CrossFittedResponse
+from models.estimators.registry import DEFAULT
 from models.explanation.background import fit_background
 from models.patient.applicability import Applicability
 from models.patient.next_tests import Information
 from models.patient.plans import Plans
 from models.patient.typicality import Likeness
-from models.uncertainty.conformal import SurvivalBounds
 from models.uncertainty.intervals import Intervals
+from training.kinds.registry import AnyKind, kind_of
 from training.plan import TrainingPlan
-from training.split import as_times
-from training.tuning import Tuned, tune
 
-Outcomes = Mapping[str, Any]
+if TYPE_CHECKING:
+    from training.tuning import TuningResult
+
+Outcomes = Mapping[str, EndpointOutcome]
+"""By endpoint, the outcome of every patient of a cohort."""
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModels:
     """An encoder and, by endpoint, the models fitted on what it encodes and what a search found for them."""
 
     encoder: Encoder
-    endpoints: Mapping[str, CrossFit[Any]]
-    tuned: Mapping[str, Tuned]
+    endpoints: Mapping[str, CrossFit[Model]]
+    tuned: "Mapping[str, TuningResult]"
 
 
 def read_outcomes(cohort: Cohort, protocol: StudyProtocol) -> Outcomes:
@@ -50,31 +50,28 @@ def read_outcomes(cohort: Cohort, protocol: StudyProtocol) -> Outcomes:
     return {name: ENDPOINTS[name].read(cohort) for name in protocol.endpoints}
 
 
-def fit_models(cohort: Cohort, outcomes: Outcomes, *, protocol: StudyProtocol, plan: TrainingPlan) -> Fitted:
+def fit_models(
+    cohort: Cohort, outcomes: Outcomes, *, protocol: StudyProtocol, plan: TrainingPlan
+) -> FittedModels:
     """Learn the encoding, the settings where the plan searches them, and each endpoint's model."""
     encoder = Encoder.fit(cohort, predictors=protocol.predictors)
     X, stratum = encoder.encode(cohort), strata(cohort, protocol.diseases)
-    fitted, tuned = {}, {}
+    cross_fits, searches = {}, {}
     with threadpool_limits(1):  # sums in another order would change the last digits, and so the bundle's hash
         for name, outcome in outcomes.items():
-            how = estimator(ENDPOINTS[name], plan)
-            if plan.trials > 1 and isinstance(how, CrossFitted):
-                tuned[name] = tune(X, stratum, outcome, trials=plan.trials, seed=plan.seed, estimator=how)
-                how = tuned[name].estimator
-            fitted[name] = how.cross_fit(X, stratum, outcome)
-    return Fitted(encoder, fitted, tuned)
+            cross_fits[name], tuned = kind_in(protocol, name).fit(X, stratum, outcome, plan)
+            if tuned is not None:
+                searches[name] = tuned
+    return FittedModels(encoder, cross_fits, searches)
 
 
-def estimator(endpoint: Endpoint, plan: TrainingPlan) -> Any:
-    """Return the unfitted estimator of an endpoint; its ``cross_fit(X, strata, outcome)`` fits it."""
-    if endpoint.kind == RESPONSE:
-        return CrossFittedResponse(outcomes=tuple(endpoint.labels), folds=plan.inner_folds, seed=plan.seed)
-    made = CrossFittedCompeting if endpoint.kind == COMPETING_RISKS else CrossFitted
-    return made(outcomes=tuple(endpoint.labels), folds=plan.inner_folds, repeats=plan.repeats, seed=plan.seed)
+def kind_in(protocol: StudyProtocol, endpoint: str) -> AnyKind:
+    """Return the kind of a protocol's endpoint, with the estimator that the protocol names."""
+    return kind_of(ENDPOINTS[endpoint], protocol.estimators.get(endpoint, DEFAULT))
 
 
 def bundle_from(
-    fitted: Fitted,
+    fitted: FittedModels,
     cohort: Cohort,
     outcomes: Outcomes,
     *,
@@ -83,6 +80,19 @@ def bundle_from(
     card: ModelCard,
 ) -> ModelBundle:
     """Put everything needed to answer beside the fitted models."""
+    with threadpool_limits(1):  # as where the models were fitted
+        return _bundle_from(fitted, cohort, outcomes, protocol=protocol, plan=plan, card=card)
+
+
+def _bundle_from(
+    fitted: FittedModels,
+    cohort: Cohort,
+    outcomes: Outcomes,
+    *,
+    protocol: StudyProtocol,
+    plan: TrainingPlan,
+    card: ModelCard,
+) -> ModelBundle:
     X, stratum = fitted.encoder.encode(cohort), strata(cohort, protocol.diseases)
     information = Information.fit(cohort, fitted.encoder, protocol.predictors, protocol.diseases)
     endpoints = [
@@ -105,44 +115,37 @@ def bundle_from(
 
 
 def _fitted_endpoint(
-    fitted: Fitted,
+    fitted: FittedModels,
     name: str,
     X: FloatArray,
     stratum: IntArray,
-    outcome: Any,
+    outcome: EndpointOutcome,
     *,
     protocol: StudyProtocol,
     plan: TrainingPlan,
 ) -> FittedEndpoint:
-    endpoint, found = ENDPOINTS[name], fitted.endpoints[name]
-    model = found.model.tabulated() if isinstance(found.model, AdditiveModel) else found.model
-    times = np.array(protocol.horizons) if endpoint.timed else NO_TIME
-    followed = as_times(outcome)
+    kind, cross_fit = kind_in(protocol, name), fitted.endpoints[name]
+    model = cross_fit.model
+    if isinstance(model, AdditiveModel):
+        model = model.tabulated()
+    times = np.array(protocol.horizons) if kind.endpoint.timed else NO_TIME
+    followed = kind.times(outcome)
     supported = {
         disease: supported_until(followed.take(stratum == at), at_risk=plan.smallest_at_risk)
-        for at, disease in enumerate(protocol.diseases)
+        for at, disease in enumerate(protocol.diseases if kind.endpoint.timed else ())
     }
     return FittedEndpoint(
-        endpoint=endpoint,
-        estimator=estimator(endpoint, plan).type,
+        endpoint=kind.endpoint,
+        estimator=kind.estimator,
         model=model,
-        background=fit_background(model, LINKS[endpoint.link], X, stratum, times, size=plan.background),
+        background=fit_background(model, LINKS[kind.endpoint.link], X, stratum, times, size=plan.background),
         intervals=Intervals.fit(
-            found, X, stratum, times, endpoint=endpoint, unlearned=estimator(endpoint, plan).unlearned
+            cross_fit, X, stratum, times, endpoint=kind.endpoint, unlearned=kind.estimator_class.unlearned
         ),
-        supported=supported if endpoint.timed else {},
+        supported=supported,
         horizons=protocol.horizons,
         explained_horizon=protocol.explained_horizon,
         owners=fitted.encoder.owners(),
         dictionary=fitted.encoder.dictionary,
-        bounds=_bounds(endpoint, found, stratum, outcome, supported),
+        bounds=kind.bounds(cross_fit, stratum, outcome, supported),
     )
-
-
-def _bounds(
-    endpoint: Endpoint, found: CrossFit[Any], stratum: IntArray, outcome: Any, supported: Mapping[str, float]
-) -> SurvivalBounds | None:
-    """Return lower bounds on survival time; None for what is no survival, or has too few events."""
-    if endpoint.kind != SURVIVAL:
-        return None
-    return SurvivalBounds.fit(found, stratum, outcome, limits=supported)

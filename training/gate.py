@@ -3,16 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from features.endpoints import COMPETING_RISKS, RESPONSE
-from training.baselines import AALEN_JOHANSEN, COX, KAPLAN_MEIER, LOGISTIC, PREVALENCE
-from training.evaluate import EVERYONE, MODEL, EndpointEvaluation, Evaluation
-from training.scoring import Estimate
-
-Scores = Mapping[str, Mapping[str, Estimate]]
+from training.evaluate import Evaluation
+from training.kinds.interface import Requirement
+from training.scoring import MODEL, Scores
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """Whether a model may become champion, and every rule it broke."""
 
     failures: tuple[str, ...]
@@ -23,7 +20,7 @@ class Verdict:
         return not self.failures
 
 
-def judge(evaluation: Evaluation) -> Verdict:
+def judge(evaluation: Evaluation) -> GateVerdict:
     """Hold every endpoint to its baselines.
 
     Survival, in every disease: Uno's C must reach the plain Cox regression's, and the integrated Brier score
@@ -32,41 +29,25 @@ def judge(evaluation: Evaluation) -> Verdict:
     Competing risks, in everyone, cause by cause: the same against cause-specific Cox regressions and
     Aalen-Johansen.
     """
-    return Verdict(
-        tuple(fault for name, found in evaluation.endpoints.items() for fault in _faults(name, found))
+    return GateVerdict(
+        tuple(
+            f"{name}, {failure}"
+            for name, evaluated in evaluation.endpoints.items()
+            for requirement in evaluated.held_out.kind.requirements(evaluated.by_group)
+            for failure in _failures(requirement, evaluated.by_group)
+        )
     )
 
 
-def _faults(name: str, found: EndpointEvaluation) -> Iterator[str]:
-    kind, outcomes = found.held_out.endpoint.kind, tuple(found.held_out.endpoint.labels)
-    everyone = found.by_group[EVERYONE]
-    if kind == RESPONSE:
-        stated = {metric.partition(".")[0] for metric in everyone[MODEL]}
-        for outcome in (o for o in outcomes if o in stated):
-            yield from _compared(f"{name}, {outcome}", everyone, f"{outcome}.auc", LOGISTIC, higher=True)
-            yield from _compared(f"{name}, {outcome}", everyone, f"{outcome}.brier", PREVALENCE, higher=False)
-        return
-    if kind == COMPETING_RISKS:
-        for cause in outcomes:
-            yield from _compared(f"{name}, {cause}", everyone, f"{cause}.c", COX, higher=True)
-            yield from _compared(
-                f"{name}, {cause}", everyone, f"{cause}.integrated_brier", AALEN_JOHANSEN, higher=False
-            )
-        return
-    diseases = {group: scores for group, scores in found.by_group.items() if group != EVERYONE}
-    for group, scores in (diseases or {EVERYONE: everyone}).items():
-        yield from _compared(f"{name}, {group}", scores, "uno_c", COX, higher=True)
-        yield from _compared(f"{name}, {group}", scores, "integrated_brier", KAPLAN_MEIER, higher=False)
-
-
-def _compared(what: str, scores: Scores, metric: str, baseline: str, *, higher: bool) -> Iterator[str]:
+def _failures(required: Requirement, by_group: Mapping[str, Scores]) -> Iterator[str]:
     """Name a metric that does not reach its baseline: at least as high, or truly lower.
 
     Where there is nothing to compare, as in a disease without a pair of patients, nothing is broken.
     """
+    scores, metric, baseline = by_group[required.group], required.metric, required.baseline
     ours, theirs = scores[MODEL][metric].value, scores[baseline][metric].value
     if ours is None or theirs is None:
         return
-    if not (ours >= theirs if higher else ours < theirs):
-        wanted = "below" if higher else "not below"
-        yield f"{what}: {metric} {ours:.4f} is {wanted} {baseline}'s {theirs:.4f}"
+    if not (ours >= theirs if required.higher else ours < theirs):
+        wanted = "below" if required.higher else "not below"
+        yield f"{required.subject}: {metric} {ours:.4f} is {wanted} {baseline}'s {theirs:.4f}"

@@ -4,6 +4,7 @@ Inverse-probability-of-censoring weights come from the Kaplan-Meier curve of the
 patients evaluated; the assumption is that censoring is independent of prognosis.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,11 @@ from features.endpoints import CompetingOutcome
 from models.estimators.curves import IntArray, kaplan_meier, step
 from models.estimators.ipcw import censoring_survival
 
+CALIBRATION_GROUPS = 5
+
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationCurve:
     """Predicted against observed risk of the event by one horizon.
 
     ``predicted`` and ``observed`` hold one value per group of rising risk; ``ici`` is their mean absolute
@@ -29,6 +32,24 @@ class Calibration:
     patients: FloatArray
     ici: float
     observed_to_expected: float
+
+    @classmethod
+    def of(
+        cls,
+        risk: FloatArray,
+        observe: Callable[[IntArray], float],
+        *,
+        horizon: float,
+        groups: int = CALIBRATION_GROUPS,
+    ) -> "CalibrationCurve":
+        """Compare risk, shape (patients,), with what ``observe`` finds in the rows of each group."""
+        parts = np.array_split(np.argsort(risk, kind="stable"), groups)
+        predicted = np.array([risk[part].mean() for part in parts])
+        observed = np.array([observe(part) for part in parts])
+        patients = np.array([float(len(part)) for part in parts])
+        ici = float(np.average(np.abs(predicted - observed), weights=patients))
+        ratio = float(observe(np.arange(len(risk))) / risk.mean())
+        return cls(horizon, predicted, observed, patients, ici, ratio)
 
 
 def harrell_c(risk: FloatArray, outcome: Outcome) -> float:
@@ -61,21 +82,31 @@ def restricted_mean_risk(survival: FloatArray, times: FloatArray) -> FloatArray:
     return risk
 
 
-def calibration(survival: FloatArray, outcome: Outcome, *, horizon: float, groups: int) -> Calibration:
-    """Compare predicted risk at a horizon, shape (patients,), with Kaplan-Meier in groups of rising risk."""
-    risk = 1.0 - survival
-    parts = np.array_split(np.argsort(risk, kind="stable"), groups)
-    predicted = np.array([risk[part].mean() for part in parts])
-    observed = np.array([observed_risk(outcome.take(part), horizon) for part in parts])
-    patients = np.array([float(len(part)) for part in parts])
-    return Calibration(
-        horizon,
-        predicted,
-        observed,
-        patients,
-        float(np.average(np.abs(predicted - observed), weights=patients)),
-        float(observed_risk(outcome, horizon) / risk.mean()),
-    )
+def calibration(
+    survival: FloatArray, outcome: Outcome, *, horizon: float, groups: int = CALIBRATION_GROUPS
+) -> CalibrationCurve:
+    """Compare predicted risk at a horizon, shape (patients,), with one minus Kaplan-Meier."""
+
+    def observe(rows: IntArray) -> float:
+        return observed_risk(outcome.take(rows), horizon)
+
+    return CalibrationCurve.of(1.0 - survival, observe, horizon=horizon, groups=groups)
+
+
+def calibration_of_share(probability: FloatArray, event: BoolArray) -> CalibrationCurve:
+    """Compare a predicted with the observed share of patients; the horizon is zero."""
+    return CalibrationCurve.of(probability, lambda rows: float(event[rows].mean()), horizon=0.0)
+
+
+def calibration_of_cause(
+    incidence: FloatArray, outcome: CompetingOutcome, cause: int, *, horizon: float
+) -> CalibrationCurve:
+    """Compare predicted incidence at a horizon, shape (patients,), with Aalen-Johansen."""
+
+    def observe(rows: IntArray) -> float:
+        return observed_incidence(outcome.take(rows), cause, horizon)
+
+    return CalibrationCurve.of(incidence, observe, horizon=horizon)
 
 
 def brier(probability: FloatArray, event: BoolArray) -> FloatArray:
@@ -87,15 +118,6 @@ def brier(probability: FloatArray, event: BoolArray) -> FloatArray:
 def as_pairs(event: BoolArray) -> Outcome:
     """Return a binary outcome as times, so that the concordance with them is the area under the ROC curve."""
     return Outcome(np.where(event, 1.0, 2.0), event)
-
-
-def calibration_of(probability: FloatArray, event: BoolArray, *, groups: int) -> Calibration:
-    """Compare predicted with observed shares in groups of rising probability; its horizon is zero."""
-    parts = np.array_split(np.argsort(probability, kind="stable"), groups)
-    predicted, observed = (np.array([x[part].mean() for part in parts]) for x in (probability, event))
-    patients = np.array([float(len(part)) for part in parts])
-    apart = float(np.average(np.abs(predicted - observed), weights=patients))
-    return Calibration(0.0, predicted, observed, patients, apart, float(event.mean() / probability.mean()))
 
 
 def of_cause(outcome: CompetingOutcome, cause: int) -> Outcome:

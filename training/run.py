@@ -1,52 +1,23 @@
-"""One training run: from a cohort to a registered model, told in ten calls."""
+"""One training run: from a cohort to a registered model."""
 
-import platform
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from features.cohort import Cohort
-from features.endpoints import SURVIVAL
 from features.protocol import StudyProtocol
-from models.bundle.bundle import ModelBundle, strata
-from models.bundle.shelf import Shelf
 from models.registry.settings import RegistrySettings
-from models.registry.store import Registry
-from models.registry.tracking import TrackedRun, environment, tracked_run
-from training import report
-from training.evaluate import Evaluation, evaluate, predict_held_out
+from training.evaluate import evaluate, predict_held_out
 from training.fit import bundle_from, fit_models, read_outcomes
-from training.gate import Verdict, judge
+from training.gate import judge
 from training.plan import TrainingPlan
+from training.report import model_card, sample_sizes, size_warnings
 from training.scope import in_scope, with_every_disease
-from training.split import as_times, split_by_patient
-from training.tuning import Tuned
+from training.split import split_for
+from training.workers import IN_THIS_PROCESS, Workers
 
-
-@dataclass(frozen=True)
-class Registered:
-    """What a training run leaves behind."""
-
-    name: str
-    version: str
-    bundle: str
-    run_id: str
-    evaluation: Evaluation
-    verdict: Verdict
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what was registered, and how it did, as plain JSON values."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "bundle": self.bundle,
-            "run_id": self.run_id,
-            "champion": self.verdict.passed,
-            "gate": list(self.verdict.failures),
-            "performance": self.evaluation.as_dict(),
-        }
+if TYPE_CHECKING:
+    from training.registration import Registered
 
 
 def train(
@@ -55,113 +26,52 @@ def train(
     protocol: StudyProtocol,
     plan: TrainingPlan,
     settings: RegistrySettings,
+    workers: Workers = IN_THIS_PROCESS,
     report_progress: Callable[[str], None] = lambda _: None,
     report_warning: Callable[[str], None] = lambda _: None,
-) -> Registered:
-    """Fit, evaluate on held-out patients, track, judge and register; promote when the gate is passed."""
+) -> "Registered":
+    """Fit, evaluate on held-out patients, track, judge and register; promote when the gate is passed.
+
+    While models are fitted a thread loads MLflow and prepares its store. Whatever the ``workers``, the same
+    cohort and plan give the same bundle.
+
+    Raises:
+        InvalidCohort: when the cohort does not fit the protocol; then nothing has been written.
+        NotFittable: when an endpoint has too few events to learn from.
+        WorkerLost: when a worker process ended before its fit was done.
+
+    """
     cohort = with_every_disease(in_scope(cohort, protocol), protocol)
     outcomes = read_outcomes(cohort, protocol)
-    leading = as_times(outcomes[protocol.endpoints[0]])
-    split = split_by_patient(
-        strata(cohort, protocol.diseases), leading, folds=plan.evaluation_folds, seed=plan.seed
-    )
-    for warning in report.size_warnings(report.sample_sizes(cohort, outcomes, protocol=protocol)):
+    split = split_for(cohort, outcomes, protocol=protocol, plan=plan)
+    for warning in size_warnings(sample_sizes(cohort, outcomes, protocol=protocol)):
         report_warning(warning)
-    report_progress("evaluating on held-out patients")
-    held_out = predict_held_out(cohort, outcomes, split, protocol=protocol, plan=plan)
-    evaluation = evaluate(held_out, protocol=protocol, plan=plan)
-    report_progress("fitting on everyone")
-    fitted = fit_models(cohort, outcomes, protocol=protocol, plan=plan)
-    card = report.model_card(cohort, outcomes, evaluation, protocol=protocol, plan=plan)
-    bundle = bundle_from(fitted, cohort, outcomes, protocol=protocol, plan=plan, card=card)
-    report_progress("tracking and registering")
-    verdict = judge(evaluation)
-    return _register(bundle, cohort, evaluation, verdict, fitted.tuned, plan=plan, settings=settings)
+
+    def report_fold(done: int) -> None:
+        report_progress(f"evaluating on held-out patients: {done} of {split.folds} folds done")
+
+    with ThreadPoolExecutor(1) as aside:
+        store = aside.submit(_prepare_store, settings)
+        report_fold(0)
+        fit = workers.start(
+            fit_models, cohort, outcomes, protocol=protocol, plan=plan
+        )  # first, as it is longest
+        held_out = predict_held_out(
+            cohort, outcomes, split, protocol=protocol, plan=plan, workers=workers, advance=report_fold
+        )
+        evaluation = evaluate(held_out, protocol=protocol, plan=plan)
+        report_progress("fitting on everyone")
+        fitted = fit()
+        card = model_card(cohort, outcomes, evaluation, protocol=protocol, plan=plan)
+        bundle = bundle_from(fitted, cohort, outcomes, protocol=protocol, plan=plan, card=card)
+        report_progress("tracking and registering")
+        store.result()
+    from training.registration import register  # noqa: PLC0415  loads MLflow, as the thread has by now
+
+    return register(bundle, cohort, evaluation, judge(evaluation), fitted.tuned, plan=plan, settings=settings)
 
 
-def _register(
-    bundle: ModelBundle,
-    cohort: Cohort,
-    evaluation: Evaluation,
-    verdict: Verdict,
-    tuned: Mapping[str, Tuned],
-    *,
-    plan: TrainingPlan,
-    settings: RegistrySettings,
-) -> Registered:
-    """Log everything, register the bundle, publish it, and promote it when the verdict allows."""
-    name = bundle.card.name
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        tracked_run(settings, experiment=bundle.protocol.name) as run,
-    ):
-        folder = Path(scratch) / "bundle"
-        digest = bundle.write(folder)
-        _log(run, bundle, cohort, evaluation, plan=plan)
-        _log_trials(run, tuned)
-        address = run.log_bundle(folder, bundle)
-        tags = {"bundle": digest, "evidence": bundle.evidence, "cohort": bundle.cohort_fingerprint}
-        tags["gate"] = "passed" if verdict.passed else "; ".join(verdict.failures)
-        run.log_tags(tags)
-        registry, shelf = Registry.open(settings), Shelf(settings.shelf, settings.keys)
-        version = registry.register(name, address, run_id=run.id, tags=tags)
-        shelf.publish(name, version, folder)
-        if verdict.passed:
-            registry.promote(name, version)
-            shelf.promote(name, version)
-    return Registered(name, version, digest, run.id, evaluation, verdict)
+def _prepare_store(settings: RegistrySettings) -> None:
+    from models.registry.tracking import prepare_store  # noqa: PLC0415  loads MLflow, which takes seconds
 
-
-def _log(
-    run: TrackedRun, bundle: ModelBundle, cohort: Cohort, evaluation: Evaluation, *, plan: TrainingPlan
-) -> None:
-    run.log_parameters(
-        plan.as_dict()
-        | {
-            "protocol": bundle.protocol.name,
-            "patients": bundle.card.patients,
-            "cohort_fingerprint": bundle.cohort_fingerprint,
-            "evidence": bundle.evidence,
-            "python": platform.python_version(),
-        }
-        | {f"events.{name}": count for name, count in bundle.card.events.items()}
-        | {f"{e.endpoint.name}.{name}": v for e in bundle.endpoints for name, v in chosen(e.model).items()}
-    )
-    run.log_metrics(flat_metrics(evaluation))
-    run.log_document({"cohorts": [source.as_dict() for source in cohort.provenance]}, "cohort.json")
-    run.log_document(environment(), "environment.json")
-    run.log_document(bundle.card.as_dict(), "card.json")
-    for name, found in evaluation.endpoints.items():
-        if found.held_out.endpoint.kind == SURVIVAL:
-            run.log_figure(report.survival_by_risk_group(found), f"{name}.survival_by_risk_group")
-        run.log_figure(report.calibration_plot(found), f"{name}.calibration")
-    run.log_figure(report.shap_summary(bundle, cohort), "shap_summary")
-
-
-def _log_trials(run: TrackedRun, tuned: Mapping[str, Tuned]) -> None:
-    """Log what a search found, and each of its trials as a run inside the run."""
-    for endpoint, found in tuned.items():
-        run.log_parameters({f"{endpoint}.{name}": value for name, value in found.as_dict().items()})
-        for trial in found.trials:
-            with run.child(f"{endpoint} trial {trial.number}") as child:
-                child.log_parameters(trial.settings)
-                child.log_metrics({"held_out_loss": trial.loss})
-
-
-def chosen(model: object) -> Mapping[str, float]:
-    """Return what a model's fit chose."""
-    found: Mapping[str, float] = getattr(model, "hyperparameters", {})
-    return found
-
-
-def flat_metrics(evaluation: Evaluation) -> Mapping[str, float]:
-    """Return ``endpoint.group.model.metric`` with ``.low`` and ``.high`` where it has an interval."""
-    return {
-        f"{endpoint}.{group}.{model}.{metric}{end}": value
-        for endpoint, found in evaluation.endpoints.items()
-        for group, models in found.by_group.items()
-        for model, metrics in models.items()
-        for metric, estimate in metrics.items()
-        for end, value in (("", estimate.value), (".low", estimate.low), (".high", estimate.high))
-        if value is not None
-    }
+    prepare_store(settings)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.censoring import Outcome, restrict
-from features.endpoints import COMPETING_RISKS, RESPONSE, BinaryOutcome, CompetingOutcome, Endpoint
+from features.endpoints import BinaryOutcome, CompetingOutcome
 from models.estimators.competing import CAUSES, cause_specific
 
 SHRINKAGE = 0.9
@@ -64,23 +64,23 @@ class SampleSize:
                 "can be learned. Add patients or follow-up, or choose another endpoint.",
             )
         short = {name: size for name, size in self.needed.items() if self.patients < size}
-        found = [
+        statements = [
             f"{size:,} patients are needed {MEANING[name]}, and there are {self.patients:,}."
             for name, size in short.items()
         ]
         if short:
-            found.append(
+            statements.append(
                 "Read single predictions with caution, weigh the model against its penalised baseline, and "
                 f"{self._remedy()}."
             )
         per_parameter = self.events_per_parameter
         if per_parameter is not None and per_parameter < FEW_EVENTS_PER_PARAMETER:
-            found.append(
+            statements.append(
                 f"There are {per_parameter:.1f} events for each of {self.parameters} parameters: "
                 "the penalty, more than the data, decides the effects of rare categories. Join categories or "
                 "drop predictors."
             )
-        return tuple(found)
+        return tuple(statements)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
@@ -100,18 +100,6 @@ class SampleSize:
         if affordable >= self.parameters:
             return "add patients"
         return f"add patients or keep to about {max(affordable, 1)} of the {self.parameters} parameters"
-
-
-def for_endpoint(
-    endpoint: Endpoint, outcome: Any, parameters: int, *, horizon: float
-) -> Mapping[str, SampleSize]:
-    """Report on each of an endpoint's outcomes by name; ``horizon`` (months) counts where there is time."""
-    if endpoint.kind == RESPONSE:
-        parts = zip(outcome.names, outcome.parts, strict=True)
-        return {name: for_response(part, parameters) for name, part in parts}
-    if endpoint.kind == COMPETING_RISKS:
-        return for_competing(outcome, parameters, horizon)
-    return {endpoint.name: for_survival(outcome, parameters, horizon)}
 
 
 def for_survival(

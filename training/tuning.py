@@ -63,7 +63,7 @@ class Advantage:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuningResult:
     """What a search found.
 
     ``estimator`` is ready to fit and ``settings`` are its own; ``chosen`` is the trial they come from, 0 for
@@ -85,13 +85,13 @@ class Tuned:
 
     def as_dict(self) -> dict[str, float]:
         """Return the outcome as parameters to log: what was chosen, and by how much the best trial won."""
-        found = {
+        summary = {
             "tuning_trials": len(self.trials),
             "tuning_chosen": self.chosen,
             "tuning_gain": self.searched.gain,
             "tuning_standard_error": self.searched.standard_error,
         }
-        return found | {f"tuning_{name}": value for name, value in self.settings.items()}
+        return summary | {f"tuning_{name}": value for name, value in self.settings.items()}
 
 
 def tune(
@@ -103,7 +103,7 @@ def tune(
     seed: int,
     estimator: CrossFitted | None = None,
     report: Report = lambda number, settings, loss: None,
-) -> Tuned:
+) -> TuningResult:
     """Search settings of the boosted hazards for these training patients.
 
     ``trials`` counts the defaults in, so one trial means no search. ``report`` hears of each trial as it
@@ -141,7 +141,7 @@ def tune(
     better = confirmed is not None and confirmed.clear
     chosen = best if better else tried[0]
     ready = with_settings(defaults, best.settings) if better else defaults
-    return Tuned(ready, chosen.settings, chosen.number, tuple(tried), advantage, confirmed)
+    return TuningResult(ready, chosen.settings, chosen.number, tuple(tried), advantage, confirmed)
 
 
 def settings_of(estimator: CrossFitted) -> Settings:
@@ -165,7 +165,9 @@ def with_settings(estimator: CrossFitted, settings: Settings) -> CrossFitted:
 def search_space(estimator: CrossFitted) -> Mapping[str, BaseDistribution]:
     """Return each setting's range around the estimator's own value, which always lies within."""
     return {
-        f"{kind}_{name}": found for kind in KINDS for name, found in _around(getattr(estimator, kind)).items()
+        f"{kind}_{name}": values
+        for kind in KINDS
+        for name, values in _around(getattr(estimator, kind)).items()
     }
 
 

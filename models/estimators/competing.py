@@ -9,7 +9,7 @@ Source: Prentice et al., Biometrics 1978;34:541-554 (cause-specific hazards); Tu
 Discrete Time-to-Event Data, 2016, chapter 8.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -49,12 +49,16 @@ class CrossFittedCompeting:
     type: ClassVar[str] = "cross_fitted"
     kinds: ClassVar[frozenset[str]] = frozenset({COMPETING_RISKS})
     unlearned: ClassVar[float] = CrossFitted.unlearned
+    exact: ClassVar[bool] = True
     description: ClassVar[str] = (
         "Discrete-time hazards of each cause, the others censoring, each a cross-fitted ensemble of "
         "ridge-penalised Cox scores and boosted trees; incidences and survival sum to one."
     )
 
-    read = AdditiveModel.from_files
+    @staticmethod
+    def read(files: Mapping[str, bytes]) -> AdditiveModel:
+        """Read the model's files."""
+        return AdditiveModel.from_files(files)
 
     def cross_fit(self, X: FloatArray, strata: IntArray, outcome: CompetingOutcome) -> AdditiveCrossFit:
         """Fit every cause, on folds balanced by disease and cause.

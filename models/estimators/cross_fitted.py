@@ -11,7 +11,7 @@ Assumption: censoring says nothing about prognosis given the columns.
 Source: Brown, Biometrics 1975;31:863-872; Tutz and Schmid, Modeling Discrete Time-to-Event Data, 2016.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
@@ -76,13 +76,17 @@ class CrossFitted:
     type: ClassVar[str] = "cross_fitted"
     kinds: ClassVar[frozenset[str]] = frozenset({SURVIVAL})
     unlearned: ClassVar[float] = 0.85
+    exact: ClassVar[bool] = True
     description: ClassVar[str] = (
         "Discrete-time hazards: the mean log odds of ridge-penalised Cox scores, stratified by disease, of "
         "trees boosted from them and of trees boosted freely, cross-fitted and weighted by held-out "
         "likelihood."
     )
 
-    read = AdditiveModel.from_files
+    @staticmethod
+    def read(files: Mapping[str, bytes]) -> AdditiveModel:
+        """Read the model's files."""
+        return AdditiveModel.from_files(files)
 
     def cross_fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> AdditiveCrossFit:
         """Fit every fold's models and average them.

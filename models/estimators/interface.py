@@ -84,17 +84,22 @@ class CrossFit(Generic[M_co]):
 
 
 class Estimator(Protocol[M_co, O_contra]):
-    """An unfitted estimator, made with the keywords of :class:`Settings`.
+    """An unfitted estimator.
 
     ``type`` is the name under which it is registered, ``kinds`` the kinds of endpoints it fits, and
     ``description`` what the card says of it. ``unlearned`` is the share of squared bias in its variance that
-    its intervals allow for (0 where that was not measured).
+    its intervals allow for (0 where that was not measured); ``exact`` tells that its models are additive.
     """
 
     type: ClassVar[str]
     kinds: ClassVar[frozenset[str]]
     description: ClassVar[str]
     unlearned: ClassVar[float]
+    exact: ClassVar[bool]
+
+    def __init__(self, *, outcomes: tuple[str, ...], folds: int, repeats: int, seed: int) -> None:
+        """Take the names of the probabilities, and how to cross-fit: in ``folds``, ``repeats`` times over."""
+        ...
 
     @staticmethod
     def read(files: Mapping[str, bytes]) -> M_co:
@@ -110,17 +115,3 @@ class Estimator(Protocol[M_co, O_contra]):
 
         """
         ...
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """The keywords with which every estimator is made.
-
-    ``outcomes`` names the endpoint's probabilities; models are refitted without each of ``folds`` parts of
-    the patients, ``repeats`` times over.
-    """
-
-    outcomes: tuple[str, ...]
-    folds: int
-    repeats: int
-    seed: int

@@ -16,7 +16,7 @@ likelihood, le Cessie and van Houwelingen, Applied Statistics 1992;41:191-201; r
 Biometrika 1958;45:562-565, drawn to none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -75,12 +75,16 @@ class CrossFittedResponse:
     type: ClassVar[str] = "cross_fitted"
     kinds: ClassVar[frozenset[str]] = frozenset({RESPONSE})
     unlearned: ClassVar[float] = 0.85
+    exact: ClassVar[bool] = True
     description: ClassVar[str] = (
         "Ridge-penalised logistic regression and trees boosted from it, cross-fitted and weighted by "
         "held-out likelihood; wider responses include narrower ones."
     )
 
-    read = AdditiveModel.from_files
+    @staticmethod
+    def read(files: Mapping[str, bytes]) -> AdditiveModel:
+        """Read the model's files."""
+        return AdditiveModel.from_files(files)
 
     def cross_fit(self, X: FloatArray, strata: IntArray, outcome: ResponseOutcome) -> AdditiveCrossFit:
         """Fit, and return beside the model its members and the held-out scores of every patient.

@@ -115,12 +115,16 @@ class XGBoostAFT:
     type: ClassVar[str] = "xgboost_aft"
     kinds: ClassVar[frozenset[str]] = frozenset({SURVIVAL})
     unlearned: ClassVar[float] = 0.0
+    exact: ClassVar[bool] = False
     description: ClassVar[str] = (
         "Accelerated failure time, boosted by xgboost: log survival time with logistic noise of one spread "
         "for all patients. Intervals allow for sampling alone; their coverage was not measured."
     )
 
-    read = AFTModel.from_files
+    @staticmethod
+    def read(files: Mapping[str, bytes]) -> AFTModel:
+        """Read the model's files."""
+        return AFTModel.from_files(files)
 
     def fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> AFTModel:
         """Fit with the scale under which patients held out are the likeliest."""

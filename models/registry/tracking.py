@@ -106,6 +106,20 @@ def connect(settings: RegistrySettings) -> None:
     mlflow.set_registry_uri(settings.tracking_uri)
 
 
+def prepare_store(settings: RegistrySettings) -> None:
+    """Make the tables of a new database, which takes MLflow seconds; a tracking server keeps its own.
+
+    Raises:
+        MlflowException: when the database cannot be used.
+
+    """
+    if not settings.tracking_uri.startswith(("http:", "https:")):
+        connect(settings)
+        client = MlflowClient()
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+
+
 def environment() -> dict[str, str]:
     """Return the versions of every installed distribution, for the record."""
     return {d.name: d.version for d in sorted(metadata.distributions(), key=lambda d: d.name.lower())}

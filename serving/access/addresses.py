@@ -35,7 +35,7 @@ TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
-class Allowed:
+class AllowedAddresses:
     """What may be called: addresses that begin with a prefix, at public machines or in these networks.
 
     Plain http is for loopback only, and loopback only when its network is allowed.
@@ -45,7 +45,7 @@ class Allowed:
     networks: tuple[Network, ...] = ()
 
     @classmethod
-    def read(cls, setting: str) -> "Allowed":
+    def read(cls, setting: str) -> "AllowedAddresses":
         """Read prefixes (https://ehr.example.org/fhir) and networks (10.20.0.0/16) from a setting.
 
         Raises:
@@ -62,7 +62,7 @@ class Allowed:
             raise InvalidInput("addresses", [Problem(part, "cannot be allowed", expected) for part in wrong])
         return cls(tuple(prefixes), tuple(network for network in networks.values() if network is not None))
 
-    def also(self, addresses: Iterable[str]) -> "Allowed":
+    def also(self, addresses: Iterable[str]) -> "AllowedAddresses":
         """Return what also allows some addresses."""
         return replace(self, prefixes=(*self.prefixes, *addresses))
 
@@ -91,7 +91,7 @@ class Allowed:
 async def fetch_json(
     url: str,
     *,
-    allowed: Allowed,
+    allowed: AllowedAddresses,
     headers: Mapping[str, str] | None = None,
     largest: int = LARGEST_ANSWER,
     seconds: float = SECONDS,
@@ -112,7 +112,7 @@ async def fetch_json(
         raise AddressRefused("an allowed address did not answer as it should") from error
 
 
-async def _machines(parts: SplitResult, allowed: Allowed) -> list[Address]:
+async def _machines(parts: SplitResult, allowed: AllowedAddresses) -> list[Address]:
     """Return the network addresses of a host; a name that also stands for a forbidden one is refused."""
     host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)

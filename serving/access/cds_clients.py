@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from serving.access.addresses import Allowed
+from serving.access.addresses import AllowedAddresses
 from serving.access.bearer import credentials, hold_back
 from serving.access.errors import Unauthenticated
 from serving.access.key_set import FetchedKeySet, KeySet, KeySource
 from serving.access.loopback import names_loopback
-from serving.access.patience import in_time
-from serving.access.principal import DEMO, How, Principal, Scope
-from serving.access.rate import Rate
+from serving.access.principal import DEMO, AccessScope, CredentialKind, Principal
+from serving.access.rate import RateLimiter
 from serving.access.signed_token import claims_of, header_of, issuer_of, name_in
 from serving.access.store import AccessStore
+from serving.access.timeout import in_time
 
 ALGORITHMS = ("ES384", "RS384")
 TYPES = frozenset({"JWT"})
 LONGEST_LIFE_SECONDS = 3600
-SCOPES = frozenset({Scope.PREDICT, Scope.EXPLAIN})
+SCOPES = frozenset({AccessScope.PREDICT, AccessScope.EXPLAIN})
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class CdsClients:
         clients: tuple[CdsClient, ...],
         *,
         store: AccessStore,
-        allowed: Allowed,
-        rate: Rate,
+        allowed: AllowedAddresses,
+        rate: RateLimiter,
         public_url: str | None = None,
     ) -> None:
         allowed = allowed.also(client.jku for client in clients if client.jku)
@@ -100,7 +100,7 @@ class CdsClients:
         if client.tenants and claims.get("tenant") not in client.tenants:
             raise Unauthenticated
         await self._require_first_use(client, name_in(claims, "jti"), int(claims["exp"]))
-        return Principal(client.issuer, SCOPES, How.CDS_CLIENT)
+        return Principal(client.issuer, SCOPES, CredentialKind.CDS_CLIENT)
 
     async def _require_first_use(self, client: CdsClient, jti: str, expires_at: int) -> None:
         use = asyncio.to_thread(self._store.first_use, client.issuer, jti, expires_at=expires_at)
@@ -134,7 +134,7 @@ def _require_short_life(claims: Mapping[str, Any]) -> None:
         raise Unauthenticated
 
 
-def _keys_of(client: CdsClient, allowed: Allowed) -> KeySource:
+def _keys_of(client: CdsClient, allowed: AllowedAddresses) -> KeySource:
     if client.jku is not None:
         return FetchedKeySet(client.jku, allowed=allowed)
     return KeySet(client.keys)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from features.errors import InvalidInput, NotFound, Problem
 from serving.access.keys import new_key
-from serving.access.principal import Scope
+from serving.access.principal import AccessScope
 from serving.access.settings import LOOPBACK, AccessSettings
 from serving.access.store import AccessStore, ApiKey
 
@@ -25,7 +25,7 @@ keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 @keys.command("create")
 def create(
     name: str,
-    scopes: Annotated[list[Scope], typer.Option("--scope", help="What it allows; repeat for several.")],
+    scopes: Annotated[list[AccessScope], typer.Option("--scope", help="What it allows; repeat for several.")],
     days: Annotated[
         float | None, typer.Option(min=0.0, help="Days it is valid; for ever when absent.")
     ] = None,

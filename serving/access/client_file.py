@@ -23,7 +23,7 @@ from serving.access.key_set import fitting
 SETTING = "SALVAGE_CDS_CLIENTS"
 
 
-class Entry(BaseModel):
+class ListedClient(BaseModel):
     """One client as it is written."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,7 +46,7 @@ def read_clients(path: Path) -> tuple[CdsClient, ...]:
     """
     try:
         stated = yaml.safe_load(path.read_bytes())
-        entries = TypeAdapter(tuple[Entry, ...]).validate_python(stated)
+        entries = TypeAdapter(tuple[ListedClient, ...]).validate_python(stated)
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
         raise _wrong([Problem(SETTING, "cannot be read", "name a YAML or JSON file")]) from None
     except ValidationError as error:
@@ -63,7 +63,7 @@ def read_clients(path: Path) -> tuple[CdsClient, ...]:
     )
 
 
-def _problems(at: int, entry: Entry, keys: Mapping[str, Any] | None) -> list[Problem]:
+def _problems(at: int, entry: ListedClient, keys: Mapping[str, Any] | None) -> list[Problem]:
     """Return what the form of an entry does not show."""
     where = f"{SETTING}[{at}]"
     if (entry.jku is None) == (entry.jwks is None):

@@ -12,8 +12,8 @@ from serving.access.bearer import hold_back, presented
 from serving.access.errors import Forbidden, Unauthenticated
 from serving.access.keys import PREFIX, KeyRing
 from serving.access.loopback import names_loopback
-from serving.access.principal import DEMO, Principal, Scope
-from serving.access.rate import Rate
+from serving.access.principal import DEMO, AccessScope, Principal
+from serving.access.rate import RateLimiter
 
 KEY_START = f"{PREFIX}_".encode()
 SCHEME = "An API key (salvage keys create) or a token of the identity provider."
@@ -29,16 +29,16 @@ class TokenVerifier(Protocol):
 class Gate:
     """Lets in who shows a valid key or token; without ``keys`` and ``tokens`` it refuses everyone."""
 
-    def __init__(self, *, keys: KeyRing | None, tokens: TokenVerifier | None, rate: Rate) -> None:
+    def __init__(self, *, keys: KeyRing | None, tokens: TokenVerifier | None, rate: RateLimiter) -> None:
         self._keys = keys
         self._tokens = tokens
         self._rate = rate
 
-    def needs(self, scope: str) -> "Needs":
+    def needs(self, scope: str) -> "RequiredScope":
         """Return the dependency of a route that needs a scope."""
-        return Needs(self, Scope(scope))
+        return RequiredScope(self, AccessScope(scope))
 
-    async def admit(self, headers: Iterable[tuple[bytes, bytes]], scope: Scope) -> Principal:
+    async def admit(self, headers: Iterable[tuple[bytes, bytes]], scope: AccessScope) -> Principal:
         """Return who asks.
 
         Raises:
@@ -77,7 +77,7 @@ class OpenGate(Gate):
     """
 
     def __init__(self) -> None:
-        super().__init__(keys=None, tokens=None, rate=Rate(0))
+        super().__init__(keys=None, tokens=None, rate=RateLimiter(0))
 
     async def principal(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         """Return the demo's principal."""
@@ -89,13 +89,13 @@ class OpenGate(Gate):
         return DEMO
 
 
-class Needs(SecurityBase):
+class RequiredScope(SecurityBase):
     """A FastAPI dependency: who asks, when they may.
 
     Being a security scheme, it also puts itself into the OpenAPI document.
     """
 
-    def __init__(self, gate: Gate, scope: Scope) -> None:
+    def __init__(self, gate: Gate, scope: AccessScope) -> None:
         self._gate = gate
         self.scope = scope
         self.scheme_name = "bearer"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from serving.access.addresses import Allowed, fetch_json
+from serving.access.addresses import AllowedAddresses, fetch_json
 from serving.access.errors import AccessUnavailable, AddressRefused
 
 KINDS: Mapping[str, tuple[str, str | None]] = {
@@ -69,7 +69,9 @@ class FetchedKeySet:
     most: tokens cannot make the server call anyone more often.
     """
 
-    def __init__(self, url: str, *, allowed: Allowed, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, url: str, *, allowed: AllowedAddresses, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._url = url
         self._allowed = allowed
         self._clock = clock

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterable
 
 from serving.access.errors import Unauthenticated
-from serving.access.patience import SECONDS, in_time
-from serving.access.principal import How, Principal, Scope
+from serving.access.principal import AccessScope, CredentialKind, Principal
 from serving.access.store import AccessStore, ApiKey
+from serving.access.timeout import SECONDS, in_time
 
 PREFIX = "salvage"
 SECRET_BYTES = 32
@@ -24,7 +24,7 @@ DAY = 86400
 
 
 def new_key(
-    name: str, scopes: Iterable[Scope], *, now: float, days: float | None = None
+    name: str, scopes: Iterable[AccessScope], *, now: float, days: float | None = None
 ) -> tuple[ApiKey, str]:
     """Return a new key as it is stored, and the key itself, which is shown once."""
     made = secrets.token_hex(ID_BYTES)
@@ -93,7 +93,7 @@ class KeyRing:
 
 
 def _held(key: ApiKey) -> tuple[ApiKey, bytes, Principal]:
-    return key, bytes.fromhex(key.hash), Principal(key.name, key.scopes, How.KEY)
+    return key, bytes.fromhex(key.hash), Principal(key.name, key.scopes, CredentialKind.KEY)
 
 
 def _digest(presented: bytes) -> bytes:

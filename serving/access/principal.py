@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Scope(StrEnum):
+class AccessScope(StrEnum):
     """What a key or a token allows."""
 
     PREDICT = "predict"
@@ -12,7 +12,7 @@ class Scope(StrEnum):
     AUDIT_READ = "audit:read"
 
 
-class How(StrEnum):
+class CredentialKind(StrEnum):
     """How somebody showed who they are."""
 
     KEY = "key"
@@ -21,7 +21,7 @@ class How(StrEnum):
     DEMO = "demo"
 
 
-EVERY_SCOPE = frozenset(Scope)
+EVERY_SCOPE = frozenset(AccessScope)
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Principal:
     """
 
     name: str
-    scopes: frozenset[Scope]
-    how: How
+    scopes: frozenset[AccessScope]
+    how: CredentialKind
 
     @property
     def client(self) -> str:
         """Return a name that nobody else has, for rates, idempotency keys and the record.
 
-        >>> Principal("ward", EVERY_SCOPE, How.KEY).client
+        >>> Principal("ward", EVERY_SCOPE, CredentialKind.KEY).client
         'key:ward'
         """
         return f"{self.how}:{self.name}"
 
 
-DEMO = Principal("demo", EVERY_SCOPE, How.DEMO)
+DEMO = Principal("demo", EVERY_SCOPE, CredentialKind.DEMO)

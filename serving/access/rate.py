@@ -16,7 +16,7 @@ MOST_CLIENTS = 10_000
 ROUNDING = 1e-6
 
 
-class Rate:
+class RateLimiter:
     """Allows ``per_minute`` requests a client over all ``workers``, and bursts of ten seconds' worth.
 
     Each worker keeps its own share; 0 allows any number. Memory is bounded: with too many clients those

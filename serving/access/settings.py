@@ -8,11 +8,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from features.errors import InvalidInput, Problem
-from serving.access.addresses import Allowed, is_address
+from serving.access.addresses import AllowedAddresses, is_address
 from serving.access.cds_clients import CdsClient
 from serving.access.client_file import read_clients
 from serving.access.loopback import is_loopback
-from serving.access.tokens import Issuer
+from serving.access.tokens import IdentityProvider
 
 KEYS, OFF = "keys", "off"
 LOOPBACK = "127.0.0.1"
@@ -37,10 +37,10 @@ class AccessSettings:
     mode: str = KEYS
     demo: bool = False
     rate: int = RATE
-    oidc: Issuer | None = None
+    oidc: IdentityProvider | None = None
     cds_clients: tuple[CdsClient, ...] = ()
     public_url: str | None = None
-    allowed: Allowed = field(default_factory=Allowed)
+    allowed: AllowedAddresses = field(default_factory=AllowedAddresses)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], *, home: Path, host: str) -> "AccessSettings":
@@ -111,7 +111,7 @@ def _rate(environ: Mapping[str, str], problems: list[Problem]) -> int:
     return RATE
 
 
-def _issuer(environ: Mapping[str, str], problems: list[Problem]) -> Issuer | None:
+def _issuer(environ: Mapping[str, str], problems: list[Problem]) -> IdentityProvider | None:
     said = [environ.get(name, "") for name in OIDC]
     if not any(said):
         return None
@@ -122,15 +122,15 @@ def _issuer(environ: Mapping[str, str], problems: list[Problem]) -> Issuer | Non
     ]
     if said[2]:
         problems += _address_problems("SALVAGE_OIDC_JWKS", said[2])
-    return Issuer(*said)
+    return IdentityProvider(*said)
 
 
-def _allowed(environ: Mapping[str, str], problems: list[Problem]) -> Allowed:
+def _allowed(environ: Mapping[str, str], problems: list[Problem]) -> AllowedAddresses:
     try:
-        return Allowed.read(environ.get("SALVAGE_ALLOWED_ADDRESSES", ""))
+        return AllowedAddresses.read(environ.get("SALVAGE_ALLOWED_ADDRESSES", ""))
     except InvalidInput as error:
         problems += [Problem("SALVAGE_ALLOWED_ADDRESSES", str(p.field), p.remedy) for p in error.problems]
-        return Allowed()
+        return AllowedAddresses()
 
 
 def _public_url(environ: Mapping[str, str], problems: list[Problem]) -> str | None:

@@ -31,7 +31,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from serving.access.errors import AccessUnavailable
-from serving.access.principal import Scope
+from serving.access.principal import AccessScope
 from serving.write_ahead import write_ahead
 
 BUSY_SECONDS = 5
@@ -68,7 +68,7 @@ class ApiKey:
     id: str
     name: str
     hash: str
-    scopes: frozenset[Scope]
+    scopes: frozenset[AccessScope]
     created_at: int
     expires_at: int | None = None
     revoked_at: int | None = None
@@ -200,6 +200,6 @@ def _create_tables(engine: Engine) -> None:
 
 
 def _key(row: Any) -> ApiKey:
-    known = {scope.value for scope in Scope}
-    scopes = frozenset(Scope(name) for name in row["scopes"].split() if name in known)
+    known = {scope.value for scope in AccessScope}
+    scopes = frozenset(AccessScope(name) for name in row["scopes"].split() if name in known)
     return ApiKey(**{**row, "scopes": scopes})

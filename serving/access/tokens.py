@@ -6,16 +6,16 @@ from typing import Any
 
 from serving.access.errors import Unauthenticated
 from serving.access.key_set import KeySource
-from serving.access.principal import How, Principal, Scope
+from serving.access.principal import AccessScope, CredentialKind, Principal
 from serving.access.signed_token import claims_of, header_of, name_in
 
 ALGORITHMS = frozenset({"RS256", "RS384", "ES256", "ES384", "EdDSA"})
 TYPES = frozenset({None, "JWT", "AT+JWT"})
-SCOPES: Mapping[str, Scope] = {scope.value: scope for scope in Scope}
+SCOPES: Mapping[str, AccessScope] = {scope.value: scope for scope in AccessScope}
 
 
 @dataclass(frozen=True)
-class Issuer:
+class IdentityProvider:
     """The identity provider: its name in tokens, the name it calls this service by, where its keys are."""
 
     issuer: str
@@ -23,10 +23,10 @@ class Issuer:
     jwks: str
 
 
-class Tokens:
+class OidcVerifier:
     """Checks tokens of one identity provider."""
 
-    def __init__(self, issuer: Issuer, keys: KeySource) -> None:
+    def __init__(self, issuer: IdentityProvider, keys: KeySource) -> None:
         self._issuer = issuer
         self._keys = keys
 
@@ -44,14 +44,14 @@ class Tokens:
             raise Unauthenticated
         key = await self._keys.find(kid, header["alg"])
         claims = claims_of(token, key, issuer=self._issuer.issuer, audience=self._issuer.audience)
-        return Principal(name_in(claims, "client_id", "azp", "sub"), scopes_in(claims), How.TOKEN)
+        return Principal(name_in(claims, "client_id", "azp", "sub"), scopes_in(claims), CredentialKind.TOKEN)
 
 
-def scopes_in(claims: Mapping[str, Any]) -> frozenset[Scope]:
+def scopes_in(claims: Mapping[str, Any]) -> frozenset[AccessScope]:
     """Return the scopes of ours in ``scope`` or ``scp``, a text with blanks or a list; others mean nothing.
 
     >>> sorted(scopes_in({"scope": "openid predict audit:read"}))
-    [<Scope.AUDIT_READ: 'audit:read'>, <Scope.PREDICT: 'predict'>]
+    [<AccessScope.AUDIT_READ: 'audit:read'>, <AccessScope.PREDICT: 'predict'>]
     """
     said = claims.get("scope", claims.get("scp", ""))
     names = said.split() if isinstance(said, str) else said if isinstance(said, list) else []

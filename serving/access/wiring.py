@@ -7,14 +7,14 @@ from serving.access.cds_clients import CdsClients, CdsVerifier, OpenCdsClients
 from serving.access.gate import Gate, OpenGate
 from serving.access.key_set import FetchedKeySet
 from serving.access.keys import KeyRing
-from serving.access.rate import Rate
+from serving.access.rate import RateLimiter
 from serving.access.settings import AccessSettings
 from serving.access.store import AccessStore
-from serving.access.tokens import Tokens
+from serving.access.tokens import OidcVerifier
 
 
 @dataclass(frozen=True)
-class Access:
+class AccessControl:
     """What the routes ask who may pass; ``store`` is to be closed at the end."""
 
     gate: Gate
@@ -22,7 +22,7 @@ class Access:
     store: AccessStore
 
 
-def open_access(settings: AccessSettings, *, host: str, workers: int = 1) -> Access:
+def open_access(settings: AccessSettings, *, host: str, workers: int = 1) -> AccessControl:
     """Return access for one of the workers of a server that listens on a host; nothing is read yet.
 
     Raises:
@@ -34,8 +34,8 @@ def open_access(settings: AccessSettings, *, host: str, workers: int = 1) -> Acc
         raise InvalidInput("settings", problems)
     store = AccessStore(settings.store)
     if settings.off:
-        return Access(OpenGate(), OpenCdsClients(), store)
-    rate = Rate(settings.rate, workers=workers)
+        return AccessControl(OpenGate(), OpenCdsClients(), store)
+    rate = RateLimiter(settings.rate, workers=workers)
     clients = CdsClients(
         settings.cds_clients,
         store=store,
@@ -43,11 +43,11 @@ def open_access(settings: AccessSettings, *, host: str, workers: int = 1) -> Acc
         rate=rate,
         public_url=settings.public_url,
     )
-    return Access(Gate(keys=KeyRing(store), tokens=_tokens(settings), rate=rate), clients, store)
+    return AccessControl(Gate(keys=KeyRing(store), tokens=_tokens(settings), rate=rate), clients, store)
 
 
-def _tokens(settings: AccessSettings) -> Tokens | None:
+def _tokens(settings: AccessSettings) -> OidcVerifier | None:
     if settings.oidc is None:
         return None
     allowed = settings.allowed.also([settings.oidc.jwks])
-    return Tokens(settings.oidc, FetchedKeySet(settings.oidc.jwks, allowed=allowed))
+    return OidcVerifier(settings.oidc, FetchedKeySet(settings.oidc.jwks, allowed=allowed))

@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 from features.errors import InvalidInput, Problem, RecordNotWritten
+from serving.audit.sql_store import Statements
 from serving.audit.sqlite import SCHEMA, VERSION, digest_file
-from serving.audit.store import Store
-from serving.audit.tables import Statements
+from serving.audit.store import LogStore
 from serving.audit.verify import digest_line
 
 TABLES = {
@@ -19,7 +19,7 @@ TABLES = {
 }
 
 
-def back_up(store: Store, destination: Path) -> str:
+def back_up(store: LogStore, destination: Path) -> str:
     """Copy a record, SQLite's or PostgreSQL's, into a new SQLite file; return its SHA-256.
 
     The copy is compact: nothing that was erased is in it. ``salvage audit verify`` finds every changed byte

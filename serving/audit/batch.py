@@ -15,7 +15,7 @@ import orjson
 
 from features.errors import KeyReused, RecordNotWritten, SalvageError
 from serving.audit.merkle import Frontier, leaf_hash
-from serving.audit.record import Draft, Receipt, Repeatable, body_of, packed
+from serving.audit.record import Draft, IdempotencyKey, Receipt, body_of, packed
 
 ERASED = "erased"
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -25,18 +25,18 @@ Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Salted:
+class SaltedDraft:
     """A draft with the salt of its content."""
 
     draft: Draft
     salt: bytes | None
 
 
-Group = Sequence[Salted]
+Group = Sequence[SaltedDraft]
 
 
 @dataclass(frozen=True)
-class Standing:
+class EntryPosition:
     """Where an entry stands, as far as a receipt says it."""
 
     id: str
@@ -46,19 +46,19 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Repeat:
+class KeyUse:
     """What an idempotency key stands for until it lapses, in seconds since 1970."""
 
     fingerprint: str
     lapses: int
-    entry: Standing
+    entry: EntryPosition
 
 
 Key = tuple[str, str]
 
 
 @dataclass
-class Rows:
+class NewRows:
     """Rows to insert, and the ids whose contents are to be erased."""
 
     entries: list[Row] = field(default_factory=list)
@@ -66,10 +66,10 @@ class Rows:
     repeats: list[Row] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
-    known: dict[Key, Repeat] = field(default_factory=dict)
+    known: dict[Key, KeyUse] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
 
-    def add(self, other: "Rows") -> None:
+    def add(self, other: "NewRows") -> None:
         """Take over another's rows."""
         self.entries += other.entries
         self.contents += other.contents
@@ -84,28 +84,28 @@ class Rows:
 class Batch:
     """The rows of a transaction, the tree after it, and what each group's caller is told."""
 
-    rows: Rows
+    rows: NewRows
     frontier: Frontier
     outcomes: list[Outcome]
 
 
 def plan(
-    groups: Sequence[Group], *, frontier: Frontier, taken: set[str], known: Mapping[Key, Repeat]
+    groups: Sequence[Group], *, frontier: Frontier, taken: set[str], known: Mapping[Key, KeyUse]
 ) -> Batch:
     """Work out a batch over a tree, given the ids on record already and the idempotency keys in force."""
-    rows = Rows(known=dict(known), ids=set(taken))
+    rows = NewRows(known=dict(known), ids=set(taken))
     planned = [_planned(group, frontier.size, rows) for group in groups]
     grown = frontier.grown(rows.leaves)
     root = grown.root.hex()
     return Batch(rows, grown, [_outcome(one, grown.size, root) for one in planned])
 
 
-_Planned = list[tuple[Standing, bool]] | SalvageError
+_Planned = list[tuple[EntryPosition, bool]] | SalvageError
 
 
-def _planned(group: Group, size: int, rows: Rows) -> _Planned:
+def _planned(group: Group, size: int, rows: NewRows) -> _Planned:
     """Add a group's rows, or none of them and say why."""
-    mine = Rows()
+    mine = NewRows()
     try:
         found = [_place(one, size + len(rows.leaves) + len(mine.leaves) + 1, rows, mine) for one in group]
     except SalvageError as error:
@@ -116,26 +116,26 @@ def _planned(group: Group, size: int, rows: Rows) -> _Planned:
     return found
 
 
-def _place(salted: Salted, seq: int, rows: Rows, mine: Rows) -> tuple[Standing, bool]:
+def _place(salted: SaltedDraft, seq: int, rows: NewRows, mine: NewRows) -> tuple[EntryPosition, bool]:
     """Return where a draft stands, and whether it stood there before."""
     draft = salted.draft
     _refuse_odd(draft)
-    if draft.repeatable is not None:
-        earlier = _earlier(draft, draft.repeatable, mine.known, rows.known)
+    if draft.idempotency_key is not None:
+        earlier = _earlier(draft, draft.idempotency_key, mine.known, rows.known)
         if earlier is not None:
             return earlier, True
     if draft.id in rows.ids or draft.id in mine.ids:
         raise RecordNotWritten(f"the id {draft.id} is on record already")
     body = body_of(draft, seq=seq, salt=salted.salt)
     leaf = leaf_hash(body)
-    standing = Standing(draft.id, seq, draft.at, leaf.hex())
+    standing = EntryPosition(draft.id, seq, draft.at, leaf.hex())
     mine.ids.add(draft.id)
     mine.leaves.append(leaf)
     mine.entries.append((seq, draft.id, draft.at, draft.kind, body, leaf.hex(), draft.subject))
     if draft.content is not None:
         mine.contents.append((seq, salted.salt, packed(draft.content)))
-    if draft.repeatable is not None:
-        _remember(draft.repeatable, standing, mine)
+    if draft.idempotency_key is not None:
+        _remember(draft.idempotency_key, standing, mine)
     if draft.kind == ERASED:
         mine.erased += draft.facts["ids"]
     return standing, False
@@ -143,7 +143,7 @@ def _place(salted: Salted, seq: int, rows: Rows, mine: Rows) -> tuple[Standing, 
 
 def _refuse_odd(draft: Draft) -> None:
     """Refuse what would fail in the database, and with it everybody's transaction."""
-    asked = draft.repeatable
+    asked = draft.idempotency_key
     texts = [draft.id, draft.at, draft.kind, "" if draft.subject is None else draft.subject]
     texts += [asked.client, asked.key, asked.fingerprint] if asked else []
     texts += draft.facts["ids"] if draft.kind == ERASED else []
@@ -156,7 +156,7 @@ def storable(text: object) -> bool:
     return isinstance(text, str) and not UNSTORABLE.search(text)
 
 
-def _earlier(draft: Draft, asked: Repeatable, *known: Mapping[Key, Repeat]) -> Standing | None:
+def _earlier(draft: Draft, asked: IdempotencyKey, *known: Mapping[Key, KeyUse]) -> EntryPosition | None:
     """Return where the same request was put on record before.
 
     Raises:
@@ -172,9 +172,9 @@ def _earlier(draft: Draft, asked: Repeatable, *known: Mapping[Key, Repeat]) -> S
     return repeat.entry
 
 
-def _remember(asked: Repeatable, standing: Standing, mine: Rows) -> None:
+def _remember(asked: IdempotencyKey, standing: EntryPosition, mine: NewRows) -> None:
     lapses = seconds(standing.at) + DAY_SECONDS
-    mine.known[asked.client, asked.key] = Repeat(asked.fingerprint, lapses, standing)
+    mine.known[asked.client, asked.key] = KeyUse(asked.fingerprint, lapses, standing)
     row = (asked.client, asked.key, asked.fingerprint, standing.seq, lapses)
     mine.repeats.append((*row, repeat_hash(row)))
 
@@ -199,4 +199,4 @@ def seconds(at: str) -> int:
 
 def salted(drafts: Sequence[Draft], new_salt: Callable[[], bytes]) -> Group:
     """Return drafts, each with a salt of its own where it has content."""
-    return [Salted(draft, None if draft.content is None else new_salt()) for draft in drafts]
+    return [SaltedDraft(draft, None if draft.content is None else new_salt()) for draft in drafts]

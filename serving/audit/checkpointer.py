@@ -8,7 +8,7 @@ from features.errors import RecordNotWritten
 from serving.audit.checkpoint import Checkpoint, CheckpointFile, sign
 from serving.audit.merkle import Frontier
 from serving.audit.note import PrivateKey
-from serving.audit.store import Store
+from serving.audit.store import LogStore
 
 EVERY_SECONDS = 10.0
 EVERY_ENTRIES = 1000
@@ -30,7 +30,7 @@ class Checkpointer:
 
     def __init__(
         self,
-        store: Store,
+        store: LogStore,
         key: PrivateKey,
         file: CheckpointFile,
         *,

@@ -15,7 +15,7 @@ from serving.access.subjects import subject_hash, subject_key
 from serving.audit.checkpoint import CheckpointFile
 from serving.audit.record import Draft
 from serving.audit.sequencer import Sequencer
-from serving.audit.store import Store, make_store
+from serving.audit.store import LogStore, make_store
 from serving.settings import ServingSettings
 
 READ = "read"
@@ -41,7 +41,7 @@ class DeployedLog:
         return cls(settings, address or settings.audit)
 
     @property
-    def store(self) -> Store:
+    def store(self) -> LogStore:
         """Return the store."""
         return make_store(self.address)
 

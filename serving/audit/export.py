@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from serving.audit.record import Entry
+from serving.audit.record import LogEntry
 
 
-def json_lines(entries: Iterable[Entry], *, contents: bool) -> Iterator[bytes]:
+def json_lines(entries: Iterable[LogEntry], *, contents: bool) -> Iterator[bytes]:
     """Yield one line an entry: its body as the exact text that was hashed, and its leaf hash.
 
     With ``contents``, the patient's values and what was answered come with it, and the salt that binds them.
@@ -18,7 +18,7 @@ def json_lines(entries: Iterable[Entry], *, contents: bool) -> Iterator[bytes]:
         yield orjson.dumps(described(entry, contents=contents), option=orjson.OPT_APPEND_NEWLINE)
 
 
-def described(entry: Entry, *, contents: bool) -> dict[str, Any]:
+def described(entry: LogEntry, *, contents: bool) -> dict[str, Any]:
     """Return an entry's parts; a content that is not text comes in base64, under another name."""
     said: dict[str, Any] = {"seq": entry.seq, "leaf_hash": entry.leaf_hash, "body": entry.body.decode()}
     content = entry.content if contents else None

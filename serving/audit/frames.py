@@ -12,7 +12,7 @@ import orjson
 
 from features.errors import KeyReused, RecordNotWritten, SalvageError, TooBusy
 from serving.audit.batch import Outcome
-from serving.audit.record import Draft, Receipt, Repeatable
+from serving.audit.record import Draft, IdempotencyKey, Receipt
 
 LENGTH = struct.Struct(">I")
 HEAD = struct.Struct(">QI")
@@ -20,7 +20,7 @@ LARGEST_FRAME = 1 << 28
 ERRORS = {kind.__name__: kind for kind in (RecordNotWritten, TooBusy, KeyReused)}
 
 
-class Frames:
+class FrameReader:
     """Bytes as they arrive, cut into frames."""
 
     def __init__(self) -> None:
@@ -73,8 +73,8 @@ def drafts_frame(number: int, drafts: Sequence[Draft]) -> bytes:
             draft.kind,
             dict(draft.facts),
             draft.subject,
-            draft.repeatable
-            and (draft.repeatable.client, draft.repeatable.key, draft.repeatable.fingerprint),
+            draft.idempotency_key
+            and (draft.idempotency_key.client, draft.idempotency_key.key, draft.idempotency_key.fingerprint),
             None if draft.content is None else len(draft.content),
         )
         for draft in drafts
@@ -93,8 +93,8 @@ def drafts_of(header: Any, contents: bytes) -> list[Draft]:
     for entry_id, recorded_at, kind, facts, subject, asked, length in header:
         content = None if length is None else contents[at : at + length]
         at += length or 0
-        repeatable = None if asked is None else Repeatable(*asked)
-        drafts.append(Draft(entry_id, recorded_at, kind, facts, content, subject, repeatable))
+        idempotency_key = None if asked is None else IdempotencyKey(*asked)
+        drafts.append(Draft(entry_id, recorded_at, kind, facts, content, subject, idempotency_key))
     if at != len(contents):
         raise ValueError("contents of another length than was said")
     return drafts

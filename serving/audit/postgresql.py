@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from features.errors import RecordNotWritten
 from serving.audit.batch import Row
-from serving.audit.tables import Statements, Tables
+from serving.audit.sql_store import SqlStore, Statements
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -84,7 +84,7 @@ CONNECTION: dict[str, str | int] = {
 }
 
 
-class _Statements:
+class _PostgresqlStatements:
     """Statements on an open connection."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
@@ -115,7 +115,7 @@ def _marked(sql: str) -> str:
     return sql.replace("?", "%s")
 
 
-class PostgresqlStore(Tables):
+class PostgresqlStore(SqlStore):
     """The store in a PostgreSQL database, made at the first use.
 
     One connection writes and one reads, each behind a lock; a connection that failed is opened anew at the
@@ -128,8 +128,8 @@ class PostgresqlStore(Tables):
     def __init__(self, address: str, *, now: Callable[[], float] = time.time) -> None:
         super().__init__(now)
         self._address = address
-        self._writer = _Held(lambda: _open(address))
-        self._reader = _Held(lambda: _open(address))
+        self._writer = _HeldConnection(lambda: _open(address))
+        self._reader = _HeldConnection(lambda: _open(address))
 
     def check(self) -> None:
         """Commit a real write beside the record.
@@ -153,7 +153,7 @@ class PostgresqlStore(Tables):
         with psycopg.connect(self._address, connect_timeout=PATIENCE_SECONDS) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            yield _Statements(connection)
+            yield _PostgresqlStatements(connection)
 
     def flaws(self, run: Statements) -> Iterator[str]:
         """Yield which of the guards against change are missing or switched off."""
@@ -176,7 +176,7 @@ class PostgresqlStore(Tables):
     @contextmanager
     def _reading(self) -> Iterator[Statements]:
         with self._reader.connection("read") as connection:
-            yield _Statements(connection)
+            yield _PostgresqlStatements(connection)
 
     @contextmanager
     def _writing(self) -> Iterator[Statements]:
@@ -186,10 +186,10 @@ class PostgresqlStore(Tables):
             connection.pipeline(),
             connection.transaction(),
         ):
-            yield _Statements(connection)
+            yield _PostgresqlStatements(connection)
 
 
-class _Held:
+class _HeldConnection:
     """A connection kept open behind a lock, and opened anew after it failed."""
 
     def __init__(self, opening: Callable[[], psycopg.Connection]) -> None:

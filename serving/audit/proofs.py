@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from features.errors import InvalidRequest, Problem
 from serving.audit.merkle import consistency_ranges, inclusion_ranges, node_hash, root_of
-from serving.audit.record import Entry
+from serving.audit.record import LogEntry
 
 TILE = 4096
 
@@ -47,7 +47,7 @@ class LogTree:
         self._leaves = leaves
         self._tiles: dict[int, bytes] = {}
 
-    def inclusion(self, entry: Entry, tree_size: int, *, size: int) -> InclusionProof:
+    def inclusion(self, entry: LogEntry, tree_size: int, *, size: int) -> InclusionProof:
         """Prove that an entry is in the tree that a record of ``size`` entries was at ``tree_size``.
 
         Raises:

@@ -21,7 +21,7 @@ FAST = 1
 
 
 @dataclass(frozen=True)
-class Repeatable:
+class IdempotencyKey:
     """A client's word that a request sent again is the same one: its Idempotency-Key, and what was asked.
 
     ``fingerprint`` is the SHA-256 of the request, in hex: the same key for another request is refused.
@@ -46,11 +46,11 @@ class Draft:
     facts: Mapping[str, Any]
     content: bytes | None = None
     subject: str | None = None
-    repeatable: Repeatable | None = None
+    idempotency_key: IdempotencyKey | None = None
 
 
 @dataclass(frozen=True)
-class Entry:
+class LogEntry:
     """One record: ``body`` is the exact bytes that were hashed.
 
     ``salt`` and ``stored``, the packed content, are None where there never was any, or it has been erased.
@@ -107,7 +107,7 @@ class Receipt:
 
 
 @dataclass(frozen=True)
-class Head:
+class TreeHead:
     """The tree over the whole record: how many entries it has, and its RFC 6962 root in hex."""
 
     size: int

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from features.errors import RecordNotWritten, SalvageError
 from serving.audit.batch import Outcome
-from serving.audit.frames import Frames, drafts_frame, drafts_of, frame, outcome_frame, outcome_of
+from serving.audit.frames import FrameReader, drafts_frame, drafts_of, frame, outcome_frame, outcome_of
 from serving.audit.record import Draft, Receipt
-from serving.audit.sequencer import PATIENCE_SECONDS, SILENT, Reading, Sequencer, receipts
-from serving.audit.store import Store
+from serving.audit.sequencer import PATIENCE_SECONDS, SILENT, LogReader, Sequencer, receipts
+from serving.audit.store import LogStore
 
 CHECK = "check"
 OWNER_ONLY = 0o600
@@ -79,7 +79,7 @@ class _Session(asyncio.Protocol):
         self._sequencer = sequencer
         self._loop = loop
         self._sessions = sessions
-        self._frames = Frames()
+        self._frames = FrameReader()
         self._answers: list[bytes] = []
         self._transport: asyncio.Transport | None = None
 
@@ -134,10 +134,10 @@ class _Session(asyncio.Protocol):
         self._answers.clear()
 
 
-class RemoteSequencer(Reading):
+class RemoteSequencer(LogReader):
     """The audit log of a worker: appends through the sequencer's socket, reads from the store."""
 
-    def __init__(self, path: Path, store: Store) -> None:
+    def __init__(self, path: Path, store: LogStore) -> None:
         super().__init__(store)
         self._path = path
         self._linking: asyncio.Task[_Link] | None = None
@@ -190,7 +190,7 @@ class RemoteSequencer(Reading):
 
     def _ask(self, request: bytes) -> Outcome:
         """Ask over a connection of its own and wait."""
-        frames = Frames()
+        frames = FrameReader()
         try:
             with socket.socket(socket.AF_UNIX) as asking:
                 asking.settimeout(PATIENCE_SECONDS)
@@ -218,7 +218,7 @@ class _Link(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._frames = Frames()
+        self._frames = FrameReader()
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._transport: asyncio.Transport | None = None

@@ -12,7 +12,7 @@ from models.bundle.shelf import Shelf
 from models.questions.comparison import compare
 from models.questions.timeline import explain_over_time
 from serving.audit.merkle import leaf_hash
-from serving.audit.record import Entry, commit
+from serving.audit.record import LogEntry, commit
 
 Recompute = Callable[[ModelBundle, Mapping[str, Any]], object]
 
@@ -32,7 +32,7 @@ RECOMPUTE: Mapping[str, Recompute] = {
 
 
 @dataclass(frozen=True)
-class Replay:
+class ReplayResult:
     """What a replay found; ``differences`` names the parts that did not come out the same, bit for bit."""
 
     id: str
@@ -46,7 +46,7 @@ class Replay:
         return self.untouched and not self.differences
 
 
-def replay(entry: Entry, *, shelf: Shelf) -> Replay:
+def replay(entry: LogEntry, *, shelf: Shelf) -> ReplayResult:
     """Recompute an answer and its explanation with the very bundle that answered.
 
     A record that was changed is not recomputed: what stands in it is nobody's answer.
@@ -63,17 +63,17 @@ def replay(entry: Entry, *, shelf: Shelf) -> Replay:
     if entry.content is None:
         raise NotFound(f"what was asked and answered in record {entry.seq} has been erased")
     if not _untouched(entry):
-        return Replay(entry.id, entry.seq, untouched=False, differences=())
+        return ReplayResult(entry.id, entry.seq, untouched=False, differences=())
     recorded = orjson.loads(entry.content)
     stamp = recorded["model"]
     shelved = shelf.find(stamp["name"], stamp["version"])
     bundle = read_bundle(shelved.folder, expected_hash=stamp["bundle"])
     recomputed = RECOMPUTE[entry.kind](bundle, recorded["request"])
     differences = _differences(recorded[entry.kind], orjson.loads(orjson.dumps(recomputed)), entry.kind)
-    return Replay(entry.id, entry.seq, untouched=True, differences=differences)
+    return ReplayResult(entry.id, entry.seq, untouched=True, differences=differences)
 
 
-def _untouched(entry: Entry) -> bool:
+def _untouched(entry: LogEntry) -> bool:
     """Tell whether body and content are the ones that were hashed."""
     if leaf_hash(entry.body).hex() != entry.leaf_hash or entry.salt is None or entry.content is None:
         return False

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from features.errors import InvalidInput, Problem
 from serving.audit.batch import ERASED
 from serving.audit.record import Draft
-from serving.audit.store import Store
+from serving.audit.store import LogStore
 
 FLOOR_DAYS = 2192
 """Six years: HIPAA, 45 CFR 164.316(b)(2)(i), asks for documentation to be kept so long."""
@@ -30,7 +30,7 @@ def checked(days: int) -> int:
     return days
 
 
-def over(store: Store, *, now: datetime, days: int) -> list[str]:
+def over(store: LogStore, *, now: datetime, days: int) -> list[str]:
     """Return the ids of the entries whose contents have been kept for so many days.
 
     Raises:

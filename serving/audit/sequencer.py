@@ -15,8 +15,8 @@ from typing import Protocol
 
 from features.errors import RecordNotWritten, SalvageError, TooBusy
 from serving.audit.batch import Group, Outcome, salted
-from serving.audit.record import SALT_BYTES, Draft, Entry, Head, Receipt
-from serving.audit.store import Store
+from serving.audit.record import SALT_BYTES, Draft, LogEntry, Receipt, TreeHead
+from serving.audit.store import LogStore
 
 ROOM = 2048
 LARGEST_BATCH = 1024
@@ -55,17 +55,17 @@ class AuditLog(Protocol):
         """Finish what waits, and let go."""
         ...
 
-    def get(self, entry_id: str) -> Entry:
+    def get(self, entry_id: str) -> LogEntry:
         """Return an entry, or raise NotFound."""
         ...
 
-    def find(self, client: str, key: str) -> Entry | None:
+    def find(self, client: str, key: str) -> LogEntry | None:
         """Return the entry that a client's idempotency key left, unless the key has lapsed."""
         ...
 
     def entries(
         self, after: int = 0, limit: int | None = None, kind: str | None = None, subject: str | None = None
-    ) -> Iterator[Entry]:
+    ) -> Iterator[LogEntry]:
         """Yield entries in order."""
         ...
 
@@ -73,28 +73,28 @@ class AuditLog(Protocol):
         """Return the leaf hashes of entries ``start + 1`` to ``stop``."""
         ...
 
-    def head(self) -> Head:
+    def head(self) -> TreeHead:
         """Return the tree's size and root."""
         ...
 
 
-class Reading:
+class LogReader:
     """The reading half of an audit log: straight from the store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: LogStore) -> None:
         self._store = store
 
-    def get(self, entry_id: str) -> Entry:
+    def get(self, entry_id: str) -> LogEntry:
         """Return an entry, or raise NotFound."""
         return self._store.get(entry_id)
 
-    def find(self, client: str, key: str) -> Entry | None:
+    def find(self, client: str, key: str) -> LogEntry | None:
         """Return the entry that a client's idempotency key left, unless the key has lapsed."""
         return self._store.find(client, key)
 
     def entries(
         self, after: int = 0, limit: int | None = None, kind: str | None = None, subject: str | None = None
-    ) -> Iterator[Entry]:
+    ) -> Iterator[LogEntry]:
         """Yield entries in order."""
         return self._store.entries(after, limit, kind, subject)
 
@@ -102,7 +102,7 @@ class Reading:
         """Return the leaf hashes of entries ``start + 1`` to ``stop``."""
         return self._store.leaves(start, stop)
 
-    def head(self) -> Head:
+    def head(self) -> TreeHead:
         """Return the tree's size and root."""
         return self._store.head()
 
@@ -124,7 +124,7 @@ class Witness(Protocol):
 
 
 @dataclass(frozen=True)
-class Waiting:
+class QueuedGroup:
     """A group of drafts and whom to tell: on an event loop, or on the sequencer's thread where it is None."""
 
     group: Group
@@ -132,7 +132,7 @@ class Waiting:
     tell: Callable[[Outcome], None]
 
 
-class Sequencer(Reading):
+class Sequencer(LogReader):
     """The audit log of the process that holds the store.
 
     ``witness`` signs what the record grows to, and refuses entries while the store is not what it signed;
@@ -141,7 +141,7 @@ class Sequencer(Reading):
 
     def __init__(
         self,
-        store: Store,
+        store: LogStore,
         *,
         new_salt: Callable[[], bytes] = lambda: os.urandom(SALT_BYTES),
         witness: Witness | None = None,
@@ -151,7 +151,7 @@ class Sequencer(Reading):
         self._new_salt = new_salt
         self._witness = witness
         self._room = room
-        self._waiting: list[Waiting] = []
+        self._waiting: list[QueuedGroup] = []
         self._count = 0
         self._closed = False
         self._change = threading.Condition()
@@ -197,7 +197,7 @@ class Sequencer(Reading):
             TooBusy: when the queue is full.
 
         """
-        waiting = Waiting(salted(drafts, self._new_salt), loop, tell)
+        waiting = QueuedGroup(salted(drafts, self._new_salt), loop, tell)
         with self._change:
             if self._closed:
                 raise RecordNotWritten(CLOSED)
@@ -232,12 +232,12 @@ class Sequencer(Reading):
             outcomes = self._write([waiting.group for waiting in batch])
             _tell(batch, outcomes)
 
-    def _next(self) -> list[Waiting]:
+    def _next(self) -> list[QueuedGroup]:
         """Return what has gathered, waiting for the first; nothing once closed."""
         with self._change:
             while not self._waiting and not self._closed:
                 self._change.wait()
-            batch, size = list[Waiting](), 0
+            batch, size = list[QueuedGroup](), 0
             for waiting in self._waiting:
                 size += len(waiting.group)
                 if batch and size > LARGEST_BATCH:
@@ -273,9 +273,9 @@ def receipts(outcome: Outcome) -> list[Receipt]:
     return list(outcome)
 
 
-def _tell(batch: list[Waiting], outcomes: list[Outcome]) -> None:
+def _tell(batch: list[QueuedGroup], outcomes: list[Outcome]) -> None:
     """Tell every caller, waking each event loop once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Waiting, Outcome]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[QueuedGroup, Outcome]]] = {}
     for waiting, outcome in zip(batch, outcomes, strict=True):
         if waiting.loop is None:
             waiting.tell(outcome)
@@ -286,6 +286,6 @@ def _tell(batch: list[Waiting], outcomes: list[Outcome]) -> None:
             loop.call_soon_threadsafe(_tell_all, told)
 
 
-def _tell_all(told: list[tuple[Waiting, Outcome]]) -> None:
+def _tell_all(told: list[tuple[QueuedGroup, Outcome]]) -> None:
     for waiting, outcome in told:
         waiting.tell(outcome)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from features.errors import RecordNotWritten
 from serving.audit.batch import Row
-from serving.audit.tables import Statements, Tables
+from serving.audit.sql_store import SqlStore, Statements
 from serving.write_ahead import write_ahead
 
 VERSION = 2
@@ -79,7 +79,7 @@ PROBE_BYTES = 65536
 logger = logging.getLogger(__name__)
 
 
-class _Statements:
+class _SqliteStatements:
     """Statements on an open connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -95,7 +95,7 @@ class _Statements:
         yield from self._connection.execute(sql)
 
 
-class SqliteStore(Tables):
+class SqliteStore(SqlStore):
     """The store in one file.
 
     One writing connection is kept, behind a lock; several processes may share the file. A connection that
@@ -133,7 +133,7 @@ class SqliteStore(Tables):
         """Return one unchanging view of everything."""
         with closing(read_only(self._path)) as connection:
             connection.execute("BEGIN")
-            yield _Statements(connection)
+            yield _SqliteStatements(connection)
 
     def flaws(self, run: Statements) -> Iterator[str]:
         """Yield what SQLite's own check finds, and where the schema is not the one that was made."""
@@ -145,7 +145,7 @@ class SqliteStore(Tables):
         if not self._whole(run):
             yield "the file is not as long as it says"
         with closing(self._empty()) as empty:
-            expected = _Statements(empty)(TABLES)
+            expected = _SqliteStatements(empty)(TABLES)
         if run(TABLES) != expected:
             yield "the tables, indexes and triggers are not those that were made"
 
@@ -172,7 +172,7 @@ class SqliteStore(Tables):
         """Read with a connection of its own, which waits for no writer and never makes a file."""
         try:
             with closing(self._reader()) as connection:
-                yield _Statements(connection)
+                yield _SqliteStatements(connection)
         except (sqlite3.Error, OSError, ValueError) as error:
             raise RecordNotWritten(f"the audit store cannot be read: {error}") from error
 
@@ -183,7 +183,7 @@ class SqliteStore(Tables):
         try:
             connection = self._opened()
             connection.execute("BEGIN IMMEDIATE")
-            yield _Statements(connection)
+            yield _SqliteStatements(connection)
             connection.execute("COMMIT")
             if self._file != _identity(self._path):
                 raise FileNotFoundError(f"{self._path.name} was taken away while it was written")

@@ -7,14 +7,14 @@ from typing import Protocol
 
 from features.errors import MissingExtra
 from serving.audit.batch import Group, Outcome
-from serving.audit.record import Entry, Head
+from serving.audit.record import LogEntry, TreeHead
+from serving.audit.sql_store import Statements
 from serving.audit.sqlite import SqliteStore
-from serving.audit.tables import Statements
 
 POSTGRESQL = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
-class Store(Protocol):
+class LogStore(Protocol):
     """Keeps entries in one gapless sequence, never changed, and their contents beside them, erasable.
 
     Writing is for one thread at a time; reading is for any.
@@ -41,17 +41,17 @@ class Store(Protocol):
         """Let go of the database; the next call opens it again."""
         ...
 
-    def get(self, entry_id: str) -> Entry:
+    def get(self, entry_id: str) -> LogEntry:
         """Return an entry, or raise NotFound."""
         ...
 
-    def find(self, client: str, key: str) -> Entry | None:
+    def find(self, client: str, key: str) -> LogEntry | None:
         """Return the entry that a client's idempotency key left, unless the key has lapsed."""
         ...
 
     def page(
         self, *, after: int = 0, limit: int = ..., kind: str | None = None, subject: str | None = None
-    ) -> list[Entry]:
+    ) -> list[LogEntry]:
         """Return the next entries after a place in the sequence."""
         ...
 
@@ -61,7 +61,7 @@ class Store(Protocol):
         limit: int | None = None,
         kind: str | None = None,
         subject: str | None = None,
-    ) -> Iterator[Entry]:
+    ) -> Iterator[LogEntry]:
         """Yield entries in order."""
         ...
 
@@ -73,7 +73,7 @@ class Store(Protocol):
         """Return the leaf hashes of entries ``start + 1`` to ``stop``."""
         ...
 
-    def head(self) -> Head:
+    def head(self) -> TreeHead:
         """Return the tree's size and root."""
         ...
 
@@ -86,7 +86,7 @@ class Store(Protocol):
         ...
 
 
-def make_store(address: str | Path) -> Store:
+def make_store(address: str | Path) -> LogStore:
     """Return the store at a file path, or at a ``postgresql://`` address.
 
     Raises:

@@ -18,9 +18,9 @@ from serving.audit.checkpoint import Checkpoint, CheckpointFile
 from serving.audit.merkle import Frontier, leaf_hash
 from serving.audit.note import PublicKey
 from serving.audit.record import commit, unpacked
+from serving.audit.sql_store import Statements
 from serving.audit.sqlite import digest_file
-from serving.audit.store import Store, make_store
-from serving.audit.tables import Statements
+from serving.audit.store import LogStore, make_store
 
 MOST_FINDINGS = 100
 BODY_KEYS = {"at", "commitment", "facts", "id", "kind", "seq", "subject"}
@@ -72,7 +72,7 @@ def verify(
     store = make_store(address)
     notes = list(checkpoints.all()) if checkpoints is not None else []
     findings = [*_digest(address), *_notes(notes, key)]
-    reading = _Reading([note for note in notes if note is not None], store.failures)
+    reading = _VerifyingReader([note for note in notes if note is not None], store.failures)
     try:
         with store.snapshot() as run:
             findings += _guarded(store, (Finding(flaw) for flaw in store.flaws(run)))
@@ -85,7 +85,7 @@ def verify(
     return Verification(tree.size, tree.root.hex(), len(notes), tuple(findings[:MOST_FINDINGS]))
 
 
-def _guarded(store: Store, check: Iterator[Finding]) -> list[Finding]:
+def _guarded(store: LogStore, check: Iterator[Finding]) -> list[Finding]:
     """Gather a check's findings; that it cannot go on is one of them."""
     found: list[Finding] = []
     try:
@@ -135,7 +135,7 @@ def _notes(notes: Sequence[Checkpoint | None], key: PublicKey | None) -> Iterato
         size = note.size
 
 
-class _Reading:
+class _VerifyingReader:
     """What is learned while a record is read: its tree, whose contents are gone, and who says why."""
 
     def __init__(self, notes: Sequence[Checkpoint], failures: tuple[type[Exception], ...]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from features.errors import InvalidRequest, Problem
-from serving.cds.services import ORDER_SELECT, PATIENT_VIEW, Service
+from serving.cds.services import ORDER_SELECT, PATIENT_VIEW, CdsService
 
 ID = r"[A-Za-z0-9.-]{1,64}"
 PROFESSIONALS = ("Practitioner", "PractitionerRole")
@@ -30,7 +30,7 @@ class FhirAccess:
 
 
 @dataclass(frozen=True)
-class Call:
+class CdsCall:
     """One call: who looks at whom, what is ordered, what was sent along, and where the rest can be read."""
 
     instance: str
@@ -47,7 +47,7 @@ class Call:
         return self.user if self.user.split("/")[0] in PROFESSIONALS else None
 
 
-def read_call(document: Mapping[str, Any], service: Service) -> Call:
+def read_call(document: Mapping[str, Any], service: CdsService) -> CdsCall:
     """Return a call of a service.
 
     Raises:
@@ -58,7 +58,7 @@ def read_call(document: Mapping[str, Any], service: Service) -> Call:
     if problems:
         raise InvalidRequest("CDS Hooks request", problems)
     context = document["context"]
-    return Call(
+    return CdsCall(
         instance=document["hookInstance"],
         user=context["userId"],
         patient=context["patientId"],
@@ -77,7 +77,7 @@ def _access(document: Mapping[str, Any]) -> FhirAccess | None:
     return FhirAccess(server.rstrip("/"), granted.get("access_token"))
 
 
-def _problems(document: Mapping[str, Any], service: Service) -> Iterator[Problem]:
+def _problems(document: Mapping[str, Any], service: CdsService) -> Iterator[Problem]:
     if document.get("hook") != service.hook:
         yield Problem("hook", "is not that of this service", f"expected {service.hook}")
     if not is_uuid(document.get("hookInstance")):
@@ -110,7 +110,7 @@ def _access_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("fhirAuthorization.token_type", "is not Bearer", "expected Bearer")
 
 
-def _context_problems(context: Mapping[str, Any], service: Service) -> Iterator[Problem]:
+def _context_problems(context: Mapping[str, Any], service: CdsService) -> Iterator[Problem]:
     users = USERS.get(service.hook, PROFESSIONALS)
     if not _matches(f"({'|'.join(users)})/{ID}", context.get("userId")):
         yield Problem("context.userId", "is missing or of another kind", f"expected {' or '.join(users)}/id")
@@ -122,7 +122,7 @@ def _context_problems(context: Mapping[str, Any], service: Service) -> Iterator[
         yield from _order_problems(context, service)
 
 
-def _order_problems(context: Mapping[str, Any], service: Service) -> Iterator[Problem]:
+def _order_problems(context: Mapping[str, Any], service: CdsService) -> Iterator[Problem]:
     drafts = context.get("draftOrders")
     if not isinstance(drafts, dict) or drafts.get("resourceType") != "Bundle":
         yield Problem(

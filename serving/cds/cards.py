@@ -7,10 +7,10 @@ from typing import Any
 from features.dictionary import load_dictionary
 from features.sources.fhir import Extracted
 from models.prediction import OutcomePrediction, Prediction
-from serving.cds.prefetch import Gathered
-from serving.cds.services import Service
+from serving.cds.prefetch import PrefetchedChart
+from serving.cds.services import CdsService
 from serving.contract import ModelStamp
-from serving.fhir.assessed import Assessed
+from serving.fhir.assessment import ChartAssessment
 from serving.fhir.datatypes import coding
 from serving.wording import COVERAGE, REAL, event_at, in_percent, notices, reasons
 
@@ -33,7 +33,12 @@ PLAN_UNUSED = (
 
 
 def card(
-    assessed: Assessed, found: Extracted, gathered: Gathered, *, service: Service, public_url: str
+    assessed: ChartAssessment,
+    found: Extracted,
+    gathered: PrefetchedChart,
+    *,
+    service: CdsService,
+    public_url: str,
 ) -> dict[str, Any]:
     """Return the card of one recorded prediction.
 
@@ -86,7 +91,9 @@ def _at(outcome: OutcomePrediction, horizon: float | None) -> str:
     return next(in_percent(p) for p in outcome.probabilities if p.horizon == horizon)
 
 
-def _detail(assessed: Assessed, found: Extracted, gathered: Gathered, service: Service) -> Iterator[str]:
+def _detail(
+    assessed: ChartAssessment, found: Extracted, gathered: PrefetchedChart, service: CdsService
+) -> Iterator[str]:
     prediction, stamp = assessed.recorded.prediction, assessed.recorded.stamp
     yield from (f"**{notice}**" for notice in notices(prediction.notice, stamp.evidence)[:-1])
     yield f"Counted from {prediction.index_event}, taken as {found.index_date}."
@@ -118,7 +125,7 @@ def _why(prediction: Prediction) -> str:
     return "\n".join([head, "", *(f"- {reason}" for reason in reasons(outcome))])
 
 
-def _orders(assessed: Assessed, found: Extracted) -> str:
+def _orders(assessed: ChartAssessment, found: Extracted) -> str:
     """Say what of the orders went into the estimate, and what could not."""
     names = assessed.bundle.dictionary.names
     planned = [name for name in found.fields if name.startswith("plan_")]
@@ -135,7 +142,7 @@ def _orders(assessed: Assessed, found: Extracted) -> str:
     return "**Orders**: " + " ".join(parts)
 
 
-def _limits(assessed: Assessed, gathered: Gathered) -> Iterator[str]:
+def _limits(assessed: ChartAssessment, gathered: PrefetchedChart) -> Iterator[str]:
     """Say what is missing, what would help to know, what is unusual, and how the chart was read."""
     prediction = assessed.recorded.prediction
     labels = {field.name: field.label for field in assessed.bundle.dictionary.fields}

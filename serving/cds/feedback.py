@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from features.errors import InvalidRequest, Problem
-from serving.audit.record import Entry
+from serving.audit.record import LogEntry
 from serving.cds.call import is_uuid
 
 FEEDBACK = "feedback"
@@ -18,7 +18,7 @@ MOST_REPORTS, LONGEST_WORDS = 200, 4000
 
 
 @dataclass(frozen=True)
-class Report:
+class CardFeedback:
     """What became of one card; ``words`` are the clinician's, which may name the patient."""
 
     card: str
@@ -41,7 +41,7 @@ class Report:
         return orjson.dumps(said) if self.reason or self.words else None
 
 
-def read_feedback(document: Mapping[str, Any]) -> list[Report]:
+def read_feedback(document: Mapping[str, Any]) -> list[CardFeedback]:
     """Return the reports.
 
     Raises:
@@ -60,9 +60,9 @@ def read_feedback(document: Mapping[str, Any]) -> list[Report]:
     return [_report(one) for one in given]
 
 
-def _report(given: Mapping[str, Any]) -> Report:
+def _report(given: Mapping[str, Any]) -> CardFeedback:
     why = given.get("overrideReason") or {}
-    return Report(
+    return CardFeedback(
         card=given["card"].lower(),
         outcome=given["outcome"],
         accepted=tuple(one["id"] for one in given.get("acceptedSuggestions", [])),
@@ -124,7 +124,7 @@ def _moment(value: object) -> bool:
         return False
 
 
-def subject_of(entry: Entry | None) -> str | None:
+def subject_of(entry: LogEntry | None) -> str | None:
     """Return the keyed hash of the patient whom a card was about; None for a card that was not shown here."""
     if entry is None:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from features.errors import SalvageError
 from serving.access.errors import AddressRefused
-from serving.cds.call import Call, FhirAccess
+from serving.cds.call import CdsCall, FhirAccess
 from serving.cds.services import LABS, NECESSARY, PREFETCH, RECENT_DAYS, RECENT_LABS
 
 Fetch = Callable[[str, Mapping[str, str]], Awaitable[Any]]
@@ -26,7 +26,7 @@ class PrefetchMissing(SalvageError):
 
 
 @dataclass(frozen=True)
-class Gathered:
+class PrefetchedChart:
     """One patient's Bundle, the keys that nobody answered, and whether pages of an answer are left unread."""
 
     bundle: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Gathered:
     cut: bool
 
 
-async def gather(call: Call, *, fetch: Fetch | None, today: date) -> Gathered:
+async def gather(call: CdsCall, *, fetch: Fetch | None, today: date) -> PrefetchedChart:
     """Return what was sent, and fetched where it was not; draft orders are part of it.
 
     Null says that there is no such data; an OperationOutcome, that the client could not tell.
@@ -56,7 +56,7 @@ async def gather(call: Call, *, fetch: Fetch | None, today: date) -> Gathered:
     entries = [part for value, _ in pages for part in value]
     entries += _parts(call.drafts) if call.drafts else []
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
-    return Gathered(bundle, absent, any(cut for _, cut in pages))
+    return PrefetchedChart(bundle, absent, any(cut for _, cut in pages))
 
 
 def _answered(prefetch: Mapping[str, Any], key: str) -> bool:
@@ -67,7 +67,7 @@ def _answered(prefetch: Mapping[str, Any], key: str) -> bool:
 
 
 async def _fetched(
-    call: Call, access: FhirAccess, wanted: list[str], fetch: Fetch, today: date
+    call: CdsCall, access: FhirAccess, wanted: list[str], fetch: Fetch, today: date
 ) -> dict[str, Any]:
     """Return what the client's server answers to the templates, without those that it does not answer."""
 
@@ -82,7 +82,7 @@ async def _fetched(
     return {key: value for key, value in answers.items() if _answered(answers, key)}
 
 
-def filled(template: str, call: Call, today: date) -> str:
+def filled(template: str, call: CdsCall, today: date) -> str:
     """Return a template as the address of a read or a search."""
     since = (today - timedelta(days=RECENT_DAYS)).isoformat()
     address = template.replace("{{context.patientId}}", call.patient)

@@ -36,7 +36,7 @@ USAGE = (
 
 
 @dataclass(frozen=True)
-class Service:
+class CdsService:
     """One service: what it is called, when it is called, and what for."""
 
     id: str
@@ -66,19 +66,19 @@ class Service:
 SERVICES = {
     service.id: service
     for service in (
-        Service(
+        CdsService(
             "salvage-patient-view",
             PATIENT_VIEW,
             "Outcomes after relapse",
             "Estimates how patients like this one fared after a relapse or progression, with reasons.",
         ),
-        Service(
+        CdsService(
             "salvage-order-select",
             ORDER_SELECT,
             "Outcomes after relapse, with the orders selected",
             "The same estimate, for the treatment that is being ordered as far as its codes are known.",
         ),
-        Service(
+        CdsService(
             "salvage-order-sign",
             ORDER_SIGN,
             "Outcomes after relapse, with the orders to be signed",

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from serving.audit.record import Entry
+from serving.audit.record import LogEntry
 from serving.fhir.datatypes import (
     AUDIT_TYPE,
     BUNDLES,
@@ -46,7 +46,7 @@ APPLICATION_SERVER = coding(
 SERVICE = "salvage"
 
 
-def audit_event(entry: Entry, *, site: str | None = None) -> Json:
+def audit_event(entry: LogEntry, *, site: str | None = None) -> Json:
     """Return the AuditEvent of one record: who asked what of which model, and where it stands in the log.
 
     The patient is there as the record's keyed hash; ``site`` names the deployment.
@@ -90,7 +90,7 @@ def _agents(facts: Mapping[str, Any]) -> Iterator[Json]:
     yield {"type": SERVER, "who": {"display": SERVICE}, "requestor": not (client or user)}
 
 
-def _entities(entry: Entry, facts: Mapping[str, Any]) -> Iterator[Json]:
+def _entities(entry: LogEntry, facts: Mapping[str, Any]) -> Iterator[Json]:
     subject = orjson.loads(entry.body).get("subject")
     if subject:
         yield {
@@ -115,7 +115,7 @@ def _entities(entry: Entry, facts: Mapping[str, Any]) -> Iterator[Json]:
     }
 
 
-def _details(entry: Entry) -> Iterator[Json]:
+def _details(entry: LogEntry) -> Iterator[Json]:
     """Yield what proves the record, and its plain facts; none of them names a patient."""
     commitment = orjson.loads(entry.body).get("commitment")
     proof = {"seq": entry.seq, "leaf_hash": entry.leaf_hash, "commitment": commitment}

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 
-from serving.audit.record import Entry
+from serving.audit.record import LogEntry
 from serving.fhir.audit_event import PREDICTION, audit_event
 from serving.fhir.datatypes import Json
 from serving.fhir.provenance import provenance
 
 
-def fhir_resources_of(entries: Iterable[Entry], *, site: str | None = None) -> Iterator[Json]:
+def fhir_resources_of(entries: Iterable[LogEntry], *, site: str | None = None) -> Iterator[Json]:
     """Yield each record's AuditEvent, and for a prediction its Provenance; a log of any length."""
     for entry in entries:
         yield audit_event(entry, site=site)
@@ -16,14 +16,14 @@ def fhir_resources_of(entries: Iterable[Entry], *, site: str | None = None) -> I
             yield provenance(entry)
 
 
-def fhir_bundle_of(entries: Iterable[Entry], *, site: str | None = None) -> Json:
+def fhir_bundle_of(entries: Iterable[LogEntry], *, site: str | None = None) -> Json:
     """Return some records as one Bundle of type collection."""
     resources = fhir_resources_of(entries, site=site)
     listed = [{"fullUrl": _address(resource), "resource": resource} for resource in resources]
     return {"resourceType": "Bundle", "type": "collection"} | ({"entry": listed} if listed else {})
 
 
-def search_results(entries: Iterable[Entry], *, asked: str, following: str | None) -> Json:
+def search_results(entries: Iterable[LogEntry], *, asked: str, following: str | None) -> Json:
     """Return some records as the answer to a search: the address asked, and that of the next page."""
     links = [{"relation": "self", "url": asked}]
     if following:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from serving.audit.record import Entry
+from serving.audit.record import LogEntry
 from serving.fhir.audit_event import SERVICE, model_of, model_reference
 from serving.fhir.datatypes import CLIENTS, PARTICIPATION, Json, coding, concept
 
 LEAVES = "urn:salvage:leaf-hash"
 
 
-def provenance(entry: Entry, *, basis: Iterable[str] = ()) -> Json:
+def provenance(entry: LogEntry, *, basis: Iterable[str] = ()) -> Json:
     """Return the Provenance of a recorded prediction.
 
     ``basis`` are the references that it was read from; the log keeps none, since they name a patient. The
@@ -33,7 +33,7 @@ def provenance(entry: Entry, *, basis: Iterable[str] = ()) -> Json:
     }
 
 
-def _assembler(entry: Entry) -> Json:
+def _assembler(entry: LogEntry) -> Json:
     model = model_of(entry.facts)
     return model_reference(model) if model else {"display": SERVICE}
 

@@ -9,8 +9,8 @@ from fastapi.responses import Response
 
 from features.errors import InvalidRequest, Problem
 from serving.contract import parse_object
-from serving.inference.endpoint_model import OUTPUTS, EndpointModel
-from serving.inference.tensors import BINARY, Output, Tensor, read_inputs
+from serving.inference.served_endpoint import OUTPUTS, ServedEndpoint
+from serving.inference.tensors import BINARY, InputTensor, OutputTensor, read_inputs
 
 HEADER = "Inference-Header-Content-Length"
 ALL_BINARY = "binary_data_output"
@@ -19,15 +19,15 @@ LONGEST_ID = 200
 
 
 @dataclass(frozen=True)
-class Asked:
+class InferenceRequest:
     """What a request asks: its id, the input tensors, and the outputs wanted, each in binary or not."""
 
     id: str | None
-    tensors: list[Tensor]
+    tensors: list[InputTensor]
     wanted: Mapping[str, bool]
 
 
-def read_request(body: bytes, json_bytes: str | None, *, most_rows: int) -> Asked:
+def read_request(body: bytes, json_bytes: str | None, *, most_rows: int) -> InferenceRequest:
     """Return what a request asks; ``json_bytes`` is how much of the body is JSON, all of it where None.
 
     Raises:
@@ -39,7 +39,7 @@ def read_request(body: bytes, json_bytes: str | None, *, most_rows: int) -> Aske
     problems = [*_problems(document)]
     if problems:
         raise InvalidRequest("request", problems)
-    return Asked(
+    return InferenceRequest(
         document.get("id"),
         read_inputs(document, body[size:], most_rows=most_rows),
         _wanted(document),
@@ -82,7 +82,9 @@ def _wanted(document: Mapping[str, Any]) -> dict[str, bool]:
     return {one["name"]: one.get("parameters", {}).get(BINARY, always) is True for one in document["outputs"]}
 
 
-def respond(model: EndpointModel, asked: Asked, outputs: Sequence[Output], notice: str) -> Response:
+def respond(
+    model: ServedEndpoint, asked: InferenceRequest, outputs: Sequence[OutputTensor], notice: str
+) -> Response:
     """Return the answer with the outputs wanted, in their order; raw tensors stand behind the JSON."""
     by_name = {output.name: output for output in outputs}
     heads, raw = [], b""

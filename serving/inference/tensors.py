@@ -28,7 +28,7 @@ Value = float | int | bool | str | None
 
 
 @dataclass(frozen=True)
-class Tensor:
+class InputTensor:
     """A named column of values, one a row; None where a number is NaN, a text empty, or JSON says null."""
 
     name: str
@@ -37,7 +37,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputTensor:
     """A tensor that is answered: ``values`` are row-major, NaN where there is no answer."""
 
     name: str
@@ -62,7 +62,7 @@ class Output:
         return np.asarray(self.values, dtype=DTYPES[self.datatype]).tobytes()
 
 
-def read_inputs(document: Mapping[str, Any], raw: bytes, *, most_rows: int) -> list[Tensor]:
+def read_inputs(document: Mapping[str, Any], raw: bytes, *, most_rows: int) -> list[InputTensor]:
     """Return a request's input tensors; ``raw`` are the bytes behind its JSON.
 
     Raises:
@@ -80,7 +80,7 @@ def read_inputs(document: Mapping[str, Any], raw: bytes, *, most_rows: int) -> l
     for one, piece in zip(given, pieces, strict=True):
         values = _of_json(one["data"]) if piece is None else _of_bytes(one["datatype"], piece)
         problems += _data_problems(one, values)
-        tensors.append(Tensor(one["name"], one["datatype"], tuple(map(_known, values or []))))
+        tensors.append(InputTensor(one["name"], one["datatype"], tuple(map(_known, values or []))))
     if rest:
         problems.append(Problem("body", "has bytes that belong to no tensor", f"say {BINARY_SIZE} of each"))
     if problems:

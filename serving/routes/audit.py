@@ -9,15 +9,15 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.concurrency import run_in_threadpool
 
 from serving.access.gate import Gate
-from serving.access.principal import Principal, Scope
+from serving.access.principal import AccessScope, Principal
 from serving.audit.checkpoint import CheckpointFile
 from serving.audit.export import described
 from serving.audit.proofs import ConsistencyProof, InclusionProof, LogTree
-from serving.audit.record import Entry
+from serving.audit.record import LogEntry
 from serving.audit.sequencer import AuditLog
 from serving.predictor import READ
 from serving.recorder import Recorder
-from serving.routes.dialect import speaking
+from serving.routes.dialect import translating
 from serving.routes.responses import problems
 
 MOST_ENTRIES = 500
@@ -70,7 +70,7 @@ class AuditEntryDetail:
 
 
 @dataclass(frozen=True)
-class Inclusion:
+class InclusionAnswer:
     """A proof that a record is in a tree, and the signed note on that tree where there is one."""
 
     proof: InclusionProof
@@ -79,8 +79,8 @@ class Inclusion:
 
 def audit_router(recorder: Recorder, checkpoints: CheckpointFile, gate: Gate) -> APIRouter:
     """Return the routes under ``/v1/audit``; reading a content is put on record."""
-    router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=speaking(lambda problem: problem))
-    needed = Depends(gate.needs(Scope.AUDIT_READ))
+    router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=translating(lambda problem: problem))
+    needed = Depends(gate.needs(AccessScope.AUDIT_READ))
     log = recorder.log
     tree = LogTree(log.leaves)
 
@@ -125,7 +125,7 @@ def audit_router(recorder: Recorder, checkpoints: CheckpointFile, gate: Gate) ->
     )
     async def inclusion(
         record_id: Annotated[str, Query(alias="id", max_length=200)], size: Size | None = None
-    ) -> Inclusion:
+    ) -> InclusionAnswer:
         return await run_in_threadpool(_inclusion, log, tree, checkpoints, record_id, size)
 
     @router.get(
@@ -151,7 +151,7 @@ def _page(log: AuditLog, after: int, limit: int, kind: str | None) -> AuditPage:
     return AuditPage(tuple(found), found[-1].seq if len(found) == limit else None)
 
 
-def _entry(entry: Entry) -> AuditEntry:
+def _entry(entry: LogEntry) -> AuditEntry:
     said = orjson.loads(entry.body)
     return AuditEntry(
         entry.seq,
@@ -168,9 +168,9 @@ def _entry(entry: Entry) -> AuditEntry:
 
 def _inclusion(
     log: AuditLog, tree: LogTree, checkpoints: CheckpointFile, record_id: str, size: int | None
-) -> Inclusion:
+) -> InclusionAnswer:
     entry, head, last = log.get(record_id), log.head(), checkpoints.last()
     signed = last.size if last is not None and entry.seq <= last.size else head.size
     proof = tree.inclusion(entry, size or signed, size=head.size)
     note = last.note if last is not None and last.size == proof.tree_size else None
-    return Inclusion(proof, note)
+    return InclusionAnswer(proof, note)

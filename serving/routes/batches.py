@@ -4,14 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Send
-from starlette.types import Scope as Connection
+from starlette.types import Receive, Scope, Send
 
 from serving.access.gate import Gate
-from serving.access.principal import Principal, Scope
+from serving.access.principal import AccessScope, Principal
 from serving.batcher import Batcher
 from serving.contract import request_schema
-from serving.routes.asked import IDEMPOTENT, caller_of, require_media_type
+from serving.routes.incoming import IDEMPOTENT, caller_of, require_media_type
 from serving.routes.responses import problems
 
 JSON_LINES = "application/jsonl"
@@ -28,14 +27,14 @@ LINE = {
 }
 
 
-class WhileReading(StreamingResponse):
+class DuplexResponse(StreamingResponse):
     """A response that is sent while the request's body is still read.
 
     The framework's own waits for the client to hang up by reading what it sends, and so loses parts of the
     body; here whoever reads the body learns of it.
     """
 
-    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answers as they come."""
         await self.stream_response(send)
 
@@ -59,11 +58,11 @@ def batches_router(batcher: Batcher, gate: Gate) -> APIRouter:
     )
     async def predict(
         request: Request,
-        principal: Annotated[Principal, Depends(gate.needs(Scope.PREDICT))],
+        principal: Annotated[Principal, Depends(gate.needs(AccessScope.PREDICT))],
         model: Annotated[str | None, Query(description="the model of lines that name none")] = None,
     ) -> StreamingResponse:
         require_media_type(request, ACCEPTED)
         caller = caller_of(request, principal, b"")
-        return WhileReading(batcher.answers(request.stream(), model, caller), media_type=JSON_LINES)
+        return DuplexResponse(batcher.answers(request.stream(), model, caller), media_type=JSON_LINES)
 
     return router

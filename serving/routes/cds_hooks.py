@@ -13,23 +13,23 @@ from features.errors import InvalidRequest, NotFound, Problem
 from features.sources.fhir import Extracted
 from models.bundle.bundle import ModelBundle
 from serving.access.principal import Principal
-from serving.audit.record import Entry
+from serving.audit.record import LogEntry
 from serving.audit.sequencer import AuditLog
-from serving.cds.call import Call, read_call
+from serving.cds.call import CdsCall, read_call
 from serving.cds.cards import answer, card
-from serving.cds.feedback import FEEDBACK, Report, read_feedback, subject_of
-from serving.cds.prefetch import Fetch, Gathered, PrefetchMissing, gather
-from serving.cds.services import SERVICES, Service, discovery
+from serving.cds.feedback import FEEDBACK, CardFeedback, read_feedback, subject_of
+from serving.cds.prefetch import Fetch, PrefetchedChart, PrefetchMissing, gather
+from serving.cds.services import SERVICES, CdsService, discovery
 from serving.contract import parse_object
-from serving.fhir.assessed import assess
+from serving.fhir.assessment import assess
 from serving.fhir.chart import Chart
 from serving.fhir.datatypes import MEDIA_TYPE
 from serving.fhir.operation_outcome import as_outcome
 from serving.gateway import request_id
 from serving.predictor import Predictor
 from serving.recorder import Caller, Recorder
-from serving.routes.asked import JSON, body_of
-from serving.routes.dialect import speaking
+from serving.routes.dialect import translating
+from serving.routes.incoming import JSON, body_of
 
 Verify = Callable[[str | None, str], Awaitable[Principal]]
 ACCEPTED = (JSON, MEDIA_TYPE)
@@ -73,7 +73,7 @@ class CdsHooks:
         self._fresh_days = fresh_days
         self._system_actions = system_actions
 
-    async def answer(self, call: Call, service: Service, caller: Principal) -> dict[str, Any]:
+    async def answer(self, call: CdsCall, service: CdsService, caller: Principal) -> dict[str, Any]:
         """Return a call's cards, none where no model has anything to say.
 
         Raises:
@@ -94,7 +94,13 @@ class CdsHooks:
         return answer(cards, system_actions=service.ordering and caller.name in self._system_actions)
 
     async def _card(
-        self, name: str, chart: Chart, gathered: Gathered, call: Call, service: Service, caller: Principal
+        self,
+        name: str,
+        chart: Chart,
+        gathered: PrefetchedChart,
+        call: CdsCall,
+        service: CdsService,
+        caller: Principal,
     ) -> dict[str, Any] | None:
         champion = await self._predictor.champions.champion(name)
         found = chart.at(champion.bundle.protocol.index_event)
@@ -115,7 +121,7 @@ class CdsHooks:
         return card(assessed, found, gathered, service=service, public_url=self._public_url)
 
 
-def _require_the_patient(found: Extracted, call: Call) -> None:
+def _require_the_patient(found: Extracted, call: CdsCall) -> None:
     if found.patient not in (None, call.patient):
         remedy = "send the chart of context.patientId"
         raise InvalidRequest("chart", [Problem("prefetch", "is of another patient", remedy)])
@@ -147,7 +153,7 @@ def cds_hooks_router(
 
     ``verify`` tells from an Authorization header, and the address called, which client calls.
     """
-    router = APIRouter(prefix="/cds-services", tags=["cds hooks"], route_class=speaking(as_outcome))
+    router = APIRouter(prefix="/cds-services", tags=["cds hooks"], route_class=translating(as_outcome))
 
     async def caller_of(request: Request) -> Principal:
         principal = await verify(request.headers.get("authorization"), str(request.url))
@@ -204,13 +210,13 @@ def cds_hooks_router(
     return router
 
 
-def _service(identifier: str) -> Service:
+def _service(identifier: str) -> CdsService:
     if identifier not in SERVICES:
         raise NotFound("there is no such CDS service; GET /cds-services lists them")
     return SERVICES[identifier]
 
 
-def _shown(log: AuditLog, reports: Sequence[Report]) -> dict[str, Entry]:
+def _shown(log: AuditLog, reports: Sequence[CardFeedback]) -> dict[str, LogEntry]:
     """Return the records of the cards that were shown here."""
     found = {}
     for identifier in {report.card for report in reports}:

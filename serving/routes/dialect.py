@@ -15,10 +15,10 @@ from serving.errors import invalid, problem_response
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def speaking(translate: Callable[[Response], Response]) -> type[APIRoute]:
+def translating(translate: Callable[[Response], Response]) -> type[APIRoute]:
     """Return a route class whose errors, those of its dependencies too, leave translated."""
 
-    class Route(APIRoute):
+    class TranslatingRoute(APIRoute):
         """A route that answers its errors in another form."""
 
         def get_route_handler(self) -> Handler:
@@ -37,7 +37,7 @@ def speaking(translate: Callable[[Response], Response]) -> type[APIRoute]:
 
             return handle
 
-    return Route
+    return TranslatingRoute
 
 
 def _refused(error: HTTPException) -> Response:

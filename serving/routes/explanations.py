@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from serving.access.gate import Gate
-from serving.access.principal import Principal, Scope
+from serving.access.principal import AccessScope, Principal
 from serving.contract import (
     ComparisonAnswer,
     ExplanationsAnswer,
@@ -16,7 +16,7 @@ from serving.contract import (
     parse_explanation,
 )
 from serving.predictor import Predictor
-from serving.routes.asked import IDEMPOTENT, JSON, body_of, caller_of
+from serving.routes.incoming import IDEMPOTENT, JSON, body_of, caller_of
 from serving.routes.responses import problems
 
 ERRORS = (401, 403, 404, 413, 415, 422, 429, 503)
@@ -34,7 +34,7 @@ def explanations_router(predictor: Predictor, gate: Gate, *, largest_body: int) 
         summary="Explain every endpoint of one patient at several horizons",
     )
     async def explain(
-        request: Request, principal: Annotated[Principal, Depends(gate.needs(Scope.EXPLAIN))]
+        request: Request, principal: Annotated[Principal, Depends(gate.needs(AccessScope.EXPLAIN))]
     ) -> Response:
         body = await body_of(request, largest=largest_body, media_types=(JSON,))
         found = await predictor.explain(parse_explanation(body), caller_of(request, principal, body))
@@ -48,7 +48,7 @@ def explanations_router(predictor: Predictor, gate: Gate, *, largest_body: int) 
         summary="Show outcomes and harms of one patient under several plans, with how many had each",
     )
     async def compare(
-        request: Request, principal: Annotated[Principal, Depends(gate.needs(Scope.PREDICT))]
+        request: Request, principal: Annotated[Principal, Depends(gate.needs(AccessScope.PREDICT))]
     ) -> Response:
         body = await body_of(request, largest=largest_body, media_types=(JSON,))
         found = await predictor.compare(parse_comparison(body), caller_of(request, principal, body))

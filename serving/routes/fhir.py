@@ -13,11 +13,11 @@ from fastapi.responses import Response
 
 from features.errors import InvalidRequest, NotFound, Problem
 from serving.access.gate import Gate
-from serving.access.principal import Principal, Scope
-from serving.audit.record import Entry
+from serving.access.principal import AccessScope, Principal
+from serving.audit.record import LogEntry
 from serving.audit.sequencer import AuditLog
 from serving.contract import parse_object
-from serving.fhir.assessed import assess
+from serving.fhir.assessment import assess
 from serving.fhir.chart import Chart
 from serving.fhir.datatypes import MEDIA_TYPE, Json
 from serving.fhir.export import search_results
@@ -25,8 +25,8 @@ from serving.fhir.operation_outcome import as_outcome
 from serving.gateway import request_id
 from serving.predictor import Predictor
 from serving.recorder import Caller
-from serving.routes.asked import JSON, body_of
-from serving.routes.dialect import speaking
+from serving.routes.dialect import translating
+from serving.routes.incoming import JSON, body_of
 
 MOST_EVENTS = 1000
 CODE = r"^[a-z][a-z0-9_.-]{0,63}$"
@@ -63,7 +63,7 @@ def fhir_router(
 
     ``log`` is the audit log, read here; ``largest_body`` is in bytes, and a Bundle needs more than a patient.
     """
-    router = APIRouter(prefix="/v1/fhir", tags=["fhir"], route_class=speaking(as_outcome))
+    router = APIRouter(prefix="/v1/fhir", tags=["fhir"], route_class=translating(as_outcome))
 
     @router.post(
         "/predictions",
@@ -74,7 +74,7 @@ def fhir_router(
     )
     async def assess_bundle(
         request: Request,
-        principal: Annotated[Principal, Depends(gate.needs(Scope.PREDICT))],
+        principal: Annotated[Principal, Depends(gate.needs(AccessScope.PREDICT))],
         model: Annotated[
             str | None, Query(description="a served model; needed when there are several")
         ] = None,
@@ -98,7 +98,7 @@ def fhir_router(
         "/AuditEvent",
         response_class=Response,
         responses=_responses(401, 403, 422, 429, 503),
-        dependencies=[Depends(gate.needs(Scope.AUDIT_READ))],
+        dependencies=[Depends(gate.needs(AccessScope.AUDIT_READ))],
         summary="Read the audit log as FHIR AuditEvents, in its order, page by page",
     )
     async def audit_events(
@@ -117,7 +117,7 @@ def fhir_router(
     return router
 
 
-def _found(log: AuditLog, identifier: str | None, kind: str | None, count: int, after: int) -> list[Entry]:
+def _found(log: AuditLog, identifier: str | None, kind: str | None, count: int, after: int) -> list[LogEntry]:
     if identifier is None:
         return list(islice(log.entries(after=after, limit=count, kind=kind), count))
     try:

@@ -10,16 +10,16 @@ from fastapi.responses import Response
 
 from features.errors import InvalidRequest, NotFound, Problem, SalvageError, TooBusy
 from serving.access.gate import Gate
-from serving.access.principal import Principal, Scope
+from serving.access.principal import AccessScope, Principal
 from serving.audit.sequencer import AuditLog
 from serving.contract import PredictionRequest
 from serving.gateway import request_id
-from serving.inference.endpoint_model import EndpointModel, split_name
-from serving.inference.exchange import HEADER, JSON, OCTETS, Asked, read_request, respond
+from serving.inference.exchange import HEADER, JSON, OCTETS, InferenceRequest, read_request, respond
+from serving.inference.served_endpoint import ServedEndpoint, split_name
 from serving.predictor import Predictor
 from serving.recorder import Caller
-from serving.routes.asked import body_of
-from serving.routes.dialect import speaking
+from serving.routes.dialect import translating
+from serving.routes.incoming import body_of
 from serving.wording import notices
 
 SERVER = "salvage"
@@ -75,8 +75,8 @@ def inference_router(
     predictor: Predictor, log: AuditLog, gate: Gate, *, largest_body: int, most_rows: int = MOST_ROWS
 ) -> APIRouter:
     """Return the routes under ``/v2``; ``largest_body`` is in bytes, of up to ``most_rows`` patients."""
-    router = APIRouter(prefix="/v2", tags=["open inference"], route_class=speaking(as_error))
-    may_predict = Depends(gate.needs(Scope.PREDICT))
+    router = APIRouter(prefix="/v2", tags=["open inference"], route_class=translating(as_error))
+    may_predict = Depends(gate.needs(AccessScope.PREDICT))
     _add_server(router, predictor, log)
     _add_models(router, predictor, may_predict)
 
@@ -168,7 +168,7 @@ def _add_models(router: APIRouter, predictor: Predictor, may_predict: params.Dep
         return (await _find(predictor, name, version)).metadata()
 
 
-async def _find(predictor: Predictor, name: str, version: str | None) -> EndpointModel:
+async def _find(predictor: Predictor, name: str, version: str | None) -> ServedEndpoint:
     """Return the endpoint of the champion that a name, and a version, stand for."""
     served, endpoint = split_name(name)
     if not served:
@@ -176,11 +176,11 @@ async def _find(predictor: Predictor, name: str, version: str | None) -> Endpoin
     champion = await predictor.champions.champion(served)
     if version is not None and version != champion.stamp.version:
         raise NotFound("this version is not the one that is served")
-    return EndpointModel.of(champion, endpoint)
+    return ServedEndpoint.of(champion, endpoint)
 
 
 async def _answers(
-    predictor: Predictor, model: EndpointModel, asked: Asked, caller: Caller
+    predictor: Predictor, model: ServedEndpoint, asked: InferenceRequest, caller: Caller
 ) -> list[dict[str, Any]]:
     """Return the recorded answer of each row; none is recorded or leaves unless every one stands."""
     rows = await asyncio.to_thread(model.patients, asked.tensors)

@@ -9,10 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from serving.access.gate import Gate
-from serving.access.principal import Scope
+from serving.access.principal import AccessScope
 from serving.champions import Champions
 from serving.contract import ModelDetail, ModelList, ModelSummary, patient_schema
-from serving.routes.asked import JSON
+from serving.routes.incoming import JSON
 from serving.routes.responses import problems
 
 UNCHANGED: dict[int | str, dict[str, Any]] = {
@@ -30,7 +30,7 @@ IF_NONE_MATCH = {
 def models_router(champions: Champions, gate: Gate) -> APIRouter:
     """Return the routes under ``/v1/models``."""
     router = APIRouter(
-        prefix="/v1/models", tags=["models"], dependencies=[Depends(gate.needs(Scope.PREDICT))]
+        prefix="/v1/models", tags=["models"], dependencies=[Depends(gate.needs(AccessScope.PREDICT))]
     )
 
     @router.get(

@@ -6,12 +6,12 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from serving.access.gate import Gate
-from serving.access.principal import Principal, Scope
+from serving.access.principal import AccessScope, Principal
 from serving.contract import Answer, RecordedAnswer, parse_request, request_schema
 from serving.gateway import request_id
 from serving.predictor import Predictor
 from serving.recorder import Caller
-from serving.routes.asked import IDEMPOTENT, body_of, caller_of
+from serving.routes.incoming import IDEMPOTENT, body_of, caller_of
 from serving.routes.responses import problems
 
 JSON = "application/json"
@@ -20,7 +20,10 @@ JSON = "application/json"
 def predictions_router(predictor: Predictor, gate: Gate, *, largest_body: int) -> APIRouter:
     """Return the routes under ``/v1/predictions``."""
     router = APIRouter(prefix="/v1/predictions", tags=["predictions"])
-    may_predict, may_explain = Depends(gate.needs(Scope.PREDICT)), Depends(gate.needs(Scope.EXPLAIN))
+    may_predict, may_explain = (
+        Depends(gate.needs(AccessScope.PREDICT)),
+        Depends(gate.needs(AccessScope.EXPLAIN)),
+    )
 
     @router.post(
         "",

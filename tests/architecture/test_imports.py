@@ -48,3 +48,9 @@ def test_mlflow_stays_silent():
         env={"PATH": "/usr/bin:/bin"},
     ).stdout
     assert said.strip() == "True"
+
+
+def test_a_training_run_starts_without_what_only_its_workers_or_its_end_need():
+    script = "import sys, training.run; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert not (HEAVY | {"optuna"}) & set(loaded.split())

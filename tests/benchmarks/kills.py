@@ -29,7 +29,7 @@ from urllib.parse import quote
 from serving.audit.checkpoint import CheckpointFile
 from serving.audit.merkle import Frontier, leaf_hash
 from serving.audit.note import load_key
-from serving.audit.store import Store, make_store
+from serving.audit.store import LogStore, make_store
 from serving.audit.verify import verify
 from tests.lib.patients import BREAST
 from tests.serving.client import MODEL, PREDICTIONS
@@ -99,7 +99,7 @@ class Load:
 class Record:
     """The record, followed as it grows and held against what was told."""
 
-    store: Store
+    store: LogStore
     kept: dict[str, tuple[int, str]] = field(default_factory=dict)
     roots: dict[int, str] = field(default_factory=dict)
     tree: Frontier = field(default_factory=Frontier)

@@ -12,24 +12,23 @@ from features.cohort import concatenate
 from features.protocol import load_protocol
 from features.sources.build import build_cohort
 from features.sources.recipe import load_recipe
-from models.bundle.bundle import strata
-from training.baselines import COX
-from training.evaluate import MODEL, evaluate, predict_held_out
+from training.baselines.survival import COX
+from training.evaluate import evaluate, predict_held_out
 from training.fit import read_outcomes
 from training.plan import TrainingPlan
-from training.split import as_times, split_by_patient
+from training.scoring import MODEL
+from training.split import split_for
 
 
 def gains(seeds: int) -> dict[str, dict[str, float]]:
     """Return model less Cox baseline per disease and metric: mean, smallest and largest over the seeds."""
     protocol = load_protocol("relapse-survival")
     cohort = concatenate([build_cohort(load_recipe(name)) for name in protocol.cohorts])
-    outcomes, disease = read_outcomes(cohort, protocol), strata(cohort, protocol.diseases)
+    outcomes = read_outcomes(cohort, protocol)
     found: dict[str, list[float]] = {}
     for seed in range(seeds):
         plan = TrainingPlan(seed=seed, bootstrap=2)
-        leading = as_times(outcomes[protocol.endpoints[0]])
-        split = split_by_patient(disease, leading, folds=plan.evaluation_folds, seed=seed)
+        split = split_for(cohort, outcomes, protocol=protocol, plan=plan)
         held_out = predict_held_out(cohort, outcomes, split, protocol=protocol, plan=plan)
         evaluation = evaluate(held_out, protocol=protocol, plan=plan)
         for name in protocol.diseases:

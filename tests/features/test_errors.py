@@ -1,6 +1,7 @@
 """Errors: their wording, their tree, and that no patient's value travels in them."""
 
 import json
+import pickle
 
 from features import errors
 from features.errors import InvalidCohort, InvalidInput, Problem, SalvageError
@@ -48,3 +49,12 @@ def test_the_tree_at_the_top_of_the_file_shows_every_error():
     here = {kind for kind in descendants(SalvageError) if kind.__module__ == errors.__name__}
     missing = {kind.__name__ for kind in here if kind.__name__ not in (errors.__doc__ or "")}
     assert missing == set()
+
+
+def test_every_error_reaches_another_process_as_it_is():
+    here = {kind for kind in descendants(SalvageError) if kind.__module__ == errors.__name__}
+    for kind in here:
+        invalid = issubclass(kind, InvalidInput)
+        error = kind("ward", (Problem("age", "is odd", "mend it", 2, (1, 9)),)) if invalid else kind("why")
+        arrived = pickle.loads(pickle.dumps(error))
+        assert (type(arrived), str(arrived), vars(arrived)) == (kind, str(error), vars(error))

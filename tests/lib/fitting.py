@@ -2,28 +2,26 @@
 
 from features.cohort import Cohort
 from features.protocol import StudyProtocol
-from models.bundle.bundle import ModelBundle, strata
+from models.bundle.bundle import ModelBundle
 from tests.lib.patients import protocol
 from training.evaluate import Evaluation, evaluate, predict_held_out
 from training.fit import Outcomes, bundle_from, fit_models, read_outcomes
 from training.plan import TrainingPlan
 from training.report import model_card
-from training.split import as_times, split_by_patient
+from training.split import split_for
+from training.workers import IN_THIS_PROCESS, Workers
 
 PLAN = TrainingPlan(seed=3, evaluation_folds=3, inner_folds=3, repeats=1, bootstrap=20, background=40)
 
 
-def small_evaluation(cohort: Cohort, study: StudyProtocol | None = None) -> tuple[Outcomes, Evaluation]:
+def small_evaluation(
+    cohort: Cohort, study: StudyProtocol | None = None, workers: Workers = IN_THIS_PROCESS
+) -> tuple[Outcomes, Evaluation]:
     """Evaluate the procedure on held-out patients of a small cohort."""
     study = study or protocol()
     outcomes = read_outcomes(cohort, study)
-    split = split_by_patient(
-        strata(cohort, study.diseases),
-        as_times(outcomes[study.endpoints[0]]),
-        folds=PLAN.evaluation_folds,
-        seed=PLAN.seed,
-    )
-    held_out = predict_held_out(cohort, outcomes, split, protocol=study, plan=PLAN)
+    split = split_for(cohort, outcomes, protocol=study, plan=PLAN)
+    held_out = predict_held_out(cohort, outcomes, split, protocol=study, plan=PLAN, workers=workers)
     return outcomes, evaluate(held_out, protocol=study, plan=PLAN)
 
 

@@ -45,7 +45,7 @@ def grown(
     columns: int, slots: int, *, seed: int, steep: float = 0.3, rounds: int = 24, interacting: bool = False
 ) -> Boosters:
     """Grow trees towards margins that curve with each column, each slot's its own; a gap has one too."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng((seed, slots))
     steepness = rng.normal(0.0, steep, columns) + rng.normal(0.0, steep / 3, (slots, columns))
     gap = rng.normal(0.0, steep / 3, (slots, columns))
     X, _ = patients(1200, columns, seed=seed)
@@ -71,7 +71,7 @@ def hazard_double(columns: int, *, seed: int, steep: float = 0.3, interacting: b
     model = AdditiveModel(
         outcomes=("overall_survival",),
         transform=IntervalHazards(EDGES),
-        base=rng.normal(-2.0, 0.2, (2, len(EDGES))),
+        base=rng.normal(-2.0, 0.2, (2, len(EDGES))) + np.array([[0.0], [0.4]]),
         means=np.tile([[0.1], [-0.2]], columns),
         coefficients=np.tile(linear, (2, 1, 1)),
         trees=grown(columns, len(EDGES), seed=seed, steep=steep, interacting=interacting),

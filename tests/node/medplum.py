@@ -1,5 +1,6 @@
 """The npm package @medplum/core: an independent judge of FHIR R4, and a client of CDS Hooks."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -19,6 +20,12 @@ def why_not() -> str | None:
     """Install what package.json names, once; return why that cannot be done here."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return "node and npm are not installed"
+    with (HERE / "package.json").open() as listed:
+        fcntl.flock(listed, fcntl.LOCK_EX)  # another process of the tests may be installing
+        return _installed()
+
+
+def _installed() -> str | None:
     if (HERE / "node_modules" / "@medplum" / "definitions").is_dir():
         return None
     command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]

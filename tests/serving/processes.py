@@ -1,6 +1,7 @@
 """Real servers: `salvage serve` in processes of its own, asked over the network, killed, looked into."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.serving.client import PREDICTIONS
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[2]
+FIRST_PORT, PORTS, MOST_PROCESSES = 20_000, 1_000, 12
 PATIENCE = 180.0  # the first server ever started compiles
 CANCELLED = "CancelledError"  # what a server says of a request that it did not wait for any longer
 BEGUN = "Application startup complete."
@@ -73,9 +75,17 @@ def salvage(*arguments: str, home: Path, **environment: str) -> subprocess.Compl
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on now, and that nobody but us will take meanwhile.
+
+    It lies below those that the system gives away, and in a range of its own for each process of a test run.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + PORTS * (process % MOST_PROCESSES)
+    while True:
+        port = first + secrets.randbelow(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def start(home: Path, log: Path, *, port: int, workers: int, **environment: Any) -> subprocess.Popen[bytes]:

@@ -9,7 +9,9 @@ from models.registry.settings import RegistrySettings
 from tests.lib.fitting import PLAN, small_evaluation
 from tests.lib.patients import protocol, simulated_cohort
 from training.evaluate import Evaluation
-from training.run import Registered, train
+from training.registration import Registered
+from training.run import train
+from training.workers import start_workers
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,24 @@ def better_cohort() -> Cohort:
 
 @pytest.fixture(scope="session")
 def trained(cohort: Cohort, better_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Train twice into a fresh home. Tests that use it carry NOISE, as this is where MLflow is loaded."""
+    """Train twice into a fresh home: in this process, then by two workers.
+
+    Tests that use it carry NOISE, as this is where MLflow is loaded.
+    """
     home = tmp_path_factory.mktemp("home")
     settings = RegistrySettings.from_environment({"SALVAGE_HOME": str(home)})
     steps: list[str] = []
-    failed, passed = (
-        train(made, protocol=protocol(), plan=PLAN, settings=settings, report_progress=steps.append)
-        for made in (cohort, better_cohort)
-    )
-    return Trained(settings, failed, passed, tuple(steps))
+    registered = []
+    for jobs, patients in enumerate((cohort, better_cohort), start=1):
+        with start_workers(jobs) as workers:
+            registered.append(
+                train(
+                    patients,
+                    protocol=protocol(),
+                    plan=PLAN,
+                    settings=settings,
+                    workers=workers,
+                    report_progress=steps.append,
+                )
+            )
+    return Trained(settings, *registered, tuple(steps))

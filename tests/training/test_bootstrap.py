@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from features.censoring import Outcome
 from tests.models.outcomes import sample_outcome, tied_outcomes
 from training import metrics
-from training.bootstrap import Resampled
+from training.bootstrap import BootstrapSamples
 
 
 def made(seed, *, patients=120):
@@ -28,7 +28,7 @@ def test_when_everyone_counts_once_the_concordance_is_the_metric(data, outcome):
     assume(metrics.outlives(outcome, np.flatnonzero(outcome.event)).any())
     size = len(outcome)
     risk = np.array(data.draw(st.lists(st.integers(0, 4), min_size=size, max_size=size)), dtype=np.float64)
-    once, same = Resampled(np.ones((size, 2))), np.ones(size)
+    once, same = BootstrapSamples(np.ones((size, 2))), np.ones(size)
     found = once.concordance(risk, outcome, until=np.inf, weight=same)
     np.testing.assert_allclose(found, metrics.harrell_c(risk, outcome), atol=1e-12)
 
@@ -36,14 +36,14 @@ def test_when_everyone_counts_once_the_concordance_is_the_metric(data, outcome):
 @pytest.mark.parametrize("patients", [120, 1300])  # the larger cohort is scored in several chunks
 def test_when_everyone_counts_once_unos_concordance_is_the_metric(patients):
     risk, outcome = made(1, patients=patients)
-    once = Resampled(np.ones((patients, 1)))
+    once = BootstrapSamples(np.ones((patients, 1)))
     found = once.concordance(risk, outcome, until=48.0, weight=metrics.uno_weight(outcome))
     assert found[0] == pytest.approx(metrics.uno_c(risk, outcome, until=48.0), abs=1e-12)
 
 
 def test_harrells_c_of_a_sample_is_that_of_the_patients_drawn():
     risk, outcome = made(2)
-    drawn = Resampled.draw(len(outcome), samples=25, seed=4)
+    drawn = BootstrapSamples.draw(len(outcome), samples=25, seed=4)
     found = drawn.concordance(risk, outcome, until=np.inf, weight=np.ones(len(outcome)))
     for sample, counts in enumerate(drawn.counts.T):
         rows = drawn_rows(counts)
@@ -53,36 +53,36 @@ def test_harrells_c_of_a_sample_is_that_of_the_patients_drawn():
 
 @given(tied_outcomes(), st.floats(0.0, 10.0), st.integers(0, 1000))
 def test_observed_risk_is_kaplan_meiers_of_everyone_and_of_any_sample(outcome, horizon, seed):
-    once = Resampled(np.ones((len(outcome), 1)))
+    once = BootstrapSamples(np.ones((len(outcome), 1)))
     assert once.observed_risk(outcome, horizon=horizon)[0] == pytest.approx(
         metrics.observed_risk(outcome, horizon), abs=1e-12
     )
-    drawn = Resampled.draw(len(outcome), samples=3, seed=seed)
+    drawn = BootstrapSamples.draw(len(outcome), samples=3, seed=seed)
     expected = [metrics.observed_risk(outcome.take(drawn_rows(counts)), horizon) for counts in drawn.counts.T]
     np.testing.assert_allclose(drawn.observed_risk(outcome, horizon=horizon), expected, atol=1e-12)
 
 
 def test_the_mean_of_a_sample_is_that_of_the_patients_drawn():
     values = np.random.default_rng(5).normal(size=50)
-    drawn = Resampled.draw(50, samples=10, seed=6)
+    drawn = BootstrapSamples.draw(50, samples=10, seed=6)
     expected = [values[drawn_rows(counts)].mean() for counts in drawn.counts.T]
     np.testing.assert_allclose(drawn.mean(values), expected, atol=1e-12)
 
 
 def test_every_sample_draws_as_many_patients_as_there_are():
-    drawn = Resampled.draw(80, samples=200, seed=7)
+    drawn = BootstrapSamples.draw(80, samples=200, seed=7)
     assert drawn.counts.shape == (80, 200)
     assert (drawn.counts.sum(axis=0) == 80).all()
     assert drawn.counts.mean(axis=1) == pytest.approx(np.ones(80), abs=0.35)
 
 
 def test_samples_follow_the_seed():
-    one, same, other = (Resampled.draw(30, samples=5, seed=s).counts for s in (1, 1, 2))
+    one, same, other = (BootstrapSamples.draw(30, samples=5, seed=s).counts for s in (1, 1, 2))
     assert (one == same).all()
     assert (one != other).any()
 
 
 def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
     values = np.random.default_rng(8).normal(size=400)
-    means = Resampled.draw(400, samples=2000, seed=9).mean(values)
+    means = BootstrapSamples.draw(400, samples=2000, seed=9).mean(values)
     assert means.std() == pytest.approx(values.std() / 20.0, rel=0.1)

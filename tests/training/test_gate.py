@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from features.endpoints import ENDPOINTS
-from training.baselines import AALEN_JOHANSEN, COX, KAPLAN_MEIER, LOGISTIC, PREVALENCE
-from training.evaluate import EVERYONE, MODEL, EndpointEvaluation, Evaluation, HeldOut
+from training.baselines.competing_risks import AALEN_JOHANSEN
+from training.baselines.response import LOGISTIC, PREVALENCE
+from training.baselines.survival import COX, KAPLAN_MEIER
+from training.evaluate import EndpointEvaluation, Evaluation, HeldOut
 from training.gate import judge
-from training.scoring import Estimate
+from training.scoring import EVERYONE, MODEL, Estimate
 
 
 def one(endpoint, by_group):

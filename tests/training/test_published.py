@@ -1,7 +1,5 @@
 """Published scores as baselines: for whom they speak, and who gets the disease's own curve."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,23 +7,15 @@ import pytest
 from features.censoring import Outcome
 from features.cohort import Cohort
 from features.dictionary import load_dictionary
-from features.endpoints import ENDPOINTS
-from features.protocol import load_protocol
 from features.scores import compute, load_score
 from models.estimators.curves import kaplan_meier
 from tests.models.outcomes import sample_outcome
-from training.baselines import fit_kaplan_meier
-from training.metrics import harrell_c
-from training.published import (
-    applicable_scores,
-    concordance_of_points,
-    fit_published_score,
-    published_baselines,
-)
+from training.baselines.survival import fit_kaplan_meier
+from training.published import fit_published_score, predict_by_published_scores
+from training.sample import Sample
 
 TIMES = np.array([0.0, 6.0, 24.0, 48.0])
 DISEASES = ("hodgkin_lymphoma", "dlbcl")
-SURVIVAL = ENDPOINTS["overall_survival"]
 
 
 def lymphomas(patients=400, *, seed=1, known=0.9):
@@ -52,26 +42,36 @@ def strata(cohort):
     return np.array([DISEASES.index(disease) for disease in cohort.text("disease")])
 
 
-def protocol(diseases=DISEASES):
-    return replace(load_protocol("relapse-survival"), diseases=diseases)
-
-
 @pytest.fixture(scope="module")
 def made():
     cohort, outcome = lymphomas()
     return cohort, strata(cohort), outcome, compute(load_score("mskcc_hodgkin"), cohort).points
 
 
+def names(cohort, outcome):
+    """Return the scores that predict one half of the patients from the other half."""
+    half = np.arange(len(cohort)) % 2 == 0
+    return set(predict(cohort, outcome, half, ~half))
+
+
+def predict(cohort, outcome, train, test):
+    samples = (
+        Sample(part, np.zeros((len(part), 0)), strata(part)) for part in map(cohort.take, (train, test))
+    )
+    return predict_by_published_scores(*samples, outcome.take(train), TIMES)
+
+
 def test_a_score_applies_where_its_disease_and_enough_inputs_are_in_the_cohort(made):
-    cohort = made[0]
-    assert [scored.score.name for scored in applicable_scores(cohort, protocol())] == ["mskcc_hodgkin"]
-    assert applicable_scores(cohort, protocol(("dlbcl",))) == ()
-    assert applicable_scores(cohort.take(np.arange(60)), protocol()) == ()
+    cohort, stratum, outcome, _ = made
+    few, other = np.arange(60), np.flatnonzero(stratum == 1)
+    assert names(cohort, outcome) == {"mskcc_hodgkin"}
+    assert names(cohort.take(few), outcome.take(few)) == set()
+    assert names(cohort.take(other), outcome.take(other)) == set()
 
 
 def test_a_score_that_gives_everyone_the_same_points_does_not_apply(made):
-    cohort, _, _, points = made
-    assert applicable_scores(cohort.take(points == 1.0), protocol()) == ()
+    cohort, _, outcome, points = made
+    assert names(cohort.take(points == 1.0), outcome.take(points == 1.0)) == set()
 
 
 def test_patients_without_points_get_the_curve_of_their_disease(made):
@@ -105,47 +105,24 @@ def test_a_disease_with_few_scored_deaths_keeps_its_own_curve(made):
     assert model.by_points == {}
 
 
-def test_the_raw_points_are_judged_by_concordance_within_the_disease(made):
-    cohort, stratum, outcome, points = made
-    (scored,) = applicable_scores(cohort, protocol())
-    rows = (stratum == 0) & ~np.isnan(points)
-    found = concordance_of_points(scored, cohort, outcome)
-    assert found == {"hodgkin_lymphoma": harrell_c(points[rows], outcome.take(rows))}
-    assert found["hodgkin_lymphoma"] > 0.6
-
-
 def test_held_out_patients_are_answered_from_the_training_patients_alone(made):
     cohort, stratum, outcome, points = made
     train = np.arange(len(cohort)) % 3 > 0
-    parts = cohort.take(train), cohort.take(~train)
-    found = published_baselines(*parts, SURVIVAL, outcome.take(train), stratum[train], stratum[~train])
+    found = predict(cohort, outcome, train, ~train)
     assert list(found) == ["mskcc_hodgkin"]
     model = fit_published_score(points[train], stratum[train], outcome.take(train))
     expected = model.survival(points[~train], stratum[~train], TIMES)
-    assert found["mskcc_hodgkin"](TIMES).shape == (int((~train).sum()), 1, len(TIMES))
-    assert (found["mskcc_hodgkin"](TIMES)[:, 0] == expected).all()
+    assert found["mskcc_hodgkin"].shape == (int((~train).sum()), 1, len(TIMES))
+    assert (found["mskcc_hodgkin"][:, 0] == expected).all()
 
 
 def test_every_fold_has_the_same_scores(made):
-    cohort, stratum, outcome, points = made
+    cohort, _, outcome, points = made
     scored = np.flatnonzero(~np.isnan(points))[:50]
     rest = np.flatnonzero(np.isnan(points))
     small, half = np.concatenate([scored, rest]), len(scored) // 2
     for test in (scored[:half], scored[half:]):
         train = np.setdiff1d(small, test)
-        found = published_baselines(
-            cohort.take(train),
-            cohort.take(test),
-            SURVIVAL,
-            outcome.take(train),
-            stratum[train],
-            stratum[test],
-        )
+        found = predict(cohort, outcome, train, test)
         assert list(found) == ["mskcc_hodgkin"]
-        assert np.isfinite(found["mskcc_hodgkin"](TIMES)).all()
-
-
-def test_response_and_competing_risks_have_no_published_baseline(made):
-    cohort, stratum, *_ = made
-    for name in ("response", "relapse_and_non_relapse_mortality"):
-        assert published_baselines(cohort, cohort, ENDPOINTS[name], None, stratum, stratum) == {}
+        assert np.isfinite(found["mskcc_hodgkin"]).all()

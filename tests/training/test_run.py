@@ -21,7 +21,8 @@ from models.registry.store import Registry
 from tests.lib.fitting import PLAN, small_bundle
 from tests.lib.patients import protocol
 from tests.models.registry.noise import NOISE
-from training.run import flat_metrics, train
+from training.registration import flat_metrics
+from training.run import train
 
 pytestmark = NOISE
 NAME = "salvage-relapse-survival-synthetic"
@@ -39,11 +40,8 @@ def run(trained, client):
 
 
 def test_progress_is_reported_step_by_step(trained):
-    assert trained.progress == 2 * (
-        "evaluating on held-out patients",
-        "fitting on everyone",
-        "tracking and registering",
-    )
+    folds = tuple(f"evaluating on held-out patients: {done} of 3 folds done" for done in range(4))
+    assert trained.progress == 2 * (*folds, "fitting on everyone", "tracking and registering")
 
 
 def test_each_run_is_registered_under_the_next_version(trained):
@@ -182,6 +180,15 @@ def test_the_summary_is_plain_json(trained):
     assert summary["version"] == "1"
     assert re.fullmatch("[0-9a-f]{64}", summary["bundle"])
     assert len(summary["gate"]) == len(trained.failed.verdict.failures) > 0
+
+
+def test_a_store_that_cannot_be_prepared_is_an_error_before_anything_is_published(cohort, tmp_path):
+    settings = RegistrySettings.from_environment({"SALVAGE_HOME": str(tmp_path / "home")})
+    with pytest.raises(MlflowException, match="nonsense"):
+        train(
+            cohort, protocol=protocol(), plan=PLAN, settings=replace(settings, tracking_uri="nonsense://here")
+        )
+    assert not settings.shelf.exists()
 
 
 def test_a_cohort_outside_the_protocol_leaves_no_run_and_no_folder(cohort, tmp_path):

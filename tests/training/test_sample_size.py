@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 from features.censoring import Outcome
-from features.endpoints import ENDPOINTS, BinaryOutcome, CompetingOutcome, ResponseOutcome
+from features.endpoints import BinaryOutcome, CompetingOutcome
 from training.sample_size import (
     OVERALL_RISK,
     OVERFITTING,
     SampleSize,
     for_competing,
-    for_endpoint,
     for_response,
     for_survival,
     largest_r2_of_share,
@@ -165,18 +164,3 @@ def test_where_all_ended_alike_there_is_a_warning_and_no_number(found):
 def test_extreme_cohorts_are_reported_in_plain_finite_values(found):
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == found.as_dict()
     assert all(size >= 0 for size in found.needed.values())
-
-
-def test_an_endpoint_is_reported_outcome_by_outcome():
-    part = BinaryOutcome(np.arange(40) < 10, np.ones(40, dtype=bool))
-    both = ResponseOutcome(("complete_response", "overall_response"), (part, part))
-    assert for_endpoint(ENDPOINTS["response"], both, 3, horizon=12.0) == {
-        name: for_response(part, 3) for name in both.names
-    }
-    outcome = followed(40, deaths=9)
-    assert for_endpoint(ENDPOINTS["overall_survival"], outcome, 3, horizon=12.0) == {
-        "overall_survival": for_survival(outcome, 3, 12.0)
-    }
-    causes = CompetingOutcome(outcome.duration, outcome.event.astype(int))
-    named = for_endpoint(ENDPOINTS["relapse_and_non_relapse_mortality"], causes, 3, horizon=12.0)
-    assert named == for_competing(causes, 3, 12.0)

@@ -11,6 +11,7 @@ from features.dictionary import load_dictionary
 from features.endpoints import LOG_CUMULATIVE_HAZARD
 from features.errors import InvalidRequest
 from models.answer.endpoint_answer import curve_months
+from models.bundle.tables import score_cohort
 from models.explanation.attribution import PROBABILITY
 from tests.lib.patients import BREAST, protocol
 from tests.models.bundle.hostile import BOUNDS

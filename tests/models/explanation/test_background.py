@@ -5,23 +5,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.estimators.links import links, on_both_scales
+from models.estimators.links import LINKS, on_both_scales
+from models.estimators.xgboost_aft import XGBoostAFT
 from models.explanation.background import Background, choose_background, fit_background
 from tests.models.endpoint_doubles import (
     competing_double,
     hazard_double,
-    mixture_double,
+    link_of,
     patients,
     response_double,
 )
+from tests.models.outcomes import sample_outcome
 
 HORIZONS = np.array([6.0, 12.0, 30.0, 48.0])
-DOUBLES = [make(8, seed=1) for make in (hazard_double, mixture_double, competing_double, response_double)]
+DOUBLES = {
+    "hazard": hazard_double(8, seed=1),
+    "interacting": hazard_double(8, seed=2, interacting=True),
+    "competing": competing_double(8, seed=1, uneven=True),
+    "response": response_double(8, seed=1),
+}
 
 
 def means(model, X, strata, weights, times):
     """Return the weighted mean answers on both scales, shape (2, outcomes, times)."""
-    answers = on_both_scales(model, model.scores(X, strata, times), times, links(model))
+    answers = on_both_scales(model.predict(X, strata, times), link_of(model))
     return np.tensordot(weights, answers, axes=1)
 
 
@@ -30,10 +37,10 @@ def everyone(model, X, strata, times):
 
 
 @pytest.mark.parametrize("size", [48, 96])
-@pytest.mark.parametrize("model", DOUBLES, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("model", DOUBLES.values(), ids=DOUBLES)
 def test_its_mean_is_the_cohorts_at_every_horizon_on_both_scales(model, size):
     X, strata = patients(900, 8, seed=3)
-    chosen = fit_background(model, X, strata, HORIZONS, size=size)
+    chosen = fit_background(model, link_of(model), X, strata, HORIZONS, size=size)
     here = means(model, chosen.X, chosen.strata, chosen.weights, HORIZONS)
     np.testing.assert_allclose(here, everyone(model, X, strata, HORIZONS), atol=1e-8)
     assert len(chosen) <= size + here.size + 1
@@ -41,20 +48,30 @@ def test_its_mean_is_the_cohorts_at_every_horizon_on_both_scales(model, size):
     assert chosen.weights.sum() == pytest.approx(1.0, abs=1e-12)
 
 
-@pytest.mark.parametrize("model", [hazard_double(8, seed=1), mixture_double(8, seed=1)])
+def test_any_model_has_a_background_of_its_own_predictions():
+    rng, (X, strata) = np.random.default_rng(5), patients(400, 8, seed=3)
+    model = XGBoostAFT(rounds=10).fit(X, strata, sample_outcome(rng, 0.03 * np.exp(np.nan_to_num(X[:, 0]))))
+    link = LINKS["log_cumulative_hazard"]
+    chosen = fit_background(model, link, X, strata, HORIZONS)
+    mean = on_both_scales(model.predict(X, strata, HORIZONS), link).mean(axis=0)
+    behind = on_both_scales(model.predict(chosen.X, chosen.strata, HORIZONS), link)
+    np.testing.assert_allclose(np.tensordot(chosen.weights, behind, axes=1), mean, atol=1e-8)
+
+
+@pytest.mark.parametrize("model", [DOUBLES["hazard"], DOUBLES["competing"]])
 def test_between_horizons_its_mean_stays_close_to_the_cohorts(model):
     X, strata = patients(900, 8, seed=3)
-    chosen = fit_background(model, X, strata, HORIZONS)
+    chosen = fit_background(model, link_of(model), X, strata, HORIZONS)
     months = np.arange(1.0, 49.0)
     here = means(model, chosen.X, chosen.strata, chosen.weights, months)
     assert np.abs(here - everyone(model, X, strata, months))[0].max() < 1e-3
 
 
 def test_weights_are_even_and_columns_and_diseases_alike():
-    model = hazard_double(8, seed=1)
+    model = DOUBLES["hazard"]
     X, _ = patients(900, 8, seed=3)
     strata = (np.random.default_rng(1).random(900) < 0.2).astype(np.int64)
-    chosen = fit_background(model, X, strata, HORIZONS)
+    chosen = fit_background(model, link_of(model), X, strata, HORIZONS)
     assert 1.0 / (chosen.weights**2).sum() > len(chosen) / 2
     shown = np.nan_to_num(chosen.X)
     apart = np.abs(chosen.weights @ shown - np.nan_to_num(X).mean(axis=0))
@@ -64,8 +81,8 @@ def test_weights_are_even_and_columns_and_diseases_alike():
 
 
 def test_the_same_cohort_gives_the_same_background():
-    model, (X, strata) = hazard_double(8, seed=1), patients(900, 8, seed=3)
-    first, second = (fit_background(model, X, strata, HORIZONS).to_bytes() for _ in range(2))
+    model, (X, strata) = DOUBLES["hazard"], patients(900, 8, seed=3)
+    first, second = (fit_background(model, link_of(model), X, strata, HORIZONS).to_bytes() for _ in range(2))
     assert first == second
 
 
@@ -85,7 +102,7 @@ def test_of_few_patients_all_are_taken_alike():
     assert (weights == 1 / 20).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 30), st.sampled_from(["normal", "skewed", "tied"]))
 def test_the_mean_is_reached_whatever_the_predictions(seed, answers, kind):
     rng = np.random.default_rng(seed)

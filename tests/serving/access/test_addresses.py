@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from features.errors import InvalidInput
 from serving.access import addresses
-from serving.access.addresses import Allowed, fetch_json
+from serving.access.addresses import AllowedAddresses, fetch_json
 from serving.access.errors import AddressRefused
 from tests.serving.access.issuer import LOOPBACK, send, served
 
@@ -27,7 +27,7 @@ def fetch(url, allowed, **options):
 
 
 def allowing(*said):
-    return Allowed.read(" ".join(said))
+    return AllowedAddresses.read(" ".join(said))
 
 
 def test_an_allowed_address_is_asked_with_the_headers_given():

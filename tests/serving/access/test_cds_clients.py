@@ -6,11 +6,11 @@ import uuid
 
 import pytest
 
-from serving.access.addresses import Allowed
+from serving.access.addresses import AllowedAddresses
 from serving.access.cds_clients import CdsClient, CdsClients, OpenCdsClients
 from serving.access.errors import AccessUnavailable, TooManyRequests, Unauthenticated
-from serving.access.principal import DEMO, How, Scope
-from serving.access.rate import Rate
+from serving.access.principal import DEMO, AccessScope, CredentialKind
+from serving.access.rate import RateLimiter
 from serving.access.store import AccessStore
 from tests.serving.access.issuer import (
     DROPPED,
@@ -42,7 +42,11 @@ def verify(clients, token, url=f"http://127.0.0.1:8000{SERVICE}"):
 
 def clients_of(store, *clients, rate=0, public_url=PUBLIC, allowed=""):
     return CdsClients(
-        clients, store=store, allowed=Allowed.read(allowed), rate=Rate(rate), public_url=public_url
+        clients,
+        store=store,
+        allowed=AllowedAddresses.read(allowed),
+        rate=RateLimiter(rate),
+        public_url=public_url,
     )
 
 
@@ -53,8 +57,8 @@ def clients(store, ec_signer):
 
 def test_a_trusted_client_may_predict_and_explain_and_no_more(clients, ec_signer):
     caller = verify(clients, ec_signer.token(call()))
-    assert (caller.name, caller.how) == (EHR, How.CDS_CLIENT)
-    assert caller.scopes == {Scope.PREDICT, Scope.EXPLAIN}
+    assert (caller.name, caller.how) == (EHR, CredentialKind.CDS_CLIENT)
+    assert caller.scopes == {AccessScope.PREDICT, AccessScope.EXPLAIN}
 
 
 @pytest.mark.parametrize("algorithm", ["ES384", "RS384"])

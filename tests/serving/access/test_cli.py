@@ -10,7 +10,7 @@ from features.errors import InvalidInput, NotFound
 from serving.access.cli import keys
 from serving.access.errors import Unauthenticated
 from serving.access.keys import KeyRing
-from serving.access.principal import Scope
+from serving.access.principal import AccessScope
 from serving.access.store import AccessStore
 
 
@@ -41,7 +41,7 @@ def test_a_key_is_printed_once_valid_at_once_listed_without_its_secret_and_revok
     assert "only its hash is stored" in made.stderr
     assert shown not in made.stderr
     principal = verify(home, shown)
-    assert (principal.name, principal.scopes) == ("Ward [7]", {Scope.PREDICT, Scope.AUDIT_READ})
+    assert (principal.name, principal.scopes) == ("Ward [7]", {AccessScope.PREDICT, AccessScope.AUDIT_READ})
     listed = run("list").stdout
     assert all(said in listed for said in (identity, "Ward [7]", "audit:read, predict", "valid"))
     assert shown.split("_", 2)[2] not in listed

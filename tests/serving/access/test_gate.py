@@ -9,16 +9,16 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from serving.access.addresses import Allowed
+from serving.access.addresses import AllowedAddresses
 from serving.access.bearer import REFUSAL_SECONDS
 from serving.access.errors import CHALLENGE, AccessUnavailable, Forbidden, TooManyRequests, Unauthenticated
 from serving.access.gate import Gate, OpenGate
 from serving.access.key_set import FetchedKeySet
 from serving.access.keys import KeyRing, new_key
-from serving.access.principal import DEMO, EVERY_SCOPE, How, Principal, Scope
-from serving.access.rate import Rate
+from serving.access.principal import DEMO, EVERY_SCOPE, AccessScope, CredentialKind, Principal
+from serving.access.rate import RateLimiter
 from serving.access.store import AccessStore
-from serving.access.tokens import Issuer, Tokens
+from serving.access.tokens import IdentityProvider, OidcVerifier
 from tests.serving.access.issuer import (
     AUDIENCE,
     DROPPED,
@@ -33,9 +33,9 @@ from tests.serving.access.issuer import (
 )
 
 ROUTES = {
-    "/predictions": Scope.PREDICT,
-    "/explanations": Scope.EXPLAIN,
-    "/audit": Scope.AUDIT_READ,
+    "/predictions": AccessScope.PREDICT,
+    "/explanations": AccessScope.EXPLAIN,
+    "/audit": AccessScope.AUDIT_READ,
 }
 STATUSES = {Unauthenticated: 401, Forbidden: 403, TooManyRequests: 429, AccessUnavailable: 503}
 Header = list[tuple[bytes, bytes]]
@@ -45,7 +45,7 @@ def app_of(gate: Gate) -> FastAPI:
     """Return a tiny application with a route for each scope."""
     app = FastAPI()
 
-    def add(path: str, scope: Scope) -> None:
+    def add(path: str, scope: AccessScope) -> None:
         @app.get(path)
         async def route(caller: Annotated[Principal, Depends(gate.needs(scope))], request: Request) -> Any:
             assert request.scope["principal"] == caller
@@ -86,9 +86,11 @@ def house(tmp_path_factory, rsa_signer, ec_signer):
     """A gate with keys and tokens, its identity provider running."""
     store = AccessStore(f"sqlite:///{tmp_path_factory.mktemp('gate') / 'access.db'}")
     with served(rsa_signer, ec_signer) as provider:
-        allowed = Allowed.read(f"{provider.url} {LOOPBACK}")
-        tokens = Tokens(Issuer(ISSUER, AUDIENCE, provider.url), FetchedKeySet(provider.url, allowed=allowed))
-        gate = Gate(keys=KeyRing(store), tokens=tokens, rate=Rate(0))
+        allowed = AllowedAddresses.read(f"{provider.url} {LOOPBACK}")
+        tokens = OidcVerifier(
+            IdentityProvider(ISSUER, AUDIENCE, provider.url), FetchedKeySet(provider.url, allowed=allowed)
+        )
+        gate = Gate(keys=KeyRing(store), tokens=tokens, rate=RateLimiter(0))
         yield app_of(gate), store
     store.close()
 
@@ -241,7 +243,7 @@ def test_a_key_and_a_token_are_let_in_where_their_scopes_reach_and_refused_alike
     house, rsa_signer, ec_signer
 ):
     app, store = house
-    shown = stored(store, [Scope.PREDICT])
+    shown = stored(store, [AccessScope.PREDICT])
     time.sleep(1.05)
     credentials = [shown, rsa_signer.token(claims()), ec_signer.token(claims(aud=["x", AUDIENCE]))]
     clients = [ask(app, bearer(each)).json()["client"] for each in credentials]
@@ -281,7 +283,7 @@ def test_a_refusal_takes_no_reason_and_so_tells_none():
 
 
 def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_held_up(store):
-    app = app_of(Gate(keys=KeyRing(store), tokens=None, rate=Rate(6)))
+    app = app_of(Gate(keys=KeyRing(store), tokens=None, rate=RateLimiter(6)))
     busy, shown = stored(store), new_key("other", EVERY_SCOPE, now=time.time())
     store.add(shown[0])
     assert ask(app, bearer(busy)).status_code == 200
@@ -294,7 +296,7 @@ def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_held_up
 def test_nobody_is_let_in_while_the_store_does_not_answer_and_everybody_afterwards(tmp_path):
     home = tmp_path / "home"
     store = AccessStore(f"sqlite:///{home / 'access.db'}")
-    app = app_of(Gate(keys=KeyRing(store), tokens=None, rate=Rate(0)))
+    app = app_of(Gate(keys=KeyRing(store), tokens=None, rate=RateLimiter(0)))
     assert ask(app, bearer("salvage_x_y")).status_code == 503
     home.mkdir()
     shown = stored(store)
@@ -303,7 +305,7 @@ def test_nobody_is_let_in_while_the_store_does_not_answer_and_everybody_afterwar
 
 
 def test_without_keys_and_tokens_everyone_is_refused(store, rsa_signer):
-    app = app_of(Gate(keys=None, tokens=None, rate=Rate(0)))
+    app = app_of(Gate(keys=None, tokens=None, rate=RateLimiter(0)))
     for sent in (bearer(stored(store)), bearer(rsa_signer.token(claims()))):
         assert ask(app, sent).status_code == 401
 
@@ -337,17 +339,17 @@ def test_an_unknown_scope_is_no_scope_of_a_route():
 
 
 def test_a_known_key_is_let_in_within_twenty_microseconds(store):
-    gate, shown = Gate(keys=KeyRing(store), tokens=None, rate=Rate(10**9)), stored(store)
+    gate, shown = Gate(keys=KeyRing(store), tokens=None, rate=RateLimiter(10**9)), stored(store)
     sent = [(b"host", b"x"), (b"accept", b"*/*"), *[(b"x-%d" % at, b"") for at in range(8)]]
     sent += [(name.lower(), value) for name, value in bearer(shown)]
 
     async def fastest() -> float:
-        assert (await gate.admit(sent, Scope.PREDICT)).how is How.KEY
+        assert (await gate.admit(sent, AccessScope.PREDICT)).how is CredentialKind.KEY
         found = []
         for _ in range(20):
             began = time.perf_counter()
             for _ in range(200):
-                await gate.admit(sent, Scope.PREDICT)
+                await gate.admit(sent, AccessScope.PREDICT)
             found.append((time.perf_counter() - began) / 200)
         return min(found)
 

@@ -11,7 +11,7 @@ import pytest
 
 from serving.access.errors import AccessUnavailable, Unauthenticated
 from serving.access.keys import FRESH_SECONDS, KeyRing, new_key
-from serving.access.principal import EVERY_SCOPE, How, Principal, Scope
+from serving.access.principal import EVERY_SCOPE, AccessScope, CredentialKind, Principal
 from serving.access.store import AccessStore
 
 
@@ -39,17 +39,19 @@ class Counting:
 
 
 def test_a_key_has_its_id_and_256_random_bits_in_it():
-    made = [new_key("ward", [Scope.PREDICT], now=1_000) for _ in range(50)]
+    made = [new_key("ward", [AccessScope.PREDICT], now=1_000) for _ in range(50)]
     for key, shown in made:
         assert re.fullmatch(rf"salvage_{key.id}_[A-Za-z0-9_-]{{43}}", shown)
     assert len({key.id for key, _ in made}) == len({shown for _, shown in made}) == 50
 
 
 def test_a_valid_key_tells_whose_it_is(store):
-    key, shown = new_key("ward", [Scope.PREDICT, Scope.AUDIT_READ], now=time.time())
+    key, shown = new_key("ward", [AccessScope.PREDICT, AccessScope.AUDIT_READ], now=time.time())
     store.add(key)
     found = asyncio.run(KeyRing(store).verify(shown.encode()))
-    assert found == Principal("ward", frozenset({Scope.PREDICT, Scope.AUDIT_READ}), How.KEY)
+    assert found == Principal(
+        "ward", frozenset({AccessScope.PREDICT, AccessScope.AUDIT_READ}), CredentialKind.KEY
+    )
 
 
 def test_a_key_is_valid_until_the_second_it_expires(store):

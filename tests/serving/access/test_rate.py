@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.access.errors import TooManyRequests
-from serving.access.principal import EVERY_SCOPE, How, Principal
-from serving.access.rate import BURST_SECONDS, MOST_CLIENTS, Rate
+from serving.access.principal import EVERY_SCOPE, CredentialKind, Principal
+from serving.access.rate import BURST_SECONDS, MOST_CLIENTS, RateLimiter
 
-WARD = Principal("ward", EVERY_SCOPE, How.KEY)
+WARD = Principal("ward", EVERY_SCOPE, CredentialKind.KEY)
 
 
 class Clock:
@@ -37,14 +37,14 @@ def taken(rate, clock, *, seconds, step=0.01, principal=WARD):
 
 def test_a_burst_of_ten_seconds_worth_passes_and_then_the_rate():
     clock = Clock()
-    rate = Rate(600, clock=clock)
+    rate = RateLimiter(600, clock=clock)
     assert taken(rate, clock, seconds=1.0) == 100
     assert taken(rate, clock, seconds=60.0) == pytest.approx(610, abs=3)
 
 
 def test_each_worker_has_its_share():
     clock = Clock()
-    rates = [Rate(600, workers=4, clock=clock) for _ in range(4)]
+    rates = [RateLimiter(600, workers=4, clock=clock) for _ in range(4)]
     began = clock.now
     passed = sum(taken(rate, clock, seconds=0.0001, step=0.00001) for rate in rates for _ in range(10))
     assert passed == 100
@@ -54,7 +54,7 @@ def test_each_worker_has_its_share():
 @given(per_minute=st.integers(1, 100_000), gaps=st.lists(st.floats(0.0, 20.0), max_size=60))
 def test_who_waits_as_long_as_told_is_let_in(per_minute, gaps):
     clock = Clock()
-    rate = Rate(per_minute, clock=clock)
+    rate = RateLimiter(per_minute, clock=clock)
     for gap in gaps:
         clock.now += gap
         try:
@@ -65,8 +65,8 @@ def test_who_waits_as_long_as_told_is_let_in(per_minute, gaps):
 
 
 def test_clients_do_not_share_a_rate_though_they_share_a_name():
-    rate = Rate(6, clock=Clock())
-    for how in (How.KEY, How.TOKEN):
+    rate = RateLimiter(6, clock=Clock())
+    for how in (CredentialKind.KEY, CredentialKind.TOKEN):
         rate.take(Principal("ward", EVERY_SCOPE, how))
     with pytest.raises(TooManyRequests):
         rate.take(WARD)
@@ -74,7 +74,7 @@ def test_clients_do_not_share_a_rate_though_they_share_a_name():
 
 def test_several_requests_at_once_count_as_many_and_a_refused_one_counts_nothing():
     clock = Clock()
-    rate = Rate(60, clock=clock)
+    rate = RateLimiter(60, clock=clock)
     rate.take(WARD, 8)
     for _ in range(5):
         with pytest.raises(TooManyRequests):
@@ -84,7 +84,7 @@ def test_several_requests_at_once_count_as_many_and_a_refused_one_counts_nothing
 
 def test_more_at_once_than_a_burst_pass_when_nothing_else_was_asked_for():
     clock = Clock()
-    rate = Rate(60, clock=clock)
+    rate = RateLimiter(60, clock=clock)
     rate.take(WARD, 100)
     with pytest.raises(TooManyRequests) as refused:
         rate.take(WARD)
@@ -93,15 +93,15 @@ def test_more_at_once_than_a_burst_pass_when_nothing_else_was_asked_for():
 
 def test_any_number_may_be_allowed():
     clock = Clock()
-    assert taken(Rate(0, clock=clock), clock, seconds=10.0) == 1000
+    assert taken(RateLimiter(0, clock=clock), clock, seconds=10.0) == 1000
 
 
 def test_memory_is_bounded_and_who_asked_the_most_is_not_forgotten():
     clock = Clock()
-    rate = Rate(60, clock=clock)
+    rate = RateLimiter(60, clock=clock)
     taken(rate, clock, seconds=0.5)
     for at in range(MOST_CLIENTS * 3):
-        rate.take(Principal(f"client-{at}", EVERY_SCOPE, How.TOKEN))
+        rate.take(Principal(f"client-{at}", EVERY_SCOPE, CredentialKind.TOKEN))
     assert len(rate._full_at) <= MOST_CLIENTS
     with pytest.raises(TooManyRequests):
         rate.take(WARD)

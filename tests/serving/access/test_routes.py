@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from serving.access.addresses import Allowed
+from serving.access.addresses import AllowedAddresses
 from serving.access.cds_clients import CdsClient
 from serving.access.keys import new_key
-from serving.access.principal import EVERY_SCOPE, Scope
+from serving.access.principal import EVERY_SCOPE, AccessScope
 from serving.access.settings import AccessSettings
 from serving.access.store import AccessStore
-from serving.access.tokens import Issuer
+from serving.access.tokens import IdentityProvider
 from serving.app import create_app
 from serving.server import open_log
 from serving.settings import ServingSettings
@@ -46,10 +46,10 @@ def house(tmp_path_factory, rsa_signer, ec_signer):
             home,
             f"sqlite:///{home / 'access.db'}",
             rate=0,
-            oidc=Issuer(ISSUER, AUDIENCE, provider.url),
+            oidc=IdentityProvider(ISSUER, AUDIENCE, provider.url),
             cds_clients=(CdsClient(EHR, keys={"keys": [ec_signer.jwk]}),),
             public_url=PUBLIC,
-            allowed=Allowed.read(LOOPBACK),
+            allowed=AllowedAddresses.read(LOOPBACK),
         )
         settings = ServingSettings(home=home, host="0.0.0.0", access=access)
         with closing(open_log(settings)) as log:
@@ -148,13 +148,15 @@ def test_a_used_token_is_refused_on_every_cds_route_as_if_it_were_forged(house, 
 
 def test_every_route_lets_in_one_scope_and_refuses_keys_and_tokens_of_the_others_alike(house, rsa_signer):
     client, store, routes = house
-    keys = {scope: stored(store, [scope])[1] for scope in Scope}
-    tokens = {scope: rsa_signer.token(claims(scope=scope.value)) for scope in Scope}
+    keys = {scope: stored(store, [scope])[1] for scope in AccessScope}
+    tokens = {scope: rsa_signer.token(claims(scope=scope.value)) for scope in AccessScope}
     time.sleep(1.05)
     asked = [route for route in routes if not route[2].startswith(CDS) and route[2] != STREAMED]
     assert len(asked) > 15
     for route in asked:
-        seen = [(scope, as_sent(ask(client, route, by[scope]))) for by in (keys, tokens) for scope in Scope]
+        seen = [
+            (scope, as_sent(ask(client, route, by[scope]))) for by in (keys, tokens) for scope in AccessScope
+        ]
         passed = [scope for scope, (status, *_) in seen if status not in (401, 403)]
         refused = {(status, tuple(headers), body) for _, (status, headers, body) in seen if status == 403}
         assert len(passed) >= 2, route

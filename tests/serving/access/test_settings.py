@@ -8,9 +8,9 @@ import pytest
 
 from features.errors import InvalidInput
 from serving.access.cds_clients import CdsClient
-from serving.access.principal import DEMO, Scope
+from serving.access.principal import DEMO, AccessScope
 from serving.access.settings import AccessSettings
-from serving.access.tokens import Issuer
+from serving.access.tokens import IdentityProvider
 from serving.access.wiring import open_access
 
 HOME = Path("/srv/salvage")
@@ -56,7 +56,9 @@ def test_every_setting_is_read(tmp_path, ec_signer):
     assert settings.store == "postgresql+psycopg://db/salvage"
     assert "db/salvage" not in repr(settings)
     assert settings.rate == 600
-    assert settings.oidc == Issuer("https://login.example", "salvage", "https://login.example/jwks.json")
+    assert settings.oidc == IdentityProvider(
+        "https://login.example", "salvage", "https://login.example/jwks.json"
+    )
     assert settings.public_url == "https://salvage.example/api"
     assert settings.allowed.prefixes == ("https://ehr.example/fhir",)
     assert [str(network) for network in settings.allowed.networks] == ["10.20.0.0/16"]
@@ -98,7 +100,7 @@ def test_access_may_be_off_in_the_demo_on_loopback(host):
     settings = read(host, access="off", demo="1")
     assert settings.off
     access = open_access(settings, host=host)
-    assert asyncio.run(access.gate.admit([(b"host", b"localhost")], Scope.AUDIT_READ)) == DEMO
+    assert asyncio.run(access.gate.admit([(b"host", b"localhost")], AccessScope.AUDIT_READ)) == DEMO
     assert asyncio.run(access.cds_clients.verify(None, "http://127.0.0.1/")) == DEMO
 
 
@@ -150,7 +152,10 @@ def test_a_clients_file_that_is_wrong_is_refused_by_what_is_wrong(tmp_path, cont
 
 def test_with_keys_nobody_is_let_in_without(tmp_path):
     access = open_access(read(home=tmp_path), host="0.0.0.0", workers=2)
-    for call in (access.gate.admit([], Scope.PREDICT), access.cds_clients.verify(None, "https://x.example/")):
+    for call in (
+        access.gate.admit([], AccessScope.PREDICT),
+        access.cds_clients.verify(None, "https://x.example/"),
+    ):
         with pytest.raises(Exception, match="valid credentials are needed"):
             asyncio.run(call)
     access.store.close()

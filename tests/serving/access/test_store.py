@@ -13,7 +13,7 @@ import sqlalchemy
 
 from serving.access.errors import AccessUnavailable
 from serving.access.keys import new_key
-from serving.access.principal import EVERY_SCOPE, Scope
+from serving.access.principal import EVERY_SCOPE, AccessScope
 from serving.access.store import AccessStore
 
 POSTGRES = os.environ.get("SALVAGE_TEST_POSTGRES")
@@ -52,7 +52,7 @@ def test_a_key_is_read_as_it_was_stored(store):
 
 def test_nothing_stored_gives_a_key_away(tmp_path):
     store = AccessStore(f"sqlite:///{tmp_path / 'access.db'}")
-    key, shown = new_key("ward", [Scope.PREDICT], now=1_000)
+    key, shown = new_key("ward", [AccessScope.PREDICT], now=1_000)
     store.add(key)
     store.close()
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -73,7 +73,7 @@ def test_a_key_is_revoked_once_and_for_good(store):
 
 @pytest.mark.parametrize("scope", ["patients:delete", "models:write"], ids=["later", "former"])
 def test_a_scope_of_another_version_means_nothing(address, store, scope):
-    key, _ = new_key("ward", [Scope.PREDICT], now=1_000)
+    key, _ = new_key("ward", [AccessScope.PREDICT], now=1_000)
     store.add(key)
     engine = sqlalchemy.create_engine(address)
     with engine.begin() as connection:

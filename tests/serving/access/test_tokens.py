@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from serving.access.addresses import Allowed
+from serving.access.addresses import AllowedAddresses
 from serving.access.errors import AccessUnavailable, Unauthenticated
 from serving.access.key_set import BETWEEN_SECONDS, KEEP_SECONDS, RENEW_SECONDS, FetchedKeySet, KeySet
-from serving.access.principal import EVERY_SCOPE, Scope
-from serving.access.tokens import Issuer, Tokens
+from serving.access.principal import EVERY_SCOPE, AccessScope
+from serving.access.tokens import IdentityProvider, OidcVerifier
 from tests.serving.access.issuer import AUDIENCE, DROPPED, ISSUER, LOOPBACK, Signer, claims, send, served
 
 
@@ -25,7 +25,7 @@ class Clock:
 
 def tokens_of(*signers, **members):
     keys = [{name: v for name, v in {**s.jwk, **members}.items() if v is not DROPPED} for s in signers]
-    return Tokens(Issuer(ISSUER, AUDIENCE, ""), KeySet({"keys": keys}))
+    return OidcVerifier(IdentityProvider(ISSUER, AUDIENCE, ""), KeySet({"keys": keys}))
 
 
 def verify(tokens, token):
@@ -33,9 +33,10 @@ def verify(tokens, token):
 
 
 def fetched(provider, clock):
-    allowed = Allowed.read(f"{provider.url} {LOOPBACK}")
-    return Tokens(
-        Issuer(ISSUER, AUDIENCE, provider.url), FetchedKeySet(provider.url, allowed=allowed, clock=clock)
+    allowed = AllowedAddresses.read(f"{provider.url} {LOOPBACK}")
+    return OidcVerifier(
+        IdentityProvider(ISSUER, AUDIENCE, provider.url),
+        FetchedKeySet(provider.url, allowed=allowed, clock=clock),
     )
 
 
@@ -49,12 +50,12 @@ def test_each_algorithm_is_accepted(algorithm):
 @pytest.mark.parametrize(
     ("said", "scopes"),
     [
-        ({"scope": "predict"}, {Scope.PREDICT}),
-        ({"scope": "openid  predict profile audit:read"}, {Scope.PREDICT, Scope.AUDIT_READ}),
-        ({"scope": DROPPED, "scp": "predict explain"}, {Scope.PREDICT, Scope.EXPLAIN}),
+        ({"scope": "predict"}, {AccessScope.PREDICT}),
+        ({"scope": "openid  predict profile audit:read"}, {AccessScope.PREDICT, AccessScope.AUDIT_READ}),
+        ({"scope": DROPPED, "scp": "predict explain"}, {AccessScope.PREDICT, AccessScope.EXPLAIN}),
         (
             {"scope": DROPPED, "scp": ["predict", "audit:read", 7, None]},
-            {Scope.PREDICT, Scope.AUDIT_READ},
+            {AccessScope.PREDICT, AccessScope.AUDIT_READ},
         ),
         ({"scope": " ".join(EVERY_SCOPE)}, EVERY_SCOPE),
         ({"scope": "PREDICT predicts pre dict"}, set()),
@@ -98,7 +99,7 @@ def test_a_key_that_is_for_something_else_or_none_is_not_used(ec_signer, members
     "document", [{}, [], None, "keys", {"keys": {}}, {"keys": [7, None, "x", {}, {"kty": []}]}]
 )
 def test_a_document_without_keys_holds_none(ec_signer, document):
-    tokens = Tokens(Issuer(ISSUER, AUDIENCE, ""), KeySet(document))
+    tokens = OidcVerifier(IdentityProvider(ISSUER, AUDIENCE, ""), KeySet(document))
     with pytest.raises(Unauthenticated):
         verify(tokens, ec_signer.token(claims()))
 

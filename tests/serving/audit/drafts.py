@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from serving.audit.record import Draft, Repeatable
+from serving.audit.record import Draft, IdempotencyKey
 
 AT = "2025-01-01T00:00:00+00:00"
 AT_SECONDS = 1735689600
@@ -21,6 +21,6 @@ def draft(entry_id: str | None = None, **changes: Any) -> Draft:
     return Draft(id=entry_id or str(uuid.uuid4()), **said | changes)
 
 
-def repeatable(key: str, fingerprint: str = "f", client: str = "c") -> Repeatable:
+def same_request(key: str, fingerprint: str = "f", client: str = "c") -> IdempotencyKey:
     """Return a client's idempotency key."""
-    return Repeatable(client, key, fingerprint)
+    return IdempotencyKey(client, key, fingerprint)

@@ -6,7 +6,7 @@ from features.errors import InvalidRequest
 from serving.audit import proofs
 from serving.audit.merkle import consistent, included, leaf_hash, root_of
 from serving.audit.proofs import LogTree
-from serving.audit.record import Entry
+from serving.audit.record import LogEntry
 
 SIZE = 37
 
@@ -29,8 +29,8 @@ def tree(request, monkeypatch):
     return LogTree(Leaves(SIZE))
 
 
-def entry(seq: int) -> Entry:
-    return Entry(seq, f"id {seq}", "", "", b"", leaf_hash(bytes([seq - 1])).hex())
+def entry(seq: int) -> LogEntry:
+    return LogEntry(seq, f"id {seq}", "", "", b"", leaf_hash(bytes([seq - 1])).hex())
 
 
 def parts(hashes: tuple[str, ...]) -> list[bytes]:

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import KeyReused, NotFound, RecordNotWritten, TooBusy
-from serving.audit.frames import Frames, drafts_frame, drafts_of, frame
+from serving.audit.frames import FrameReader, drafts_frame, drafts_of, frame
 from serving.audit.record import Draft
 from serving.audit.remote import RemoteSequencer, SequencerServer
 from serving.audit.sequencer import Sequencer
 from serving.audit.sqlite import SqliteStore
-from tests.serving.audit.drafts import AT_SECONDS, draft, repeatable
+from tests.serving.audit.drafts import AT_SECONDS, draft, same_request
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ drafts = st.builds(
     facts=st.dictionaries(texts, st.none() | texts | st.integers(-9, 9)),
     content=st.none() | st.binary(max_size=20),
     subject=st.none() | texts,
-    repeatable=st.none() | st.builds(repeatable, texts),
+    idempotency_key=st.none() | st.builds(same_request, texts),
 )
 
 
@@ -88,7 +88,7 @@ def test_drafts_arrive_as_they_were_sent_however_the_bytes_are_cut(groups, data)
     sent = b"".join(drafts_frame(number, group) for number, group in enumerate(groups))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=5)))
     parts = [sent[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
-    frames = Frames()
+    frames = FrameReader()
     arrived = [found for part in parts for found in frames.fed(part)]
     assert [number for number, _, _ in arrived] == list(range(len(groups)))
     assert [drafts_of(header, contents) for _, header, contents in arrived] == groups
@@ -112,16 +112,16 @@ def test_a_blocking_append_and_a_check_work_from_any_thread(log):
 
 
 def test_errors_arrive_as_what_they_are(log):
-    log.append_now(draft("a", repeatable=repeatable("k")))
+    log.append_now(draft("a", idempotency_key=same_request("k")))
     with pytest.raises(RecordNotWritten, match="the id a is on record already"):
         log.append_now(draft("a"))
     with pytest.raises(KeyReused, match="another request"):
-        log.append_now(draft("b", repeatable=repeatable("k", "other")))
+        log.append_now(draft("b", idempotency_key=same_request("k", "other")))
     with pytest.raises(RecordNotWritten, match="cannot be encoded"):
         log.append_now(draft("b", facts={"x": object()}))
     with pytest.raises(NotFound):
         log.get("b")
-    assert log.append_now(draft("c", repeatable=repeatable("k"))).repeated
+    assert log.append_now(draft("c", idempotency_key=same_request("k"))).repeated
     assert log.find("c", "k").id == "a"
 
 

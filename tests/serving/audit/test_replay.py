@@ -12,8 +12,8 @@ from features.errors import BundleRefused, NotFound
 from models.bundle.bundle import ModelBundle
 from models.bundle.shelf import Shelf
 from serving.audit.merkle import leaf_hash
-from serving.audit.record import Entry, commit, packed
-from serving.audit.replay import RECOMPUTE, Replay, replay
+from serving.audit.record import LogEntry, commit, packed
+from serving.audit.replay import RECOMPUTE, ReplayResult, replay
 from serving.audit.sqlite import SqliteStore
 from serving.predictor import ANSWERS
 from tests.lib.patients import BREAST
@@ -62,7 +62,7 @@ def recorded(answered: tuple[Path, str]) -> str:
     return answered[1]
 
 
-def entry_of(home: Path, entry_id: str) -> Entry:
+def entry_of(home: Path, entry_id: str) -> LogEntry:
     store = SqliteStore(home / "audit.db")
     try:
         return store.get(entry_id)
@@ -70,7 +70,7 @@ def entry_of(home: Path, entry_id: str) -> Entry:
         store.close()
 
 
-def replayed(home: Path, entry_id: str) -> Replay:
+def replayed(home: Path, entry_id: str) -> ReplayResult:
     return replay(entry_of(home, entry_id), shelf=Shelf(home / "shelf"))
 
 
@@ -79,7 +79,9 @@ def replayed(home: Path, entry_id: str) -> Replay:
 def test_a_prediction_replays_bit_for_bit(running, patient, horizon):
     home, client = running
     audit = answer(client, patient, horizon=horizon)["audit"]
-    assert replayed(home, audit["id"]) == Replay(audit["id"], audit["seq"], untouched=True, differences=())
+    assert replayed(home, audit["id"]) == ReplayResult(
+        audit["id"], audit["seq"], untouched=True, differences=()
+    )
     assert replayed(home, audit["id"]).same
 
 
@@ -160,7 +162,7 @@ def test_a_content_that_was_changed_is_reported_and_not_recomputed(home, recorde
     changed = replace(entry, stored=packed(entry.content.replace(before, after, 1)))
     assert changed != entry
     found = replay(changed, shelf=Shelf(home / "shelf"))
-    assert found == Replay(entry.id, entry.seq, untouched=False, differences=())
+    assert found == ReplayResult(entry.id, entry.seq, untouched=False, differences=())
     assert not found.same
 
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from serving import errors
 from serving.access.gate import Gate, OpenGate
-from serving.access.rate import Rate
+from serving.access.rate import RateLimiter
 from serving.audit.checkpoint import CheckpointFile
 from serving.audit.checkpointer import Checkpointer
 from serving.audit.merkle import consistent, included
@@ -160,7 +160,7 @@ def test_what_cannot_be_answered_is_refused(client, path, status):
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_nobody_reads_without_credentials(log, tmp_path, path):
-    gate = Gate(keys=None, tokens=None, rate=Rate(1000))
+    gate = Gate(keys=None, tokens=None, rate=RateLimiter(1000))
     with TestClient(application(log, tmp_path, gate), raise_server_exceptions=False) as client:
         assert_problem(client.get(path), 401)
     assert log.head().size == COUNT + 1

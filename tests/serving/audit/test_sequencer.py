@@ -14,7 +14,7 @@ from serving.audit.merkle import leaf_hash, root_of
 from serving.audit.record import commit
 from serving.audit.sequencer import Sequencer
 from serving.audit.sqlite import SqliteStore
-from tests.serving.audit.drafts import AT_SECONDS, draft, repeatable
+from tests.serving.audit.drafts import AT_SECONDS, draft, same_request
 from tests.serving.processes import settled
 
 
@@ -97,7 +97,7 @@ def test_what_waits_shares_one_transaction(log, store):
 
 
 def test_a_bad_draft_fails_alone(log, store):
-    log.append_now(draft("taken", repeatable=repeatable("k")))
+    log.append_now(draft("taken", idempotency_key=same_request("k")))
     store.shut()
 
     async def many() -> list:
@@ -106,10 +106,10 @@ def test_a_bad_draft_fails_alone(log, store):
         drafts = [
             draft("good"),
             draft("taken"),
-            draft("key", repeatable=repeatable("k", "another")),
+            draft("key", idempotency_key=same_request("k", "another")),
             draft("odd", facts={"x": object()}),
             draft("nul\x00"),
-            draft("again", repeatable=repeatable("k")),
+            draft("again", idempotency_key=same_request("k")),
             draft("fine"),
         ]
         told = asyncio.create_task(gathered(log, drafts))
@@ -137,7 +137,10 @@ def test_a_group_stands_or_falls_as_a_whole(log):
 
 
 def test_the_same_request_twice_in_one_batch_is_recorded_once(log):
-    pair = [draft("a", repeatable=repeatable("k")), draft("b", repeatable=repeatable("k"))]
+    pair = [
+        draft("a", idempotency_key=same_request("k")),
+        draft("b", idempotency_key=same_request("k")),
+    ]
     first, second = asyncio.run(log.append_all(pair))
     assert (first.id, first.repeated, second.id, second.repeated) == ("a", False, "a", True)
     assert log.find("c", "k").id == "a"

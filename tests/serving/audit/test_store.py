@@ -20,9 +20,9 @@ from serving.audit.batch import DAY_SECONDS, salted
 from serving.audit.merkle import leaf_hash, root_of
 from serving.audit.record import packed
 from serving.audit.sqlite import SqliteStore
-from serving.audit.store import Store, make_store
+from serving.audit.store import LogStore, make_store
 from serving.audit.verify import verify
-from tests.serving.audit.drafts import AT_SECONDS, draft, repeatable
+from tests.serving.audit.drafts import AT_SECONDS, draft, same_request
 
 SERVER = os.environ.get("SALVAGE_TEST_POSTGRES", "").replace("+psycopg", "")
 NO_SERVER = pytest.mark.skipif(not SERVER, reason="SALVAGE_TEST_POSTGRES names no PostgreSQL server")
@@ -47,14 +47,14 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(address: str) -> Iterator[Store]:
+def store(address: str) -> Iterator[LogStore]:
     opened = make_store(address)
     opened._now = lambda: float(AT_SECONDS)  # type: ignore[attr-defined]
     yield opened
     opened.close()
 
 
-def write(store: Store, *drafts: Any) -> Any:
+def write(store: LogStore, *drafts: Any) -> Any:
     """Write each draft as a group of its own and return the outcomes, receipts unwrapped."""
     outcomes = store.write([salted([one], lambda: os.urandom(16)) for one in drafts])
     return [outcome if isinstance(outcome, Exception) else outcome[0] for outcome in outcomes]
@@ -116,9 +116,13 @@ def test_an_unknown_id_is_not_found(store, strange):
 
 
 def test_what_was_refused_leaves_nothing_and_no_gap(store):
-    write(store, draft("a", repeatable=repeatable("k")))
+    write(store, draft("a", idempotency_key=same_request("k")))
     again, reused, odd, good = write(
-        store, draft("a"), draft("b", repeatable=repeatable("k", "other")), draft("c\x00"), draft("d")
+        store,
+        draft("a"),
+        draft("b", idempotency_key=same_request("k", "other")),
+        draft("c\x00"),
+        draft("d"),
     )
     assert isinstance(again, RecordNotWritten)
     assert isinstance(reused, KeyReused)
@@ -136,14 +140,14 @@ def test_what_was_refused_leaves_nothing_and_no_gap(store):
         {"subject": "\udfff"},
         {"subject": 7},
         {"kind": None},
-        {"facts": {"x": object()}},
+        {"facts": {"x": b"bytes"}},
         {"facts": {"x": 2**80}},
         {"facts": 7},
         {"content": "no bytes"},
-        {"at": "no time", "repeatable": repeatable("k")},
-        {"repeatable": repeatable("\x00")},
-        {"repeatable": repeatable("\ud800")},
-        {"repeatable": repeatable("k", fingerprint=7)},
+        {"at": "no time", "idempotency_key": same_request("k")},
+        {"idempotency_key": same_request("\x00")},
+        {"idempotency_key": same_request("\ud800")},
+        {"idempotency_key": same_request("k", fingerprint=7)},
         {"kind": "erased", "facts": {}},
         {"kind": "erased", "facts": {"ids": 7}},
         {"kind": "erased", "facts": {"ids": [7]}},
@@ -162,23 +166,23 @@ def test_a_key_stands_for_a_day(store, address):
     def at(hours: int) -> str:
         return f"2025-01-0{1 + hours // 24}T{hours % 24:02}:00:00+00:00"
 
-    (first,) = write(store, draft("a", repeatable=repeatable("k")))
-    (again,) = write(store, draft("b", at=at(23), repeatable=repeatable("k")))
+    (first,) = write(store, draft("a", idempotency_key=same_request("k")))
+    (again,) = write(store, draft("b", at=at(23), idempotency_key=same_request("k")))
     assert (again.id, again.seq, again.repeated, again.leaf_hash) == ("a", 1, True, first.leaf_hash)
     assert store.find("c", "k").id == "a"
-    (other,) = write(store, draft("c", repeatable=repeatable("k", client="another")))
+    (other,) = write(store, draft("c", idempotency_key=same_request("k", client="another")))
     assert (other.id, other.repeated) == ("c", False)
-    (later,) = write(store, draft("d", at=at(25), repeatable=repeatable("k", "other")))
+    (later,) = write(store, draft("d", at=at(25), idempotency_key=same_request("k", "other")))
     assert (later.id, later.repeated) == ("d", False)
     store._now = lambda: float(AT_SECONDS + 3 * DAY_SECONDS)
     assert store.find("c", "k") is None
-    write(store, draft("e", at=at(72), repeatable=repeatable("new")))
+    write(store, draft("e", at=at(72), idempotency_key=same_request("new")))
     assert outside(address, "SELECT COUNT(*) FROM repeats") == [(1,)]
     assert verify(address).findings == ()
 
 
 def test_an_erasure_takes_contents_and_keys_and_nothing_else(store, address):
-    write(store, *(draft(n, content=b"kept private", repeatable=repeatable(n)) for n in "abc"))
+    write(store, *(draft(n, content=b"kept private", idempotency_key=same_request(n)) for n in "abc"))
     before = {entry.id: entry.body for entry in store.entries()}
     write(store, draft("e", kind="erased", facts={"ids": ["a", "c", "nobody"]}, content=None))
     held = {entry.id: entry.content for entry in store.entries()}
@@ -260,7 +264,7 @@ def test_several_writers_make_one_tree(address):
 def test_several_that_open_a_new_store_at_once_all_write(address):
     stores, start = [make_store(address) for _ in range(6)], Barrier(6)
 
-    def first(one: Store) -> Any:
+    def first(one: LogStore) -> Any:
         start.wait()
         return write(one, draft())[0]
 

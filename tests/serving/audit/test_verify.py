@@ -20,7 +20,7 @@ from serving.audit.sequencer import Sequencer
 from serving.audit.sqlite import SCHEMA, SqliteStore, digest_file
 from serving.audit.store import make_store
 from serving.audit.verify import Verification, verify
-from tests.serving.audit.drafts import AT_SECONDS, draft, repeatable
+from tests.serving.audit.drafts import AT_SECONDS, draft, same_request
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Copy:
         for n in range(start, stop):
             content = None if n == 4 else f'{{"age": {50 + n}}}'.encode() * 3
             log.append_now(
-                draft(f"id {n}", facts={"n": n}, content=content, subject="s", repeatable=repeatable(str(n)))
+                draft(
+                    f"id {n}",
+                    facts={"n": n},
+                    content=content,
+                    subject="s",
+                    idempotency_key=same_request(str(n)),
+                )
             )
         log.close()
     shutil.copy(folder / "audit.db", folder / "copy.db")

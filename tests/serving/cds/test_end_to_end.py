@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jwt.algorithms import ECAlgorithm
 
 from models.bundle.bundle import ModelBundle
-from serving.access.addresses import Allowed, fetch_json
+from serving.access.addresses import AllowedAddresses, fetch_json
 from serving.access.cds_clients import CdsClient, CdsClients
 from serving.access.principal import DEMO, Principal
-from serving.access.rate import Rate
+from serving.access.rate import RateLimiter
 from serving.access.store import AccessStore
 from serving.cds.services import SERVICES
 from serving.routes.cds_hooks import CdsHooks, cds_hooks_router
@@ -61,7 +61,7 @@ def test_another_makers_client_discovers_calls_keeps_and_reports(ehr, chart, ser
     jwk = orjson.loads(ECAlgorithm.to_jwk(key.public_key())) | {"kid": KID}
     store = AccessStore(f"sqlite:///{tmp_path / 'access.db'}")
     clients = CdsClients(
-        (CdsClient(EHR, keys={"keys": [jwk]}),), store=store, allowed=Allowed(), rate=Rate(0)
+        (CdsClient(EHR, keys={"keys": [jwk]}),), store=store, allowed=AllowedAddresses(), rate=RateLimiter(0)
     )
     hooks = CdsHooks(served.predictor, fetch=None, today=lambda: TODAY, public_url=PUBLIC)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -84,7 +84,7 @@ def test_another_makers_client_discovers_calls_keeps_and_reports(ehr, chart, ser
 
 
 def test_what_is_not_sent_is_fetched_through_the_guard(ehr, asked, served: Service):
-    allowed = Allowed.read(f"{ehr}{BASE} 127.0.0.0/8")
+    allowed = AllowedAddresses.read(f"{ehr}{BASE} 127.0.0.0/8")
 
     async def fetch(url, headers):
         return await fetch_json(url, allowed=allowed, headers=headers)

@@ -9,7 +9,7 @@ from features.dictionary import Field
 from features.errors import InvalidRequest, NotFound, Problem
 from models.answer.fitted_endpoint import FittedEndpoint
 from serving.champions import Champion
-from serving.inference.tensors import BOOL, BYTES, FP64, NUMERIC, Output, Tensor
+from serving.inference.tensors import BOOL, BYTES, FP64, NUMERIC, InputTensor, OutputTensor
 
 PLATFORM = "salvage_bundle"
 PROBABILITY, LOW, HIGH, WARNINGS, RECORD = "probability", "low", "high", "warnings", "record"
@@ -29,14 +29,14 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class EndpointModel:
+class ServedEndpoint:
     """One endpoint of a champion."""
 
     champion: Champion
     endpoint: FittedEndpoint
 
     @classmethod
-    def of(cls, champion: Champion, endpoint: str) -> "EndpointModel":
+    def of(cls, champion: Champion, endpoint: str) -> "ServedEndpoint":
         """Return a champion's endpoint.
 
         Raises:
@@ -92,7 +92,7 @@ class EndpointModel:
             },
         }
 
-    def patients(self, tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
+    def patients(self, tensors: Sequence[InputTensor]) -> list[dict[str, Any]]:
         """Return the rows as patients, every one judged as the native routes judge it.
 
         Raises:
@@ -114,19 +114,19 @@ class EndpointModel:
             raise InvalidRequest("request", problems[:MOST_NAMED])
         return rows
 
-    def outputs(self, answers: Sequence[Mapping[str, Any]]) -> list[Output]:
+    def outputs(self, answers: Sequence[Mapping[str, Any]]) -> list[OutputTensor]:
         """Return recorded answers as tensors, one row each; NaN where follow-up supports no answer."""
         rows = [self._row(answer["prediction"]) for answer in answers]
         shape = (len(rows), *self.shape)
         found = [
-            Output(name, FP64, shape, [_number(one.get(name)) for row in rows for one in row])
+            OutputTensor(name, FP64, shape, [_number(one.get(name)) for row in rows for one in row])
             for name in (PROBABILITY, LOW, HIGH)
         ]
         texts = {
             WARNINGS: [_warnings(answer["prediction"]) for answer in answers],
             RECORD: [answer["audit"]["id"] for answer in answers],
         }
-        return [*found, *(Output(name, BYTES, (len(rows),), said) for name, said in texts.items())]
+        return [*found, *(OutputTensor(name, BYTES, (len(rows),), said) for name, said in texts.items())]
 
     def _row(self, prediction: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return a row's probabilities, outcome by outcome; empty ones in a disease that is not answered."""
@@ -152,7 +152,7 @@ def _datatype(field: Field) -> str:
     return BYTES if field.type == "category" else FP64
 
 
-def _tensor_problems(tensors: Sequence[Tensor], fields: Mapping[str, Field]) -> list[Problem]:
+def _tensor_problems(tensors: Sequence[InputTensor], fields: Mapping[str, Field]) -> list[Problem]:
     names = [one.name for one in tensors]
     problems = [
         Problem(n, "is given twice", "give it once") for n in {n for n in names if names.count(n) > 1}

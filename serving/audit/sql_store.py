@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from features.errors import NotFound
-from serving.audit.batch import Batch, Group, Key, Outcome, Repeat, Row, Standing, plan, storable
+from serving.audit.batch import Batch, EntryPosition, Group, Key, KeyUse, Outcome, Row, plan, storable
 from serving.audit.merkle import Frontier
-from serving.audit.record import Entry, Head
+from serving.audit.record import LogEntry, TreeHead
 
 PAGE = 500
 ENTRY = (
@@ -52,7 +52,7 @@ class Statements(Protocol):
         ...
 
 
-class Tables(ABC):
+class SqlStore(ABC):
     """A store over SQL tables; ``now`` gives seconds since 1970, for idempotency keys that lapse."""
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -104,7 +104,7 @@ class Tables(ABC):
     def _scrub(self) -> None:
         """Overwrite what was erased where the database itself would leave it lying."""
 
-    def get(self, entry_id: str) -> Entry:
+    def get(self, entry_id: str) -> LogEntry:
         """Return an entry.
 
         Raises:
@@ -116,9 +116,9 @@ class Tables(ABC):
             rows = run(ENTRY + "WHERE e.id = ?", (entry_id.replace("\x00", NO_TEXT),))
         if not rows:
             raise NotFound("nothing is on record with this id")
-        return Entry(*rows[0])
+        return LogEntry(*rows[0])
 
-    def find(self, client: str, key: str) -> Entry | None:
+    def find(self, client: str, key: str) -> LogEntry | None:
         """Return the entry that a client's idempotency key left, unless the key has lapsed.
 
         Raises:
@@ -128,11 +128,11 @@ class Tables(ABC):
         standing = "WHERE e.seq IN (SELECT seq FROM repeats WHERE client = ? AND key = ? AND lapses > ?)"
         with self._reading() as run:
             rows = run(ENTRY + standing, (client, key, int(self._now())))
-        return Entry(*rows[0]) if rows else None
+        return LogEntry(*rows[0]) if rows else None
 
     def page(
         self, *, after: int = 0, limit: int = PAGE, kind: str | None = None, subject: str | None = None
-    ) -> list[Entry]:
+    ) -> list[LogEntry]:
         """Return at most ``limit`` entries after a place in the sequence, of one kind or subject if asked.
 
         Raises:
@@ -148,11 +148,11 @@ class Tables(ABC):
             rows = run(
                 ENTRY + f"WHERE e.seq > ?{where} ORDER BY e.seq LIMIT ?", (after, *given.values(), limit)
             )
-        return [Entry(*row) for row in rows]
+        return [LogEntry(*row) for row in rows]
 
     def entries(
         self, after: int = 0, limit: int | None = None, kind: str | None = None, subject: str | None = None
-    ) -> Iterator[Entry]:
+    ) -> Iterator[LogEntry]:
         """Yield entries in order, read a page at a time.
 
         Raises:
@@ -181,7 +181,7 @@ class Tables(ABC):
         with self._reading() as run:
             return [bytes.fromhex(row[0]) for row in run(wanted, (start, stop))]
 
-    def head(self) -> Head:
+    def head(self) -> TreeHead:
         """Return the tree's size and root.
 
         Raises:
@@ -190,7 +190,7 @@ class Tables(ABC):
         """
         with self._reading() as run:
             frontier = _frontier(run)
-        return Head(frontier.size, frontier.root.hex())
+        return TreeHead(frontier.size, frontier.root.hex())
 
 
 def _frontier(run: Statements, locking: str = "") -> Frontier:
@@ -207,17 +207,17 @@ def _taken(run: Statements, groups: Sequence[Group]) -> set[str]:
     return found
 
 
-def _known(run: Statements, groups: Sequence[Group]) -> dict[Key, Repeat]:
+def _known(run: Statements, groups: Sequence[Group]) -> dict[Key, KeyUse]:
     """Return what the drafts' idempotency keys stand for."""
-    asked = [salted.draft.repeatable for group in groups for salted in group]
+    asked = [salted.draft.idempotency_key for group in groups for salted in group]
     keys = {(one.client, one.key) for one in asked if one and storable(one.client) and storable(one.key)}
-    known: dict[Key, Repeat] = {}
+    known: dict[Key, KeyUse] = {}
     for part in _parts(sorted(keys)):
         either = " OR ".join(["(r.client = ? AND r.key = ?)"] * len(part))
         for client, key, fingerprint, lapses, *entry in run(
             REPEAT + either, [text for pair in part for text in pair]
         ):
-            known[client, key] = Repeat(fingerprint, lapses, Standing(*entry))
+            known[client, key] = KeyUse(fingerprint, lapses, EntryPosition(*entry))
     return known
 
 

@@ -11,11 +11,11 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from serving.wire import LARGEST_HEAD, Wire
+from serving.connection import LARGEST_HEAD, BoundedConnection
 from tests.serving.raw import exchange, head, post, status_of
 
 
-class Hurried(Wire):
+class Hurried(BoundedConnection):
     """The same with less patience."""
 
     head_seconds = 0.4

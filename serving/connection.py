@@ -18,7 +18,7 @@ MOST_UNREAD = 1 << 20
 HEAD, BODY, NOTHING = "head", "body", "nothing"
 
 
-class Wire(HttpToolsProtocol):
+class BoundedConnection(HttpToolsProtocol):
     """One connection.
 
     A head, a chunk's extension or a trailer of more than 64 KiB is a 400. The connection ends when a head is

@@ -6,7 +6,7 @@ from fastapi import Request
 
 from features.errors import InvalidRequest, Problem
 from serving.access.principal import Principal
-from serving.audit.record import Repeatable
+from serving.audit.record import IdempotencyKey
 from serving.errors import BodyTooLarge, WrongMediaType
 from serving.gateway import request_id
 from serving.recorder import Caller
@@ -61,4 +61,4 @@ def caller_of(request: Request, principal: Principal, body: bytes) -> Caller:
         remedy = f"use 1 to {LONGEST_KEY} printable ASCII characters"
         raise InvalidRequest("request", [Problem("Idempotency-Key", "cannot be used", remedy)])
     asked = hashlib.sha256(request.url.path.encode() + b"\x00" + body).hexdigest()
-    return Caller(principal.client, request_id.get(), Repeatable(principal.client, key, asked))
+    return Caller(principal.client, request_id.get(), IdempotencyKey(principal.client, key, asked))

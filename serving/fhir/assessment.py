@@ -10,17 +10,17 @@ from serving.champions import Champion
 from serving.fhir.chart import Chart, basis_for, patient_of, remarks, require_readable
 from serving.fhir.datatypes import Json
 from serving.fhir.risk_assessment import risk_assessment
-from serving.predictor import Predictor, Recorded
+from serving.predictor import Predictor, RecordedPrediction
 from serving.recorder import Caller
 
 STALE_DAYS = 90
 
 
 @dataclass(frozen=True)
-class Assessed:
+class ChartAssessment:
     """One recorded prediction, its RiskAssessment, and how the chart was read for it."""
 
-    recorded: Recorded
+    recorded: RecordedPrediction
     bundle: ModelBundle
     assessment: Json
     remarks: tuple[str, ...]
@@ -36,7 +36,7 @@ async def assess(
     today: date,
     horizon: float | None = None,
     encounter: str | None = None,
-) -> Assessed:
+) -> ChartAssessment:
     """Predict for the patient of a chart, with the resources that the prediction stands on.
 
     Raises:
@@ -63,7 +63,7 @@ async def assess(
         encounter=encounter,
         remarks=read,
     )
-    return Assessed(recorded, bundle, assessment, read)
+    return ChartAssessment(recorded, bundle, assessment, read)
 
 
 def since(index_date: date, today: date) -> tuple[str, ...]:

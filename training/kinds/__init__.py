@@ -1,0 +1,1 @@
+"""The kinds of endpoints: all that training does differently for survival, competing risks and response."""

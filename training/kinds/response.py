@@ -1,0 +1,71 @@
+"""Response: one or several nested shares of patients, without time."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from features.censoring import Outcome
+from features.dictionary import FloatArray
+from features.endpoints import ResponseOutcome
+from training import metrics
+from training.baselines.response import LOGISTIC, PREVALENCE, fit_logistic, fit_prevalence
+from training.kinds.interface import FitBaseline, Kind, Requirement
+from training.sample_size import SampleSize, for_response
+from training.scoring import EVERYONE, MODEL, Estimate, Scale, Scores
+
+
+class ResponseKind(Kind[ResponseOutcome]):
+    """An endpoint whose outcomes go from the strictest response to the broadest."""
+
+    fewest_repeats = 3
+
+    @property
+    def baselines(self) -> Mapping[str, FitBaseline[ResponseOutcome]]:
+        """Return the disease's share and the logistic regression."""
+        return {PREVALENCE: fit_prevalence, LOGISTIC: fit_logistic}
+
+    def times(self, outcome: ResponseOutcome) -> Outcome:
+        """Return the broadest response as an event at time one, the others censored there."""
+        broadest = outcome.parts[-1]
+        return Outcome(np.ones(len(outcome)), broadest.event & broadest.known)
+
+    def score(self, predicted: FloatArray, outcome: ResponseOutcome, scale: Scale) -> dict[str, Estimate]:
+        """Return each response's area under the curve, Brier score and calibration where it is known."""
+        scores: dict[str, Estimate] = {}
+        for at, (name, part) in enumerate(zip(outcome.names, outcome.parts, strict=True)):
+            probability, event = predicted[part.known, at, 0], part.event[part.known]
+            resampled, pairs = scale.resampled(len(event)), metrics.as_pairs(event)
+            errors, same = metrics.brier(probability, event), np.ones(len(event))
+            curve = metrics.calibration_of_share(probability, event)
+            ratio = resampled.mean(event.astype(np.float64)) / resampled.mean(probability)
+            concordance = resampled.concordance(probability, pairs, until=np.inf, weight=same)
+            scores |= {
+                f"{name}.auc": Estimate.resampled(metrics.harrell_c(probability, pairs), concordance),
+                f"{name}.brier": Estimate.resampled(float(errors.mean()), resampled.mean(errors)),
+                f"{name}.ici": Estimate.without_interval(curve.ici),
+                f"{name}.observed_to_expected": Estimate.resampled(curve.observed_to_expected, ratio),
+            }
+        return scores
+
+    def calibrations(
+        self, predicted: FloatArray, outcome: ResponseOutcome, scale: Scale
+    ) -> tuple[metrics.CalibrationCurve, ...]:
+        """Return the strictest response, among patients in whom it is known."""
+        part = outcome.parts[0]
+        return (metrics.calibration_of_share(predicted[part.known, 0, 0], part.event[part.known]),)
+
+    def requirements(self, by_group: Mapping[str, Scores]) -> Iterator[Requirement]:
+        """Hold every response that the cohort tells apart, in everyone, to the regression and the share."""
+        scored = {metric.partition(".")[0] for metric in by_group[EVERYONE][MODEL]}
+        for name in (name for name in self.names if name in scored):
+            yield Requirement(name, EVERYONE, f"{name}.auc", LOGISTIC, higher=True)
+            yield Requirement(name, EVERYONE, f"{name}.brier", PREVALENCE, higher=False)
+
+    def sample_sizes(
+        self, outcome: ResponseOutcome, parameters: int, *, horizon: float
+    ) -> Mapping[str, SampleSize]:
+        """Report on each response; time does not count."""
+        return {
+            name: for_response(part, parameters)
+            for name, part in zip(outcome.names, outcome.parts, strict=True)
+        }
