@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import InvalidInput
-from models import compiled as compiled_module
 from models.trees import ensemble as trees_module
 from models.trees.ensemble import Trees, read_trees
 from models.trees.xgboost_json import base_margin
@@ -216,12 +215,11 @@ def test_many_rows_are_answered_bit_for_bit_as_one_by_one():
     np.testing.assert_array_equal(trees.margins(X), [trees.margins(X[at : at + 1])[0] for at in range(300)])
 
 
-NUMBERS_AND_CATEGORIES = ["q"] * 4 + ["c"] * 2
-ODD_CODES = (0, 11, 12, 13, 31, 32, 50, 63, 64, -1, -0.5, 0.5, 1.7, 11.9, 1e6, 2.0**25)
+ODD = (0, 11, 12, 13, 31, 32, 50, 63, 64, -1, -0.5, 0.5, 1.7, 11.9, 1e6, 2.0**25)
 
 
-def with_categories(seed, *, rows=1500):
-    """Return four numbers and two categories, of 12 and 4 codes, with missing values; and labels."""
+def with_whole_numbers(seed, *, rows=1500):
+    """Return four fine and two whole numbers, of 12 and 4 values, some missing; and labels."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(rows, 6)).astype(np.float32)
     X[:, 4], X[:, 5] = rng.integers(0, 12, rows), rng.integers(0, 4, rows)
@@ -231,14 +229,9 @@ def with_categories(seed, *, rows=1500):
     return X, label
 
 
-def matrix(X, label=None):
-    kinds = NUMBERS_AND_CATEGORIES if X.shape[1] == 6 else None
-    return xgboost.DMatrix(X, label=label, feature_types=kinds, enable_categorical=True, nthread=1)
-
-
 def trained(X, label, *, rounds=10, **options):
     settings = {"objective": "binary:logistic", "nthread": 1, "seed": 0} | options
-    return xgboost.train(settings, matrix(X, label), num_boost_round=rounds)
+    return xgboost.train(settings, xgboost.DMatrix(X, label=label, nthread=1), num_boost_round=rounds)
 
 
 def read(booster, columns):
@@ -247,7 +240,7 @@ def read(booster, columns):
 
 def assert_explained_as_by_xgboost(booster, X):
     """Compare margins, contributions and bias, for many rows and for one at a time."""
-    model, data = bytes(booster.save_raw("json")), matrix(X)
+    model, data = bytes(booster.save_raw("json")), xgboost.DMatrix(X, nthread=1)
     trees = read_trees(model, columns=X.shape[1], intervals=None)
     theirs, base = booster.predict(data, pred_contribs=True), base_margin(model)
     ours = trees.contributions(X)
@@ -264,53 +257,62 @@ def assert_explained_as_by_xgboost(booster, X):
     "options",
     [
         {"max_depth": 4},
-        {"max_depth": 4, "max_cat_to_onehot": 20},
-        {"max_depth": 4, "booster": "dart", "rate_drop": 0.4},
         {"max_depth": 5, "num_parallel_tree": 4, "subsample": 0.6, "colsample_bynode": 0.5},
         {"max_depth": 0, "grow_policy": "lossguide", "max_leaves": 100},
         {"max_depth": 3, "gamma": 1e6},
         {"max_depth": 4, "objective": "reg:squarederror"},
         {"max_depth": 4, "objective": "count:poisson"},
     ],
-    ids=["sets", "one-hot", "dart", "forest", "lossguide", "single leaves", "squared error", "poisson"],
+    ids=["plain", "forest", "lossguide", "single leaves", "squared error", "poisson"],
 )
 def test_all_kinds_of_trees_are_explained_as_by_xgboost(options):
-    X, label = with_categories(100)
+    X, label = with_whole_numbers(100)
     booster = trained(X, label, **options)
     assert_explained_as_by_xgboost(booster, X)
-    odd = X[: len(ODD_CODES)].copy()
-    odd[:, 4] = ODD_CODES
-    theirs = booster.predict(matrix(odd), pred_contribs=True)[:, :-1]
+    odd = X[: len(ODD)].copy()
+    odd[:, 4] = ODD
+    theirs = booster.predict(xgboost.DMatrix(odd, nthread=1), pred_contribs=True)[:, :-1]
     np.testing.assert_allclose(read(booster, 6).contributions(odd), theirs, atol=1e-5)
 
 
-def test_leaves_with_too_many_features_for_a_table_are_explained_as_by_xgboost():
+def many_features(depth):
+    """Boost trees whose leaves may depend on any of sixteen columns."""
     X = np.random.default_rng(110).normal(size=(600, 16)).astype(np.float32)
     label = np.sin(X).sum(axis=1) + X[:, 0] * X[:, 1] > 0
     X[::7, ::3] = np.nan
-    booster = trained(X, label, max_depth=12, min_child_weight=0.01, colsample_bynode=0.4, rounds=4)
-    tabled = read(booster, 16).parts.group_tabled
-    assert tabled.any()
-    assert not tabled.all()
+    return X, trained(X, label, max_depth=depth, min_child_weight=0.01, colsample_bynode=0.4, rounds=4)
+
+
+def test_leaves_that_depend_on_eight_features_are_explained_as_by_xgboost():
+    X, booster = many_features(8)
+    assert read(booster, 16).parts.leaf_needs.max() == 8
     assert_explained_as_by_xgboost(booster, X[:150])
 
 
-def test_leaves_without_tables_are_answered_as_those_with_tables(monkeypatch):
+def test_a_leaf_that_depends_on_more_is_refused_with_the_remedy():
+    with pytest.raises(InvalidInput) as refused:
+        read(many_features(12)[1], 16)
+    (problem,) = refused.value.problems
+    assert (problem.field, problem.remedy) == ("max_depth", "boost flatter trees")
+    assert problem.problem == "a leaf depends on more than 8 features"
+
+
+def test_small_tables_answer_as_large_ones(monkeypatch):
     time, X, label = made(120, rows=300)
     booster = boosted(time, X, label, depth=5)
-    tabled = arrays(booster, X.shape[1])
+    large = arrays(booster, X.shape[1])
     monkeypatch.setattr(trees_module, "MOST_ENTRIES", 1)
-    apart = arrays(booster, X.shape[1])
-    assert tabled.parts.group_tabled.all()
-    assert apart.parts.group_tabled.mean() < 0.2
-    np.testing.assert_allclose(apart.contributions(X), tabled.contributions(X), atol=1e-12)
-    np.testing.assert_allclose(apart.margins(X), tabled.margins(X), atol=1e-12)
-    np.testing.assert_allclose(apart.expected(), tabled.expected(), atol=1e-12)
+    small = arrays(booster, X.shape[1])
+    assert (small.parts.group_leaves == 1).all()
+    assert len(small.parts.group_leaves) > 2 * len(large.parts.group_leaves)
+    np.testing.assert_allclose(small.contributions(X), large.contributions(X), atol=1e-12)
+    np.testing.assert_allclose(small.margins(X), large.margins(X), atol=1e-12)
+    np.testing.assert_allclose(small.expected(), large.expected(), atol=1e-12)
 
 
 @pytest.mark.parametrize("copies", [1, 3])
 def test_infinite_and_absurd_values_are_answered_like_the_largest_numbers(copies):
-    X, label = with_categories(130)
+    X, label = with_whole_numbers(130)
     trees = read(trained(X, label, max_depth=4), 6)
     absurd = np.array([[np.inf] * 6, [-np.inf] * 6, [1e300] * 6, [-1e300] * 6] * copies)
     largest = np.clip(absurd, -3.4028235e38, 3.4028235e38)
@@ -324,7 +326,7 @@ def test_infinite_and_absurd_values_are_answered_like_the_largest_numbers(copies
 @pytest.mark.parametrize("entries", [1 << 24, 1])
 def test_changes_are_the_margins_less_the_first_ones(monkeypatch, columns, entries):
     monkeypatch.setattr(trees_module, "MOST_ENTRIES", entries)
-    X, label = with_categories(125)
+    X, label = with_whole_numbers(125)
     trees = read(trained(X, label, max_depth=4), 6)
     rows = np.repeat(X[:1], 12, axis=0)
     rows[1:, columns] = X[1:12, columns]
@@ -334,7 +336,7 @@ def test_changes_are_the_margins_less_the_first_ones(monkeypatch, columns, entri
 
 
 def test_no_rows_have_no_answers(monkeypatch):
-    X, label = with_categories(140, rows=300)
+    X, label = with_whole_numbers(140, rows=300)
     booster = trained(X, label, max_depth=5)
     tabled = read(booster, 6)
     monkeypatch.setattr(trees_module, "MOST_ENTRIES", 1)
@@ -351,13 +353,13 @@ def test_threads_change_nothing():
 
 
 def test_other_columns_are_refused():
-    X, label = with_categories(160, rows=300)
+    X, label = with_whole_numbers(160, rows=300)
     with pytest.raises(ValueError, match="expected a matrix of 6 columns"):
         read(trained(X, label, max_depth=2), 6).contributions(X[:, :5])
 
 
 def test_the_file_is_stable_and_gives_the_same_answers():
-    X, label = with_categories(170)
+    X, label = with_whole_numbers(170)
     booster = trained(X, label, max_depth=5)
     trees = read(booster, 6)
     content = trees.to_bytes()
@@ -365,74 +367,3 @@ def test_the_file_is_stable_and_gives_the_same_answers():
     assert again.to_bytes() == content == read(booster, 6).to_bytes()
     np.testing.assert_array_equal(again.contributions(X), trees.contributions(X))
     np.testing.assert_array_equal(again.margins(X), trees.margins(X))
-
-
-@pytest.mark.parametrize(
-    ("options", "field"),
-    [
-        ({"booster": "gblinear"}, "booster"),
-        ({"objective": "multi:softprob", "num_class": 2}, "objective"),
-    ],
-)
-def test_models_without_one_margin_are_refused(options, field):
-    X, label = np.ones((20, 2)), np.arange(20) % 2
-    with pytest.raises(InvalidInput) as refused:
-        read(trained(X, label, rounds=1, **options), 2)
-    assert [problem.field for problem in refused.value.problems] == [field]
-
-
-def test_models_with_vectors_in_their_leaves_are_refused():
-    X, targets = np.random.default_rng(190).normal(size=(2, 40, 2))
-    with pytest.raises(InvalidInput, match="several margins"):
-        read(trained(X, targets, objective="reg:squarederror", multi_strategy="multi_output_tree"), 2)
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\x80 no text", "ubj"])
-def test_what_is_no_model_in_json_is_refused_with_the_remedy(content):
-    if content == "ubj":
-        content = bytes(trained(np.ones((20, 2)), np.arange(20) % 2, rounds=1).save_raw("ubj"))
-    with pytest.raises(InvalidInput, match=r'save it with save_raw\("json"\)'):
-        read_trees(content, columns=2, intervals=None)
-
-
-@pytest.mark.parametrize(
-    ("name", "node", "value"),
-    [
-        ("left_children", 0, 0), ("left_children", 1, 0), ("left_children", 1, 1), ("left_children", 0, 2),
-        ("right_children", 0, 10**6), ("right_children", 0, -2), ("left_children", 0, 10**30),
-        ("sum_hessian", None, []), ("right_children", None, []), ("left_children", None, []),
-    ],
-)  # fmt: skip
-def test_nodes_that_are_no_tree_are_refused(name, node, value):
-    X, label = with_categories(180, rows=300)
-    document = json.loads(bytes(trained(X, label, max_depth=2, rounds=1).save_raw("json")))
-    (tree,) = document["learner"]["gradient_booster"]["model"]["trees"]
-    if node is None:
-        tree[name] = value
-    else:
-        tree[name][node] = value
-    with pytest.raises(InvalidInput, match="the nodes are no tree"):
-        read_trees(json.dumps(document).encode(), columns=6, intervals=None)
-
-
-@pytest.mark.parametrize("feature", [3, 10**6, -1])
-def test_a_model_that_reads_another_column_is_refused(feature):
-    """Compiled sums look no further: a column beyond the row would be somebody else's memory."""
-    time, X, label = made(190, rows=300, columns=3)
-    document = json.loads(bytes(boosted(time, X, label, depth=2, rounds=1).save_raw("json")))
-    (tree,) = document["learner"]["gradient_booster"]["model"]["trees"]
-    tree["split_indices"][0] = feature
-    with pytest.raises(ValueError, match="is not as it must be"):
-        read_trees(json.dumps(document).encode(), columns=3, intervals=None)
-
-
-def test_without_a_place_for_the_machine_code_it_is_compiled_each_time(monkeypatch):
-    compile_ = compiled_module.numba.njit
-
-    def refuse(*args, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return compile_(*args, **options)
-
-    monkeypatch.setattr(compiled_module.numba, "njit", refuse)
-    assert compiled_module.compiled(lambda x: x + 1)(2) == 3
