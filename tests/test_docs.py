@@ -137,7 +137,7 @@ def commands(group: Any, path: str = "salvage") -> Iterator[tuple[str, Any]]:
             yield from commands(command, f"{path} {name}")
 
 
-COMMANDS = dict(commands(typer.main.get_command(salvage.app)))
+COMMANDS = dict(commands(typer.main.get_command(salvage.commands())))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -237,7 +237,7 @@ def test_every_status_of_the_native_api_is_explained():
 def test_every_scope_is_explained(scope):
     assert f"\n| `{scope}` |" in section("docs/access.md", "Nobody without credentials")
     assert f"`{scope}`" in section("docs/commands.md", "salvage keys create")
-    assert f"`{scope}`" in section("GLOSSARY.md", "AccessScope")
+    assert f"`{scope}`" in section("GLOSSARY.md", "Scope")
 
 
 def test_every_metric_is_described():
@@ -260,7 +260,7 @@ def test_every_metric_is_described():
         audit.AuditHead,
         audit.AuditPage,
         audit.AuditEntryDetail,
-        audit.Inclusion,
+        audit.InclusionAnswer,
         ConsistencyProof,
     ],
 )
