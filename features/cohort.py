@@ -47,7 +47,6 @@ class Provenance:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Provenance":
-        """Read what :meth:`as_dict` wrote."""
         rest = {**stored, "selection": tuple(stored["selection"])}
         return cls(**{**rest, "attrition": Attrition.from_dict(stored["attrition"])})
 

@@ -34,13 +34,11 @@ class Attrition:
         return Attrition(self.read, (*self.exclusions, Exclusion(reason, excluded)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the attrition as plain JSON values."""
         steps = [{"reason": step.reason, "excluded": step.excluded} for step in self.exclusions]
         return {"read": self.read, "exclusions": steps, "kept": self.kept}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Attrition":
-        """Read what :meth:`as_dict` wrote."""
         return cls(stored["read"], tuple(Exclusion(**step) for step in stored["exclusions"]))
 
 

@@ -145,7 +145,6 @@ class Encoder:
         return np.array([*shown, math.nan])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return vocabulary and columns as plain JSON values."""
         columns = [[c.predictor, c.category] for c in self.columns]
         return {"vocabulary": {n: list(v) for n, v in self.vocabulary.items()}, "columns": columns}
 

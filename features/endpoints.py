@@ -118,7 +118,6 @@ class Endpoint:
 
     @property
     def timed(self) -> bool:
-        """Tell whether the probabilities depend on time."""
         return self.kind != RESPONSE
 
     @property
@@ -186,7 +185,6 @@ class Endpoint:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Endpoint":
-        """Read what :meth:`as_dict` wrote."""
         outcomes = tuple(PredictedOutcome(**outcome) for outcome in stored["outcomes"])
         return cls(**{**stored, "outcomes": outcomes, "fields": tuple(stored["fields"])})
 

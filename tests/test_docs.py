@@ -237,7 +237,7 @@ def test_every_status_of_the_native_api_is_explained():
 def test_every_scope_is_explained(scope):
     assert f"\n| `{scope}` |" in section("docs/access.md", "Nobody without credentials")
     assert f"`{scope}`" in section("docs/commands.md", "salvage keys create")
-    assert f"`{scope}`" in section("GLOSSARY.md", "AccessScope")
+    assert f"`{scope}`" in section("GLOSSARY.md", "Scope")
 
 
 def test_every_metric_is_described():

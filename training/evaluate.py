@@ -66,7 +66,6 @@ class EndpointEvaluation:
     held_out: HeldOut
 
     def as_dict(self) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
-        """Return the metrics as plain JSON values."""
         return {
             group: {
                 model: {metric: estimate.as_dict() for metric, estimate in by_metric.items()}
@@ -88,7 +87,6 @@ class Evaluation:
         return next(iter(self.endpoints.values()))
 
     def as_dict(self) -> dict[str, dict[str, dict[str, dict[str, dict[str, float | None]]]]]:
-        """Return the metrics as plain JSON values."""
         return {name: evaluated.as_dict() for name, evaluated in self.endpoints.items()}
 
 

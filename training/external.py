@@ -30,7 +30,6 @@ class ExternalEvaluation:
     endpoints: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the metrics, endpoint by endpoint and group by group, as plain JSON values."""
         return {
             endpoint: {
                 group: {metric: e.as_dict() for metric, e in scores.items()}

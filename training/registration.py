@@ -34,7 +34,6 @@ class Registered:
     verdict: GateVerdict
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what was registered, and how it did, as plain JSON values."""
         return {
             "name": self.name,
             "version": self.version,

@@ -83,7 +83,6 @@ class SampleSize:
         return tuple(statements)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON values."""
         return {
             "patients": self.patients,
             "events": self.events,

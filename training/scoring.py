@@ -37,7 +37,6 @@ class Estimate:
         return cls(value, float(low), float(high))
 
     def as_dict(self) -> dict[str, float | None]:
-        """Return the estimate as plain JSON values."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
 

@@ -28,12 +28,10 @@ class ModelCard:
     caution: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the card as plain JSON values."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "ModelCard":
-        """Read what :meth:`as_dict` wrote."""
         lists = ("out_of_scope", "endpoints", "horizons", "cohorts", "limitations")
         values: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in stored.items()}
         return cls(**values)

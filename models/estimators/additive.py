@@ -79,7 +79,6 @@ class AdditiveModel:
 
     @property
     def timed(self) -> bool:
-        """Tell whether the probabilities depend on time."""
         return self.transform.timed
 
     def predict(self, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
@@ -173,7 +172,6 @@ class AdditiveModel:
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> "AdditiveModel":
-        """Read what :meth:`files` wrote."""
         stored = json.loads(files[DOCUMENT])
         transform = read_transform(stored["transform"])
         tables = Trees.from_bytes(files[TREES]) if TREES in files else None

@@ -57,7 +57,6 @@ class CrossFittedCompeting:
 
     @staticmethod
     def read(files: Mapping[str, bytes]) -> AdditiveModel:
-        """Read the model's files."""
         return AdditiveModel.from_files(files)
 
     def cross_fit(self, X: FloatArray, strata: IntArray, outcome: CompetingOutcome) -> AdditiveCrossFit:

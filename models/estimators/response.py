@@ -83,7 +83,6 @@ class CrossFittedResponse:
 
     @staticmethod
     def read(files: Mapping[str, bytes]) -> AdditiveModel:
-        """Read the model's files."""
         return AdditiveModel.from_files(files)
 
     def cross_fit(self, X: FloatArray, strata: IntArray, outcome: ResponseOutcome) -> AdditiveCrossFit:

@@ -129,9 +129,7 @@ class Transform(Protocol):
         ...
 
     @property
-    def timed(self) -> bool:
-        """Tell whether the probabilities depend on time."""
-        ...
+    def timed(self) -> bool: ...
 
     def at(self, times: FloatArray) -> Steps:
         """Return the transform at some times, in months, as compiled code takes it."""
@@ -141,9 +139,7 @@ class Transform(Protocol):
         """Raise ValueError, naming the part, where the transform is no sound one."""
         ...
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the transform as plain JSON values."""
-        ...
+    def as_dict(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -157,7 +153,6 @@ class IntervalHazards:
 
     @property
     def scores(self) -> int:
-        """Return the number of intervals."""
         return len(self.edges)
 
     def at(self, times: FloatArray) -> Steps:
@@ -184,7 +179,6 @@ class CauseSpecificHazards:
 
     @property
     def outcomes(self) -> int:
-        """Return the number of causes."""
         return len(self.edges)
 
     @property
@@ -229,7 +223,6 @@ class NestedOdds:
 
     @property
     def scores(self) -> int:
-        """Return one score an outcome."""
         return self.outcomes
 
     def at(self, times: FloatArray) -> Steps:

@@ -92,7 +92,6 @@ class AFTModel:
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> "AFTModel":
-        """Read what :meth:`files` wrote."""
         stored = json.loads(files[DOCUMENT])
         return cls(
             tuple(stored["outcomes"]), files[BOOSTER], stored["columns"], stored["scale"], stored["unit"],
@@ -123,7 +122,6 @@ class XGBoostAFT:
 
     @staticmethod
     def read(files: Mapping[str, bytes]) -> AFTModel:
-        """Read the model's files."""
         return AFTModel.from_files(files)
 
     def fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> AFTModel:

@@ -78,7 +78,7 @@ class Explainer(Protocol):
     """Explains one model against its background; ``method`` says how, in words."""
 
     @property
-    def method(self) -> str: ...  # noqa: D102
+    def method(self) -> str: ...
 
     def explain(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Attributions:
         """Explain every outcome at every time; a model without time answers one column.

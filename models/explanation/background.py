@@ -54,7 +54,6 @@ class Background:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Background":
-        """Read what :meth:`to_bytes` wrote."""
         arrays = read_arrays(content)
         return cls(arrays["matrix"], arrays["strata"], arrays["weights"])
 

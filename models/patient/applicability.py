@@ -93,13 +93,11 @@ class Applicability:
         return _Check(field.name, missing, Caution("out_of_range", field.name, message), low=low, high=high)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the summary as plain JSON values."""
         ranges = {d: {n: list(r) for n, r in by.items()} for d, by in self.ranges.items()}
         return {"ranges": ranges, "categories": self.categories}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Applicability":
-        """Read what :meth:`as_dict` wrote."""
         ranges = {d: {n: (r[0], r[1]) for n, r in by.items()} for d, by in stored["ranges"].items()}
         return cls(ranges, stored["categories"])
 

@@ -99,7 +99,6 @@ class PlausibleNumber:
         return cls(intercept, _short(coefficients), _short(points), float(y.min()), float(y.max()))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the model as plain JSON values."""
         return {
             "intercept": self.intercept,
             "coefficients": self.coefficients.tolist(),
@@ -153,7 +152,6 @@ class PlausibleCategory:
         return cls(values, beta[:, 0], beta[:, 1:])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the model as plain JSON values."""
         return {
             "values": self.values.tolist(),
             "intercepts": self.intercepts.tolist(),

@@ -132,7 +132,6 @@ class Information:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any], *, encoder: Encoder) -> "Information":
-        """Read what :meth:`as_dict` wrote."""
         diseases = {
             disease: InDisease(
                 np.array(here["means"]),

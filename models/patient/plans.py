@@ -47,7 +47,6 @@ class Plans:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the plans as plain JSON values."""
         return {
             "names": list(self.names),
             "patterns": {
@@ -58,7 +57,6 @@ class Plans:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Plans":
-        """Read what :meth:`as_dict` wrote."""
         patterns = {
             disease: tuple((tuple(pattern), int(count)) for pattern, count in counts)
             for disease, counts in stored["patterns"].items()

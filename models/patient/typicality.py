@@ -43,12 +43,10 @@ class Likeness:
         return Typical(share, _words(share))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the quantiles as plain JSON values."""
         return {disease: quantiles.tolist() for disease, quantiles in self.quantiles.items()}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Likeness":
-        """Read what :meth:`as_dict` wrote."""
         return cls({disease: np.array(quantiles) for disease, quantiles in stored.items()})
 
 

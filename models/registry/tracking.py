@@ -31,29 +31,23 @@ class TrackedRun:
     id: str
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Log settings, in one call."""
         self.client.log_batch(self.id, params=[Param(k, str(v)) for k, v in parameters.items()])
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Log metrics, in one call."""
         now = int(time.time() * 1000)
         self.client.log_batch(self.id, metrics=[Metric(k, v, now, 0) for k, v in metrics.items()])
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Tag the run."""
         for key, value in tags.items():
             self.client.set_tag(self.id, key, value)
 
     def log_figure(self, figure: Figure, name: str) -> None:
-        """Log a figure as PNG under ``figures/``."""
         self.client.log_figure(self.id, figure, f"figures/{name}.png")
 
     def log_document(self, document: Mapping[str, Any], name: str) -> None:
-        """Log a JSON document."""
         self.client.log_dict(self.id, dict(document), name)
 
     def log_bundle(self, folder: Path, bundle: ModelBundle) -> str:
-        """Log the bundle as the run's model and return its address in MLflow."""
         with warnings.catch_warnings():
             # an example would be a patient's values among the artifacts; the signature says what is needed
             warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)

@@ -211,7 +211,7 @@ def margins_of_few(
 
 @compiled
 def judge_block(block: Float32Array, conditions: Conditions, met: ByteArray) -> None:
-    """Write 255 where a row of a block meets a asks, 0 elsewhere, shape (conditions, rows)."""
+    """Write 255 where a row of a block meets a condition, 0 elsewhere, shape (conditions, rows)."""
     for c in range(len(conditions.column)):
         x, lower, upper = block[conditions.column[c]], conditions.lower[c], conditions.upper[c]
         missing = conditions.missing[c]

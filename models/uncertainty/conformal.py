@@ -114,7 +114,6 @@ class SurvivalBounds:
             raise ValueError("bounds are not as they must be")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the bounds as plain JSON values."""
         return {
             "level": self.level,
             "chances": list(self.chances),
@@ -124,7 +123,6 @@ class SurvivalBounds:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "SurvivalBounds":
-        """Read what :meth:`as_dict` wrote."""
         return cls(
             stored["level"],
             tuple(stored["chances"]),

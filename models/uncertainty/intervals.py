@@ -133,7 +133,6 @@ class Intervals:
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], endpoint: Endpoint) -> "Intervals":
-        """Read what :meth:`files` wrote."""
         stored = json.loads(files[DOCUMENT])
         return cls(LINKS[endpoint.link], **{name: np.array(stored[name]) for name in _ARRAYS})
 

@@ -86,7 +86,7 @@ class ServedEndpoint:
                 "title": self.endpoint.endpoint.title,
                 "outcomes": ",".join(self.endpoint.model.outcomes),
                 "horizons_months": ",".join(f"{h:g}" for h in self.horizons),
-                "index_event": bundle.protocol.index_event,
+                "index_event": bundle.protocol.time_zero,
                 "evidence": stamp.evidence,
                 "bundle": stamp.bundle,
             },

@@ -79,7 +79,7 @@ def _summary(champions: Champions, name: str) -> ModelSummary:
         stamp.bundle,
         stamp.title,
         stamp.evidence,
-        protocol.index_event,
+        protocol.time_zero,
         protocol.endpoints,
         protocol.horizons,
     )
