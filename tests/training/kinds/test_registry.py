@@ -71,7 +71,8 @@ def test_settings_are_searched_for_survival_alone(sample):
     kind, X, strata, outcome, _ = sample
     few = np.arange(240)
     cross_fit, tuned = kind.fit(X[few], strata[few], outcome.take(few), replace(PLAN, trials=2))
-    assert len(cross_fit.held_out) == 240
+    held_out = cross_fit.held_out.probabilities(few, np.array([12.0]))
+    assert held_out.shape[0] == 240
     assert (tuned is not None) is (kind.endpoint.name == "overall_survival")
 
 
