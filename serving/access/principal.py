@@ -28,12 +28,12 @@ EVERY_SCOPE = frozenset(AccessScope)
 class Principal:
     """An authenticated client.
 
-    ``name`` is unique only together with ``how``: a token's subject may be called like a key.
+    ``name`` is unique only together with ``credential``: a token's subject may be called like a key.
     """
 
     name: str
     scopes: frozenset[AccessScope]
-    how: CredentialKind
+    credential: CredentialKind
 
     @property
     def client(self) -> str:
@@ -42,7 +42,7 @@ class Principal:
         >>> Principal("ward", EVERY_SCOPE, CredentialKind.KEY).client
         'key:ward'
         """
-        return f"{self.how}:{self.name}"
+        return f"{self.credential}:{self.name}"
 
 
 DEMO = Principal("demo", EVERY_SCOPE, CredentialKind.DEMO)

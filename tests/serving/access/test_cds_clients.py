@@ -57,7 +57,7 @@ def clients(store, ec_signer):
 
 def test_a_trusted_client_may_predict_and_explain_and_no_more(clients, ec_signer):
     caller = verify(clients, ec_signer.token(call()))
-    assert (caller.name, caller.how) == (EHR, CredentialKind.CDS_CLIENT)
+    assert (caller.name, caller.credential) == (EHR, CredentialKind.CDS_CLIENT)
     assert caller.scopes == {AccessScope.PREDICT, AccessScope.EXPLAIN}
 
 

@@ -344,7 +344,7 @@ def test_a_known_key_is_let_in_within_twenty_microseconds(store):
     sent += [(name.lower(), value) for name, value in bearer(shown)]
 
     async def fastest() -> float:
-        assert (await gate.admit(sent, AccessScope.PREDICT)).how is CredentialKind.KEY
+        assert (await gate.admit(sent, AccessScope.PREDICT)).credential is CredentialKind.KEY
         found = []
         for _ in range(20):
             began = time.perf_counter()
