@@ -1,4 +1,4 @@
-"""The application, wired: settings in, routes out."""
+"""Builds the FastAPI application from its settings."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -123,7 +123,7 @@ def _today() -> date:
 
 
 def _fetch(settings: ServingSettings) -> Fetch:
-    """Return what reads from a client's FHIR server, where the settings allow its address."""
+    """Return the function that reads from clients' FHIR servers at allowed addresses."""
     allowed = settings.who.allowed
 
     async def fetch(url: str, headers: Mapping[str, str]) -> Any:
@@ -133,7 +133,7 @@ def _fetch(settings: ServingSettings) -> Fetch:
 
 
 def _recorded(recorder: Recorder, metrics: Metrics) -> Callable[[Champion, Champion | None], None]:
-    """Return what puts on record that a bundle was taken up: the first one, a newer or an older one."""
+    """Return the callback that records a newly served bundle: the first one, a promotion or a rollback."""
 
     def loaded(champion: Champion, before: Champion | None) -> None:
         stamp = champion.stamp

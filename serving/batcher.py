@@ -1,4 +1,4 @@
-"""Batches: lines of requests in, lines of answers out, a few at a time and each chunk in one commit."""
+"""Batches: JSON Lines of requests, answered as a stream; each chunk is recorded in one commit."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ Computing = asyncio.Task[list[UnrecordedAnswer | SalvageError]]
 
 @dataclass(frozen=True)
 class BatchLine:
-    """One line of a batch: its number, from 1, and what it holds or why it cannot be read."""
+    """One line of a batch: its number, from 1, and its bytes or why they cannot be read."""
 
     number: int
     content: bytes
@@ -46,8 +46,8 @@ class Batcher:
     ) -> AsyncIterator[bytes]:
         """Yield chunks of answered lines, in the order of the lines; it is also that of their records.
 
-        The next chunks are computed while one is written and sent; when whoever asked is gone, they are not
-        put on record.
+        The next chunks are computed while one is recorded and sent; once the client is gone, they are not
+        recorded.
         """
         begun: asyncio.Queue[tuple[list[BatchLine], Computing] | None] = asyncio.Queue()
         room = asyncio.Semaphore(AT_WORK)
@@ -94,7 +94,7 @@ class Batcher:
         return b"".join(_as_json(line, one) for line, one in zip(chunk, results, strict=True))
 
     async def _recorded(self, answered: list[tuple[UnrecordedAnswer, Caller]]) -> list[bytes | SalvageError]:
-        """Record answers in one commit; where one of them cannot be recorded or repeated, each in its own."""
+        """Record answers in one commit, or each in its own when one of them is refused."""
         try:
             return list(await self.predictor.record_many(*zip(*answered, strict=True))) if answered else []
         except SalvageError as error:
@@ -103,7 +103,7 @@ class Batcher:
         return [given for one in answered for given in await self._recorded([one])]
 
     async def _chunks(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[BatchLine]]:
-        """Yield the lines that have arrived together, at most 64 at once; a slow sender is answered too."""
+        """Yield chunks of the lines that have arrived, at most 64, without waiting for a full chunk."""
         async for lines in self._lines(stream):
             for start in range(0, len(lines), LINES_AT_ONCE):
                 yield lines[start : start + LINES_AT_ONCE]

@@ -44,7 +44,7 @@ class _HeldChampion:
 
 
 class Champions:
-    """Answers with the bundle that the shelf names, and takes up a new one without keeping anyone waiting.
+    """Serves the bundle that the shelf names, and loads a newly promoted one in the background.
 
     A newly promoted bundle is read, verified and put on record in the background while the former one goes
     on answering; whoever holds the former keeps it until done. A promoted bundle that cannot be trusted, or
@@ -65,7 +65,7 @@ class Champions:
         return self._shelf.names()
 
     def load_all(self) -> None:
-        """Take up every champion that can be, so that the first request does not wait."""
+        """Load every champion, so that the first request does not wait; failures are logged."""
         for name in self.names():
             try:
                 self.get(name)
@@ -92,7 +92,7 @@ class Champions:
         return self._current(name) or self._take_up(name)
 
     def _current(self, name: str | None) -> Champion | None:
-        """Return what is held, and see in the background to a newer one; None when nothing is held."""
+        """Return the loaded champion, starting to load a newer one; None when none is loaded."""
         if name is None:
             since, name = self._only
             if time.monotonic() - since > NAMES_LAST_SECONDS:
@@ -106,7 +106,7 @@ class Champions:
         return held.champion
 
     def _due(self, name: str, pointer: Signature) -> bool:
-        """Tell that a promotion was not looked at in the last half minute; it is looked at now."""
+        """Tell whether a promotion was not tried in the last half minute, and mark it as tried."""
         looked, now = self._looked.get(name), time.monotonic()
         if looked is not None and looked[0] == pointer and now - looked[1] < AGAIN_SECONDS:
             return False
@@ -140,7 +140,7 @@ class Champions:
         return _load(shelved)
 
     def _pointer(self, name: str) -> Signature | None:
-        """Return what tells one promotion from the next, None where there is none."""
+        """Return inode, time and size of the champion's pointer file, None where there is none."""
         try:
             status = os.stat(self._shelf.pointer(name))  # noqa: PTH116  several times a request
         except (OSError, ValueError):  # a name that is none has no file either

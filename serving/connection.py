@@ -1,7 +1,7 @@
-"""The wire: uvicorn's HTTP/1.1, with an end to how large a request's head is and how long it may take.
+"""HTTP/1.1 connections with limits that uvicorn lacks: the size of a request's head, and timeouts.
 
-uvicorn bounds neither: a head that never ends fills the memory, and a client that stops in the middle of a
-request holds its connection for ever. Here such a client is refused or hung up on.
+Without them an endless head fills the memory, and a client that stops in the middle of a request holds its
+connection for ever. Such a client is refused or disconnected.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ class BoundedConnection(HttpToolsProtocol):
     look_seconds = 2.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a head."""
+        """Start the timer, and wait for a head."""
         super().connection_made(transport)
         self._expecting, self._since = HEAD, self.loop.time()
         self._head, self._bare, self._unread = 0, 0, 0
         self._look = self.loop.call_later(self.look_seconds, self._watch)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Look no more."""
+        """Stop the timer."""
         self._look.cancel()
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
-        """Read what came; bytes that belong to no body are counted until something is made of them."""
+        """Parse received bytes; those that are no body count towards the limit of a head."""
         if self._expecting == BODY:
             self._since = self.loop.time()
         self._bare += len(data)
@@ -58,12 +58,12 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Count what is part of the head."""
+        """Count the target towards the head's size."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count what is part of the head, or of the trailer."""
+        """Count a header or trailer towards the head's size."""
         self._count(len(name) + len(value))
         super().on_header(name, value)
 
@@ -73,7 +73,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Read of a body; what comes after the answer is read in vain, and only so much of it."""
+        """Read part of a body; after the response was sent, close the connection once it exceeds 1 MiB."""
         self._bare = 0
         if self.cycle.response_complete:
             self._unread += len(body)
@@ -82,12 +82,12 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Wait for nothing but the next request."""
+        """Wait for the next request, without a timeout."""
         self._expecting, self._bare = NOTHING, 0
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, and hang up."""
+        """Answer a malformed request with 400, and close the connection."""
         title = "The request is not HTTP, or its head is too large"
         body = orjson.dumps(document_of(ProblemDetails(TYPE + "not-http", title, 400, msg)))
         head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
@@ -100,7 +100,7 @@ class BoundedConnection(HttpToolsProtocol):
             raise ValueError("the head of the request is too large")
 
     def _watch(self) -> None:
-        """Hang up on a request that does not come to its end."""
+        """Close the connection when a head or body has timed out, else look again later."""
         if self._stopped(self.loop.time() - self._since):
             self.transport.close()
             return

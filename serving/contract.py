@@ -1,4 +1,4 @@
-"""The contract: what a request may say and what an answer says, made from the dictionary."""
+"""The HTTP contract: request and response types, parsing, and JSON Schemas from the dictionary."""
 
 import json
 import math
@@ -31,9 +31,9 @@ SUBJECT = {
 class PredictionRequest:
     """A parsed request.
 
-    ``subject`` is the caller's identifier of the patient, kept as a keyed hash only. ``problems`` holds what
-    is wrong around the patient; the patient's values are judged by the model's own dictionary, so that both
-    can be named at once.
+    ``subject`` is the caller's identifier of the patient, kept as a keyed hash only. ``problems`` are those
+    outside the patient; the model's own dictionary validates the patient's values later, and all problems are
+    reported together.
     """
 
     patient: Mapping[str, object]
@@ -45,7 +45,7 @@ class PredictionRequest:
 
 @dataclass(frozen=True)
 class ExplanationRequest:
-    """A parsed request for explanations; no horizons are all of them."""
+    """A parsed request for explanations; without horizons, at all of the protocol's."""
 
     patient: Mapping[str, object]
     horizons: tuple[float, ...]
@@ -246,7 +246,7 @@ def _wrong(common: PredictionRequest, problem: Problem) -> InvalidRequest:
 
 
 def _common(document: Mapping[str, Any], known: tuple[str, ...]) -> PredictionRequest:
-    """Parse what every request may hold."""
+    """Parse the members that all requests share."""
     problems = unknown_fields(document, known)
     model, patient, subject = (document.get(name) for name in ("model", "patient", "subject"))
     if model is not None and not isinstance(model, str):
@@ -266,7 +266,7 @@ def _common(document: Mapping[str, Any], known: tuple[str, ...]) -> PredictionRe
 
 
 def unknown_fields(document: Mapping[str, Any], known: tuple[str, ...]) -> list[Problem]:
-    """Return a problem for each name of a request that means nothing."""
+    """Return a problem for each unknown name in a request."""
     return [
         Problem(name, "unknown field", "use " + ", ".join(known)) for name in document if name not in known
     ]

@@ -42,11 +42,11 @@ class BodyTooLarge(SalvageError):
 
 
 class WrongMediaType(SalvageError):
-    """A request's body says to be of a type that the route does not read."""
+    """A request's Content-Type is none that the route reads."""
 
 
 class ContentErased(SalvageError):
-    """What a record held of a patient has been erased."""
+    """The content of a record has been erased."""
 
 
 STATUSES: dict[type[SalvageError], tuple[int, str, str]] = {
@@ -72,7 +72,7 @@ RETRY_SECONDS = "5"
 
 
 def problem_of(error: SalvageError) -> ProblemDetails:
-    """Return an error raised on purpose as a problem."""
+    """Return the problem details of an error."""
     status, slug, title = next(
         (known for kind, known in STATUSES.items() if isinstance(error, kind)), UNFORESEEN
     )
@@ -87,7 +87,7 @@ def problem_of(error: SalvageError) -> ProblemDetails:
 
 
 def invalid(error: RequestValidationError) -> InvalidRequest:
-    """Return what the framework finds wrong with a path or query parameter as our own error."""
+    """Convert the framework's validation error about a path or query parameter."""
     problems = [
         Problem(str(one["loc"][-1]), "cannot be used", str(one["msg"]).lower()) for one in error.errors()
     ]
@@ -95,7 +95,7 @@ def invalid(error: RequestValidationError) -> InvalidRequest:
 
 
 def document_of(details: ProblemDetails) -> dict[str, Any]:
-    """Return a problem as plain JSON values, without what does not concern it."""
+    """Return a problem as JSON values, without an empty ``problems``."""
     document = asdict(details)
     if not details.problems:
         del document["problems"]
@@ -103,7 +103,7 @@ def document_of(details: ProblemDetails) -> dict[str, Any]:
 
 
 def problem_response(error: SalvageError) -> Response:
-    """Return the problem document of an error raised on purpose."""
+    """Return the response for an error: a problem document, with Retry-After or a challenge where due."""
     details = problem_of(error)
     headers: dict[str, str] = {}
     if details.status == 503:

@@ -1,7 +1,7 @@
-"""The gateway: what happens to every request before and after its route.
+"""The gateway: middleware around every request.
 
-Each gets an id, is counted, timed and logged without a patient's value, and is turned away with 503 when too
-many are being answered already: a queue that only grows answers nobody.
+It gives each an id, counts, times and logs it without patients' values, and answers 503 while too many are in
+progress, instead of letting a queue grow.
 """
 
 import contextvars
@@ -35,7 +35,7 @@ log = logging.getLogger("salvage.requests")
 
 
 class Gateway:
-    """Wraps the application; ``most`` is how many requests are answered at once, the others are refused."""
+    """Wraps the application; beyond ``most`` concurrent requests, others are refused."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, most: int, headers: Mapping[str, str]) -> None:
         self._app = app

@@ -10,7 +10,7 @@ PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "
 
 
 class JsonLines(logging.Formatter):
-    """Writes a record's own fields, and of an exception its type and place but not its values."""
+    """Formats a log record's fields, and the type and location of an exception but not its message."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""

@@ -1,4 +1,4 @@
-"""The service's metrics for Prometheus, right with several workers.
+"""The service's Prometheus metrics, summed over all workers.
 
 Workers of one server share a folder, named by ``PROMETHEUS_MULTIPROC_DIR`` before this module is imported;
 whichever answers ``/metrics`` adds them up.
@@ -44,7 +44,7 @@ class Metrics:
         self._predictions.labels(model, version).inc(count)
 
     def taken_up(self, model: str, version: str) -> None:
-        """Tell that a bundle answers."""
+        """Mark a bundle as served."""
         self._served.labels(model, version).set(1)
 
     def exposition(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The OpenAPI document, corrected where the framework cannot know better."""
+"""The OpenAPI document: the framework's, with its errors' media types and path parameters corrected."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Return the document: errors under the media type they are sent with, none that is never sent."""
+    """Return the document; errors have the media type they are sent with, and unused ones are removed."""
     description = get_openapi(
         title=app.title,
         version=app.version,
@@ -36,14 +36,14 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _as_it_stands_in_a_path(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a part of a path, which is always there."""
+    """Return the schema of a path parameter, which is never null."""
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     rest = {name: value for name, value in schema.items() if name != "anyOf"}
     return rest | kinds[0] if len(kinds) == 1 else schema
 
 
 def _as_sent(status: str, response: dict[str, Any]) -> dict[str, Any]:
-    """Return an error under the media type of a problem document; other protocols' errors as they are."""
+    """Return a response with problem documents under their media type; other protocols' errors stay."""
     content = response.get("content", {}).get("application/json")
     if not status.startswith(("4", "5")) or PROBLEM not in str(content):
         return response

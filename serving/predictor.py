@@ -146,7 +146,7 @@ class Predictor:
         *,
         subject: str | None = None,
     ) -> RecordedPrediction:
-        """Return a prediction for other protocols than our own, on record; raises as :meth:`predict` does."""
+        """Return a recorded prediction as an object, for other protocols; raises as :meth:`predict` does."""
         with step("answer"):
             cohort = champion.bundle.validate(patient, horizon=horizon)
             prediction = champion.bundle.predict(cohort, horizon=horizon)
@@ -157,7 +157,7 @@ class Predictor:
         return RecordedPrediction(prediction, champion.stamp, receipt)
 
     async def read_again(self, entry_id: str, caller: Caller) -> bytes:
-        """Return an answer as it was given, number for number; that it was read is on record by then.
+        """Return an answer as it was given; the reading is recorded before this returns.
 
         Raises:
             NotFound: when there is none with this id.
@@ -241,7 +241,7 @@ class Predictor:
     def _draft(
         self, answered: UnrecordedAnswer, caller: Caller, facts: Mapping[str, Any] | None = None
     ) -> Draft:
-        """Return what is to be recorded of an answer."""
+        """Return the draft that records an answer."""
         stamp = answered.champion.stamp
         model = {"name": stamp.name, "version": stamp.version, "bundle": stamp.bundle}
         return self._recorder.draft(
@@ -264,7 +264,7 @@ class Predictor:
         return b'{"model":%b,"%b":%b,"audit":%b,"mode":%b}' % parts
 
     def _reread(self, entry: LogEntry) -> bytes:
-        """Return a recorded answer with the request; every number is the one that was answered."""
+        """Return a recorded answer and its request as they are stored, without recomputing."""
         content = _content(entry)
         head = self._recorder.log.head()
         where = AuditReceipt(entry.id, entry.seq, entry.at, entry.leaf_hash, head.size, head.root_hash)
@@ -272,7 +272,7 @@ class Predictor:
 
 
 def audit_receipt(receipt: Receipt) -> AuditReceipt:
-    """Return a receipt as it stands in an answer."""
+    """Convert a receipt to its form in answers."""
     return AuditReceipt(
         receipt.id,
         receipt.seq,

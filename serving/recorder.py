@@ -1,4 +1,4 @@
-"""The recorder: gives what happens its id and time, and puts it on record."""
+"""The recorder: appends drafts with new ids and the time to the audit log."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from serving.tracing import step
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the client's name, the request's id, and the client's Idempotency-Key with what it asked."""
+    """The client of a request: its name, the request's id, and the Idempotency-Key where one was sent."""
 
     client: str
     request_id: str
@@ -21,7 +21,7 @@ class Caller:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return what the record says of who asked."""
+        """Return the facts that name the client in the record."""
         return {"client": self.client, "request_id": self.request_id}
 
 
@@ -56,10 +56,10 @@ class Recorder:
             return await self.log.append_all(drafts) if drafts else []
 
     def event(self, kind: str, facts: Mapping[str, Any]) -> Receipt:
-        """Put something that happened on record, blocking."""
+        """Record an event of the server, blocking."""
         return self.log.append_now(self.draft(kind, facts))
 
 
 def recorder_of(log: AuditLog) -> Recorder:
-    """Return a recorder that tells the time in UTC and makes random ids."""
+    """Return a recorder with UTC time and random UUIDs."""
     return Recorder(log, now=lambda: datetime.now(UTC), new_id=lambda: str(uuid.uuid4()))

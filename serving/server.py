@@ -46,7 +46,7 @@ log = logging.getLogger("salvage.server")
 
 
 def serve(settings: ServingSettings) -> None:
-    """Serve until told to stop."""
+    """Serve until a signal to stop."""
     logs.install()
     checked(settings.retention_days)
     require_exporter(settings.traces)
@@ -63,7 +63,7 @@ def serve(settings: ServingSettings) -> None:
 
 
 def put_configuration_on_record(settings: ServingSettings, record: AuditLog) -> None:
-    """Record with which settings a server starts; without a record it starts too, and answers nothing."""
+    """Record the settings at start; a server whose record fails starts too, but answers nothing."""
     try:
         recorder_of(record).event(CONFIGURATION, settings.facts)
     except RecordNotWritten as error:
@@ -71,7 +71,7 @@ def put_configuration_on_record(settings: ServingSettings, record: AuditLog) -> 
 
 
 def open_log(settings: ServingSettings) -> Sequencer:
-    """Open the record for writing, checkpoints signed as it grows; one process of a server does."""
+    """Open the audit log for writing, with signed checkpoints; one process of a server does."""
     store = make_store(settings.audit)
     key, file = load_key(settings.audit_key), CheckpointFile(settings.second_place)
     return Sequencer(store, witness=Checkpointer(store, key, file))
@@ -110,7 +110,7 @@ def answering(settings: ServingSettings, record: AuditLog) -> uvicorn.Server:
 
 @dataclass
 class Worker:
-    """A running worker: its process, and when it was started."""
+    """A running worker: its process, and its start by time.monotonic."""
 
     process: SpawnProcess
     started: float
@@ -141,7 +141,7 @@ class Supervisor:
                 record.close()
 
     def _keep(self, folder: Path, stop: threading.Event) -> None:
-        """Start workers, and others in the place of those that die."""
+        """Start workers, and replace those that die."""
         metrics = folder / "metrics"
         metrics.mkdir()
         while not stop.is_set():
@@ -163,7 +163,7 @@ class Supervisor:
         return Worker(process, time.monotonic())
 
     def _finish(self) -> None:
-        """Let the workers finish what they are answering; who takes too long is stopped."""
+        """Let the workers finish their requests, and kill those that take too long."""
         for worker in self.workers:
             worker.process.terminate()
         until = time.monotonic() + self.settings.drain_seconds + PAUSE_SECONDS
@@ -194,6 +194,6 @@ def _stop_without_supervisor(server: uvicorn.Server) -> None:
 
 
 def _forget(metrics: Path, pid: int | None) -> None:
-    """Drop what a dead worker said of the moment; what it counted stays."""
+    """Remove a dead worker's live gauges; its counters stay."""
     for file in metrics.glob(f"gauge_live*_{pid}.db"):
         file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Where the server runs and writes: read once from the environment at the entry point."""
+"""The server's settings, read once from the environment at the entry point."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class ServingSettings:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return what the record says of a server's configuration: no secret, no address of a database."""
+        """Return the settings that are recorded at start: no secret, no address of a database."""
         plain = {name: getattr(self, name) for name in ("host", *NUMBERS)}
         kind = "postgresql" if "://" in self.audit else "sqlite"
         own = {"store": kind, "access": self.who.mode, "traced": self.traces is not None}
@@ -118,5 +118,5 @@ class ServingSettings:
 
     @property
     def who(self) -> AccessSettings:
-        """Return who may ask."""
+        """Return the access settings, by default with keys in ``home``."""
         return self.access or AccessSettings(self.home, f"sqlite:///{self.home / 'access.db'}")

@@ -1,4 +1,4 @@
-"""Traces: how long each request took and where, sent to the collector that the settings name.
+"""Traces: OpenTelemetry spans of requests, sent to the collector in the settings.
 
 Without a collector nothing is traced and nothing is sent.
 """
@@ -21,13 +21,13 @@ EXTRA = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 PATIENCE_SECONDS = 2.0
 FAILURE = 500
 UNTOLD: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
-"""What an error says may hold a patient's values; its type alone is told."""
+"""An error's message may hold a patient's values; spans carry its type only."""
 
 _tracer: ContextVar[Tracer | None] = ContextVar("tracer", default=None)
 
 
 def require_exporter(collector: str | None) -> None:
-    """Make sure that spans can be sent, when there is a collector to send them to.
+    """Refuse a collector that spans cannot be sent to.
 
     Raises:
         InvalidInput: when its address is none, or the extra ``tracing`` is not installed.
@@ -104,7 +104,7 @@ def _describe(span: Span, start: Message) -> None:
 
 
 def _parent(headers: list[tuple[bytes, bytes]]) -> Context:
-    """Return the caller's trace, of W3C Trace Context, without its ``tracestate``: that may say anything."""
+    """Return the caller's W3C Trace Context without ``tracestate``, which may hold anything."""
     values = [value.decode("latin-1") for name, value in headers if name == b"traceparent"]
     carrier = {"traceparent": values[0]} if len(values) == 1 else {}
     return TraceContextTextMapPropagator().extract(carrier, context=Context())

@@ -1,4 +1,4 @@
-"""SQLite's write-ahead log, as both of the service's stores keep it."""
+"""Write-ahead logging of SQLite, for the audit store and the access store."""
 
 import sqlite3
 import time
@@ -7,10 +7,10 @@ PAUSE_SECONDS = 0.005
 
 
 def write_ahead(connection: sqlite3.Connection, patience_seconds: float) -> None:
-    """Put a file into write-ahead mode, where several processes may read and write it.
+    """Put a file into write-ahead mode, which lets several processes read and write it.
 
-    SQLite waits for a lock, but not for that of another who is changing a new file's mode in the same moment:
-    it is asked again for as long as anything else would be waited for.
+    SQLite does not wait for another process that is changing a new file's mode: this retries until the
+    patience is over.
 
     Raises:
         sqlite3.OperationalError: when the file is busy for longer, or its file system has no such mode.

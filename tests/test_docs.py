@@ -137,7 +137,7 @@ def commands(group: Any, path: str = "salvage") -> Iterator[tuple[str, Any]]:
             yield from commands(command, f"{path} {name}")
 
 
-COMMANDS = dict(commands(typer.main.get_command(salvage.app)))
+COMMANDS = dict(commands(typer.main.get_command(salvage.commands())))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,8 +1,8 @@
-"""The way out: which addresses the server may call, and how, so that nobody can make it call others.
+"""Outgoing calls: an allowlist of addresses against server-side request forgery (SSRF).
 
 Requests may name addresses (a token's ``jku``, a CDS request's ``fhirServer``). Only those under an allowed
-prefix are called, over https, without redirects or proxies, and at the network address that was judged, so
-that a name cannot mean another machine a moment later. Private networks must be allowed as such; link-local
+prefix are called, over https, without redirects or proxies, and at the IP address that was checked, so that
+a DNS name cannot lead elsewhere a moment later. Private networks must be allowed as such; link-local
 ones, where clouds keep their metadata, never are.
 """
 
@@ -36,7 +36,7 @@ TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 
 @dataclass(frozen=True)
 class AllowedAddresses:
-    """What may be called: addresses that begin with a prefix, at public machines or in these networks.
+    """The allowlist: URLs that begin with a prefix, at public IP addresses or in the listed networks.
 
     Plain http is for loopback only, and loopback only when its network is allowed.
     """
@@ -63,7 +63,7 @@ class AllowedAddresses:
         return cls(tuple(prefixes), tuple(network for network in networks.values() if network is not None))
 
     def also(self, addresses: Iterable[str]) -> "AllowedAddresses":
-        """Return what also allows some addresses."""
+        """Return an allowlist with some URL prefixes more."""
         return replace(self, prefixes=(*self.prefixes, *addresses))
 
     def require(self, url: str) -> SplitResult:
@@ -79,7 +79,7 @@ class AllowedAddresses:
         return parts
 
     def reaches(self, address: Address, *, scheme: str) -> bool:
-        """Tell whether a machine may be called."""
+        """Tell whether an IP address may be called by this scheme."""
         meant = _meant(address)
         if meant.is_link_local or meant.is_multicast or meant.is_unspecified or meant in METADATA_ADDRESSES:
             return False
@@ -113,7 +113,7 @@ async def fetch_json(
 
 
 async def _machines(parts: SplitResult, allowed: AllowedAddresses) -> list[Address]:
-    """Return the network addresses of a host; a name that also stands for a forbidden one is refused."""
+    """Resolve a host to IP addresses; refuse it when any of them is forbidden."""
     host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
     resolved = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     machines = [ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in resolved]
@@ -140,7 +140,7 @@ async def _get(
 
 
 def _request(parts: SplitResult, machine: Address, headers: Mapping[str, str]) -> httpx.Request:
-    """Return what asks one machine by its network address, as the host that its certificate must name."""
+    """Return a request to one IP address whose TLS certificate must name the URL's host."""
     literal = f"[{machine}]" if machine.version == 6 else str(machine)
     pinned = parts._replace(netloc=f"{literal}:{parts.port or PORTS[parts.scheme]}").geturl()
     own = {"Accept-Encoding": "identity", "Connection": "close", "Host": parts.netloc}
@@ -176,12 +176,12 @@ def is_address(text: str) -> bool:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Return what trusts the machine's own authorities, a hospital's among them, or SSL_CERT_FILE's."""
+    """Return a TLS context that trusts the system's certificate authorities, or those of SSL_CERT_FILE."""
     return ssl.create_default_context()
 
 
 def _judged(url: str) -> SplitResult | None:
-    """Return an address's parts when every reader of it would read the same; None otherwise."""
+    """Return a URL's parts, None where parsers may disagree on them (user info, dot segments)."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -195,7 +195,7 @@ def _judged(url: str) -> SplitResult | None:
 
 
 def _begins(parts: SplitResult, prefix: SplitResult | None) -> bool:
-    """Tell whether an address has the same origin as a prefix, and its path's first steps."""
+    """Tell whether a URL has the origin of a prefix, and its path as leading segments."""
     if prefix is None or _origin(parts) != _origin(prefix):
         return False
     path, start = parts.path or "/", prefix.path or "/"
@@ -207,7 +207,7 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
 
 
 def _meant(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 one stands for, where it does."""
+    """Return the IPv4 address embedded in an IPv6 one (mapped, 6to4, NAT64), else the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in TRANSLATED:

@@ -1,4 +1,4 @@
-"""Credentials as they come in the Authorization header, and how a refusal hides what was wrong with them."""
+"""Bearer credentials from the Authorization header, and refusals of constant duration."""
 
 import asyncio
 import time
@@ -37,8 +37,8 @@ def credentials(authorization: bytes) -> bytes:
 
 
 async def hold_back(began: float) -> None:
-    """Wait until a refusal takes as long as any other: a hundredth of a second from when checking began.
+    """Delay a refusal to 10 ms after checking began, so that its duration tells nothing of the cause.
 
-    ``began`` is by time.monotonic.
+    ``began`` is a reading of time.monotonic.
     """
     await asyncio.sleep(max(0.0, began + REFUSAL_SECONDS - time.monotonic()))

@@ -1,4 +1,4 @@
-"""CDS clients: the electronic health records that call CDS Hooks, and the token that each call carries.
+"""CDS clients: electronic health records that call CDS Hooks, authenticated by the JWT of each call.
 
 Source: HL7 CDS Hooks 2.0, "Trusting CDS Clients"; the best practices' section on replay.
 """
@@ -29,7 +29,7 @@ SCOPES = frozenset({AccessScope.PREDICT, AccessScope.EXPLAIN})
 
 @dataclass(frozen=True)
 class CdsClient:
-    """A client that is trusted: its name in tokens, and its keys or the one address they are at.
+    """A trusted client: its issuer, and its public keys or the URL of its key set (``jku``).
 
     ``algorithms`` are those it may sign with; with ``tenants``, only tokens of these are accepted.
     """
@@ -42,14 +42,14 @@ class CdsClient:
 
 
 class CdsVerifier(Protocol):
-    """Whatever tells which CDS client calls."""
+    """Authenticates the CDS client of a call."""
 
     async def verify(self, authorization: str | None, url: str) -> Principal:
         """Return which client calls a URL, from the request's Authorization header."""
 
 
 class CdsClients:
-    """Checks the tokens of the trusted clients; each is accepted once, whichever worker gets it.
+    """Verifies tokens of the trusted clients; each ``jti`` is accepted once, over all workers.
 
     ``public_url`` is where clients reach this service; without it, the address that was called stands.
     """

@@ -24,7 +24,7 @@ SETTING = "SALVAGE_CDS_CLIENTS"
 
 
 class ListedClient(BaseModel):
-    """One client as it is written."""
+    """One entry of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,7 +64,7 @@ def read_clients(path: Path) -> tuple[CdsClient, ...]:
 
 
 def _problems(at: int, entry: ListedClient, keys: Mapping[str, Any] | None) -> list[Problem]:
-    """Return what the form of an entry does not show."""
+    """Return what is wrong between the members of an entry, each of which is valid by itself."""
     where = f"{SETTING}[{at}]"
     if (entry.jku is None) == (entry.jwks is None):
         return [Problem(where, "has not one place of its keys", "give either jku or jwks")]

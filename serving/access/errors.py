@@ -1,4 +1,4 @@
-"""Why a request is turned away. What a refusal says never depends on what was wrong with the credentials."""
+"""Refusals of access. Their text never depends on what is wrong with the credentials."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ CHALLENGE: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
 
 class Unauthenticated(SalvageError):
-    """No valid credentials: 401 with :data:`CHALLENGE`. It takes no reason, so none can be told."""
+    """No valid credentials: 401 with :data:`CHALLENGE`. It takes no reason, so none can leak."""
 
     def __init__(self) -> None:
         super().__init__("valid credentials are needed: Authorization: Bearer KEY-OR-TOKEN")

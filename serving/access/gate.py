@@ -1,4 +1,4 @@
-"""The gate: each route names the scope it needs, and learns who asks."""
+"""The gate: authenticates a request by key or token, and authorises it by the route's scope."""
 
 import time
 from collections.abc import Iterable
@@ -20,14 +20,14 @@ SCHEME = "An API key (salvage keys create) or a token of the identity provider."
 
 
 class TokenVerifier(Protocol):
-    """Whatever tells whose a token is."""
+    """Verifies the tokens of an identity provider."""
 
     async def verify(self, token: bytes) -> Principal:
         """Return whose token it is, or raise Unauthenticated."""
 
 
 class Gate:
-    """Lets in who shows a valid key or token; without ``keys`` and ``tokens`` it refuses everyone."""
+    """Admits requests with a valid key or token; without ``keys`` and ``tokens`` it refuses all."""
 
     def __init__(self, *, keys: KeyRing | None, tokens: TokenVerifier | None, rate: RateLimiter) -> None:
         self._keys = keys
@@ -90,10 +90,7 @@ class OpenGate(Gate):
 
 
 class RequiredScope(SecurityBase):
-    """A FastAPI dependency: who asks, when they may.
-
-    Being a security scheme, it also puts itself into the OpenAPI document.
-    """
+    """A FastAPI dependency that admits principals with a scope and describes itself in OpenAPI."""
 
     def __init__(self, gate: Gate, scope: AccessScope) -> None:
         self._gate = gate

@@ -1,4 +1,4 @@
-"""Public keys that tokens are checked with: JSON Web Key Sets (RFC 7517), at hand or fetched.
+"""Public keys for token signatures: JSON Web Key Sets (RFC 7517), local or fetched.
 
 A key is built from its public members only and only for an algorithm of its own kind, so that a public key
 can never serve as the secret of a symmetric algorithm.
@@ -30,14 +30,14 @@ KEEP_SECONDS = 3600.0
 
 
 class KeySource(Protocol):
-    """Whatever finds the public key of a token."""
+    """Finds the public key for a token's signature."""
 
     async def find(self, kid: str | None, algorithm: str) -> PyJWK | None:
         """Return the key of that id, fit for the algorithm; without an id, the only fit one."""
 
 
 class KeySet:
-    """A set of public keys at hand."""
+    """A local set of public keys."""
 
     def __init__(self, document: Any) -> None:
         listed = document.get("keys") if isinstance(document, Mapping) else None

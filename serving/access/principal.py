@@ -1,4 +1,4 @@
-"""Who asks, and what they may ask for."""
+"""Principals: authenticated clients, their scopes and the kind of their credentials."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,7 @@ class AccessScope(StrEnum):
 
 
 class CredentialKind(StrEnum):
-    """How somebody showed who they are."""
+    """The kind of credentials that a principal authenticated with."""
 
     KEY = "key"
     TOKEN = "token"
@@ -26,7 +26,7 @@ EVERY_SCOPE = frozenset(AccessScope)
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody whose credentials were valid.
+    """An authenticated client.
 
     ``name`` is unique only together with ``how``: a token's subject may be called like a key.
     """
@@ -37,7 +37,7 @@ class Principal:
 
     @property
     def client(self) -> str:
-        """Return a name that nobody else has, for rates, idempotency keys and the record.
+        """Return the unique name that rate limits, idempotency keys and the record use.
 
         >>> Principal("ward", EVERY_SCOPE, CredentialKind.KEY).client
         'key:ward'

@@ -1,4 +1,4 @@
-"""How many requests each client may make: a token bucket, kept as the moment when it will be full again.
+"""Rate limits: a token bucket a client, stored as the time when it will be full again.
 
 Source: the generic cell rate algorithm (ITU-T I.371), which is a token bucket with one number a client.
 """
@@ -51,6 +51,6 @@ class RateLimiter:
             self._forget()
 
     def _forget(self) -> None:
-        """Keep the half whose buckets are the emptiest."""
+        """Drop the half of the clients whose buckets are the fullest."""
         emptiest = sorted(self._full_at.items(), key=lambda item: item[1])[len(self._full_at) // 2 :]
         self._full_at = dict(emptiest)

@@ -1,4 +1,4 @@
-"""Who may ask, and where the server may call: read once from the environment at the entry point."""
+"""Access settings: credentials, rates and allowed outgoing addresses, read once from the environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Signed tokens (JWT, RFC 7519): what is checked of each, whoever issued it (RFC 8725)."""
+"""Verification of signed tokens (JWT, RFC 7519) by the best current practices (RFC 8725)."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def header_of(
 
 
 def issuer_of(token: bytes) -> str:
-    """Return who a token says to be from, not verified yet; it only chooses what to verify with.
+    """Return a token's unverified issuer, which only selects the keys to verify with.
 
     Raises:
         Unauthenticated: when it does not say.
@@ -83,7 +83,7 @@ def claims_of(
 
 
 def name_in(claims: Mapping[str, Any], *names: str) -> str:
-    """Return the first of some claims that is there: a text that names somebody.
+    """Return the first of some claims that is present, as a printable name.
 
     Raises:
         Unauthenticated: when none is there, or it is no printable text of reasonable length.

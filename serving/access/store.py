@@ -1,4 +1,4 @@
-"""What all workers must agree on: the API keys, and the CDS clients' tokens that were used already.
+"""The access store, shared by all workers: API keys, and the used tokens of CDS clients.
 
 SQLite by default, PostgreSQL in production. Times are seconds since 1970.
 """
@@ -79,7 +79,7 @@ class ApiKey:
 
 
 class AccessStore:
-    """The store at a database's address, as SQLAlchemy writes it; made at its first use.
+    """The store at a SQLAlchemy URL; its tables are created at the first use.
 
     Every method blocks, and raises AccessUnavailable when the database does not answer.
     """
@@ -120,7 +120,7 @@ class AccessStore:
             return connection.execute(select(API_KEYS.c.id).where(of_id)).first() is not None
 
     def first_use(self, issuer: str, jti: str, *, expires_at: int) -> bool:
-        """Remember a token until it expires, and tell whether it was never seen before, by any worker."""
+        """Store a token's ``jti`` until it expires, and tell whether no worker had seen it before."""
         row = {"issuer": issuer, "jti": jti, "expires_at": expires_at}
         try:
             with self._transaction() as connection:

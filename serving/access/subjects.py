@@ -1,7 +1,7 @@
-"""Whose record it is, without saying who: a keyed hash of a patient's identifier.
+"""Pseudonyms of patients in the record: a keyed hash (HMAC) of the caller's identifier.
 
-Without the key nobody can try out identifiers, of which there are few; with it the same patient's records
-are found again. The key therefore lies apart from the record, and is never sent anywhere.
+Identifiers are few enough to be tried out, so a plain hash would not hide them. The key finds a patient's
+records again; it lies apart from the record, and is never sent anywhere.
 """
 
 import hashlib

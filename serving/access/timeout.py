@@ -1,4 +1,4 @@
-"""How long a request waits for the store."""
+"""Timeouts of the access store."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -11,7 +11,7 @@ SECONDS = 5.0
 
 
 async def in_time(answer: Awaitable[T], *, seconds: float = SECONDS) -> T:
-    """Return what the store answers.
+    """Await the store for at most some seconds.
 
     Raises:
         AccessUnavailable: when it does not in time, as a database that hangs never does.

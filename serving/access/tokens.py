@@ -1,4 +1,4 @@
-"""Tokens of an identity provider (OpenID Connect, OAuth 2.0), checked with the keys it publishes."""
+"""Access tokens of an identity provider (OpenID Connect, OAuth 2.0), verified by its published keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SCOPES: Mapping[str, AccessScope] = {scope.value: scope for scope in AccessScope
 
 @dataclass(frozen=True)
 class IdentityProvider:
-    """The identity provider: its name in tokens, the name it calls this service by, where its keys are."""
+    """The identity provider: its ``iss``, the ``aud`` that stands for this service, its key set's URL."""
 
     issuer: str
     audience: str
@@ -24,7 +24,7 @@ class IdentityProvider:
 
 
 class OidcVerifier:
-    """Checks tokens of one identity provider."""
+    """Verifies tokens of one identity provider."""
 
     def __init__(self, issuer: IdentityProvider, keys: KeySource) -> None:
         self._issuer = issuer
@@ -48,7 +48,7 @@ class OidcVerifier:
 
 
 def scopes_in(claims: Mapping[str, Any]) -> frozenset[AccessScope]:
-    """Return the scopes of ours in ``scope`` or ``scp``, a text with blanks or a list; others mean nothing.
+    """Return this service's scopes among the claims ``scope`` or ``scp``: a text with blanks, or a list.
 
     >>> sorted(scopes_in({"scope": "openid predict audit:read"}))
     [<AccessScope.AUDIT_READ: 'audit:read'>, <AccessScope.PREDICT: 'predict'>]

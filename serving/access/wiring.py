@@ -1,4 +1,4 @@
-"""Access, wired: settings in; the gate, the CDS clients and their store out."""
+"""Builds access control from its settings."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from serving.access.tokens import OidcVerifier
 
 @dataclass(frozen=True)
 class AccessControl:
-    """What the routes ask who may pass; ``store`` is to be closed at the end."""
+    """The gate, the verifier of CDS clients, and their store, which the application closes."""
 
     gate: Gate
     cds_clients: CdsVerifier
@@ -23,7 +23,7 @@ class AccessControl:
 
 
 def open_access(settings: AccessSettings, *, host: str, workers: int = 1) -> AccessControl:
-    """Return access for one of the workers of a server that listens on a host; nothing is read yet.
+    """Build the access control of one worker of a server that listens on a host; nothing is read yet.
 
     Raises:
         InvalidInput: when these settings forbid to listen there.

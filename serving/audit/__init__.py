@@ -1,1 +1,1 @@
-"""The append-only record of what was said."""
+"""The audit log: an append-only record of every answer, under a Merkle tree."""

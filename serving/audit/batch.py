@@ -1,7 +1,7 @@
-"""A batch: what one transaction puts on record, worked out before a row is written.
+"""A batch: the rows of one transaction, planned before any is written.
 
-Groups of drafts come in; each stands or falls as a whole and none takes another with it. The result is rows,
-and for each group its receipts or the error its caller is to see.
+Each group of drafts succeeds or fails as a whole, and independently of the others. The plan holds the rows,
+and for each group its receipts or its caller's error.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ Group = Sequence[SaltedDraft]
 
 @dataclass(frozen=True)
 class EntryPosition:
-    """Where an entry stands, as far as a receipt says it."""
+    """An entry's place in the log, as its receipt states it."""
 
     id: str
     seq: int
@@ -47,7 +47,7 @@ class EntryPosition:
 
 @dataclass(frozen=True)
 class KeyUse:
-    """What an idempotency key stands for until it lapses, in seconds since 1970."""
+    """The request that an idempotency key was used for; it lapses at a time in seconds since 1970."""
 
     fingerprint: str
     lapses: int
@@ -70,7 +70,7 @@ class NewRows:
     ids: set[str] = field(default_factory=set)
 
     def add(self, other: "NewRows") -> None:
-        """Take over another's rows."""
+        """Append the rows of another plan."""
         self.entries += other.entries
         self.contents += other.contents
         self.repeats += other.repeats
@@ -82,7 +82,7 @@ class NewRows:
 
 @dataclass(frozen=True)
 class Batch:
-    """The rows of a transaction, the tree after it, and what each group's caller is told."""
+    """The rows of a transaction, the tree after it, and each group's outcome."""
 
     rows: NewRows
     frontier: Frontier
@@ -92,7 +92,7 @@ class Batch:
 def plan(
     groups: Sequence[Group], *, frontier: Frontier, taken: set[str], known: Mapping[Key, KeyUse]
 ) -> Batch:
-    """Work out a batch over a tree, given the ids on record already and the idempotency keys in force."""
+    """Plan a batch over a tree, given the ids already on record and the idempotency keys in force."""
     rows = NewRows(known=dict(known), ids=set(taken))
     planned = [_planned(group, frontier.size, rows) for group in groups]
     grown = frontier.grown(rows.leaves)
@@ -104,7 +104,7 @@ _Planned = list[tuple[EntryPosition, bool]] | SalvageError
 
 
 def _planned(group: Group, size: int, rows: NewRows) -> _Planned:
-    """Add a group's rows, or none of them and say why."""
+    """Add all rows of a group and return their places, or add none and return the error."""
     added = NewRows()
     try:
         positions = [
@@ -119,7 +119,7 @@ def _planned(group: Group, size: int, rows: NewRows) -> _Planned:
 
 
 def _place(salted: SaltedDraft, seq: int, rows: NewRows, added: NewRows) -> tuple[EntryPosition, bool]:
-    """Return where a draft stands, and whether it stood there before."""
+    """Return a draft's place, and whether an earlier request with the same idempotency key holds it."""
     draft = salted.draft
     _refuse_odd(draft)
     if draft.idempotency_key is not None:
@@ -144,7 +144,7 @@ def _place(salted: SaltedDraft, seq: int, rows: NewRows, added: NewRows) -> tupl
 
 
 def _refuse_odd(draft: Draft) -> None:
-    """Refuse what would fail in the database, and with it everybody's transaction."""
+    """Refuse values that would fail in the database, and with it the transaction of all groups."""
     key = draft.idempotency_key
     texts = [draft.id, draft.at, draft.kind, "" if draft.subject is None else draft.subject]
     texts += [key.client, key.key, key.fingerprint] if key else []
@@ -159,7 +159,7 @@ def storable(text: object) -> bool:
 
 
 def _earlier(draft: Draft, sent: IdempotencyKey, *known: Mapping[Key, KeyUse]) -> EntryPosition | None:
-    """Return where the same request was put on record before.
+    """Return the place of the same request where it is on record already.
 
     Raises:
         KeyReused: when the key came with another request.

@@ -1,4 +1,4 @@
-"""Checkpoints: what the tree had grown to, signed, in a second place that the store's owner does not rewrite.
+"""Checkpoints: signed sizes and roots of the tree, kept where the store's administrator cannot rewrite them.
 
 A checkpoint is a note of three lines (the log's name, the tree's size, its root in base64) and a signature.
 Notes are appended to a file, each followed by a blank line, and synced.
@@ -55,7 +55,7 @@ def sign(tree: Frontier, key: PrivateKey) -> Checkpoint:
 
 
 class CheckpointFile:
-    """The second place: a file to which checkpoints are appended, each synced before it counts."""
+    """A file of checkpoints apart from the store; each is synced to disk before it counts."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -75,7 +75,7 @@ class CheckpointFile:
         return checkpoint
 
     def append(self, checkpoint: Checkpoint) -> None:
-        """Add a checkpoint, in place of a note whose writing was cut short.
+        """Append a checkpoint; it replaces a last one whose writing was cut short.
 
         Raises:
             RecordNotWritten: when it cannot be made durable.
@@ -89,7 +89,7 @@ class CheckpointFile:
             raise RecordNotWritten(f"the checkpoint cannot be written: {error}") from error
 
     def all(self) -> Iterator[Checkpoint | None]:
-        """Yield every checkpoint, oldest first; None where something stands that is none."""
+        """Yield every checkpoint, oldest first; None for text that is no checkpoint."""
         text = self._path.read_bytes().decode("utf-8", "surrogateescape") if self._path.exists() else ""
         at = 0
         for match in NOTE.finditer(text):
@@ -136,7 +136,7 @@ def _checkpoint(match: re.Match[str]) -> Checkpoint:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new file's name durable."""
+    """Sync a folder, so that a new file's name is durable."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

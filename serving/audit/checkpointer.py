@@ -1,4 +1,4 @@
-"""The checkpointer: follows the record as it grows, and signs what it has become."""
+"""The checkpointer: signs checkpoints of the record as it grows."""
 
 import logging
 import threading
@@ -57,13 +57,13 @@ class Checkpointer:
             raise RecordNotWritten(self._trouble)
 
     def grown(self, size: int) -> None:
-        """Take note of the record's size, and sign soon when it has grown by much."""
+        """Learn the record's size; sign soon when many entries were added since the last checkpoint."""
         followed = self._followed
         if followed is not None and size - followed.size >= self._every_entries:
             self._due.set()
 
     def write(self) -> Checkpoint | None:
-        """Sign what the record is now, and return its newest checkpoint; None for an empty record.
+        """Sign the record as it is now, and return its newest checkpoint; None for an empty record.
 
         Raises:
             RecordNotWritten: when the record is not the one that was signed, or store or file fail.
@@ -96,7 +96,7 @@ class Checkpointer:
             self._due.clear()
 
     def _follow(self, last: Checkpoint | None) -> Frontier:
-        """Return the tree over the record, having made sure that it continues the last checkpoint."""
+        """Return the tree over the record; refuse a record that does not continue the last checkpoint."""
         if last is not None and not last.signed_by(self._key.public):
             self._refuse(STRANGER)
         tree = self._followed
@@ -127,7 +127,7 @@ class Checkpointer:
         raise RecordNotWritten(trouble)
 
     def _refuse_a_shorter_record(self) -> None:
-        """Find the commonest trouble, an old copy or a new file in the record's place, before any entry."""
+        """Refuse entries from the start where an old copy or a new file stands in the record's place."""
         with suppress(RecordNotWritten):
             last = self._file.last()
             if last is not None and self._store.head().size < last.size:

@@ -1,4 +1,4 @@
-"""The commands of whoever looks after the record: the auditor, and the one who runs the server."""
+"""The audit commands, for auditors and for operators of the server."""
 
 import sys
 from dataclasses import asdict

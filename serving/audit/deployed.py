@@ -1,4 +1,4 @@
-"""The audit log of this deployment as the commands use it: its store, its checkpoints, and who runs them."""
+"""The audit log that the commands work on: this deployment's, or another store's."""
 
 import getpass
 import os
@@ -29,7 +29,7 @@ StoreOption = Annotated[
 
 @dataclass(frozen=True)
 class DeployedLog:
-    """The store at an address, with the settings of the deployment that is verified and erased by."""
+    """The store at an address, with the keys, checkpoints and retention time of this deployment."""
 
     settings: ServingSettings
     address: str

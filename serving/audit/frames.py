@@ -1,7 +1,7 @@
-"""Frames: drafts and outcomes as bytes between a worker and the sequencer's process.
+"""Frames: the binary messages between a worker and the sequencer's process.
 
-A frame is its length in four bytes, the request's number in eight, the length of a JSON header in four, the
-header, and the drafts' contents as they are. Lengths and numbers have their high byte first.
+A frame is its length (4 bytes), the request's number (8 bytes), the length of a JSON header (4 bytes), the
+header, and the drafts' contents. Integers are big-endian.
 """
 
 import struct
@@ -21,13 +21,13 @@ ERRORS = {kind.__name__: kind for kind in (RecordNotWritten, TooBusy, KeyReused)
 
 
 class FrameReader:
-    """Bytes as they arrive, cut into frames."""
+    """Cuts a stream of bytes into frames."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def fed(self, data: bytes) -> Iterator[tuple[int, Any, bytes]]:
-        """Yield number, header and contents of each frame that is whole now.
+        """Yield number, header and contents of each frame that is complete after some more bytes.
 
         Raises:
             ValueError: when the bytes are no frames.

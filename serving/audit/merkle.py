@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 6962: hashes, roots, and the proofs that let anyone check a log without reading it.
+"""The Merkle tree of RFC 6962: hashes, roots, and inclusion and consistency proofs.
 
 A leaf is hashed as SHA-256(0 | entry), a node as SHA-256(1 | left | right); the left side of a node holds the
 largest power of two of leaves. Proofs are lists of the roots of ranges of leaves: which ranges is arithmetic
@@ -30,7 +30,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Frontier:
-    """All that is needed of a tree to let it grow: the roots of its perfect subtrees, the largest first.
+    """The state that a growing tree needs: the roots of its perfect subtrees, the largest first.
 
     >>> Frontier().grown([leaf_hash(b"")]).root.hex()
     '6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d'
@@ -102,7 +102,7 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
 
 
 def consistency_ranges(first: int, second: int) -> list[Range]:
-    """Return the ranges of leaves whose roots prove that the second tree is the first one grown.
+    """Return the ranges of leaves whose roots prove that the second tree extends the first.
 
     Raises:
         ValueError: when the first is empty or larger than the second.
@@ -120,7 +120,7 @@ def consistency_ranges(first: int, second: int) -> list[Range]:
 
 
 def included(leaf: bytes, index: int, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Tell whether a proof shows that the leaf with this index is in the tree of this size and root."""
+    """Verify an inclusion proof: the leaf with this index is in the tree of this size and root."""
     if len(leaf) != HASH_BYTES or not 0 <= index < size:
         return False
     if len(proof) != len(inclusion_ranges(index, size)):
@@ -140,7 +140,7 @@ def included(leaf: bytes, index: int, size: int, root: bytes, proof: Sequence[by
 def consistent(
     first: int, second: int, first_root: bytes, second_root: bytes, proof: Sequence[bytes]
 ) -> bool:
-    """Tell whether a proof shows that the second tree is the first one, not empty, grown."""
+    """Verify a consistency proof: the second tree extends the first, which is not empty."""
     if 0 < first == second:
         return not proof and first_root == second_root
     if not 0 < first < second or len(proof) != len(consistency_ranges(first, second)):

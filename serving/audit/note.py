@@ -1,4 +1,4 @@
-"""Signed notes of C2SP: a text, and a line that an Ed25519 key put under it; keys as one line each.
+"""Signed notes of C2SP: a text with an Ed25519 signature line, and keys of one line each.
 
 A public key reads ``name+id+key`` as Go's ``sumdb/note`` prints it, so that other tools verify our notes.
 Source: c2sp.org/signed-note and c2sp.org/tlog-checkpoint.
@@ -24,7 +24,7 @@ NAME = re.compile(r"[^\s+]+")
 
 
 class KeyRefused(SalvageError):
-    """A checkpoint key that is none, or that others may read."""
+    """A checkpoint key that is malformed, or whose file other users may read."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PublicKey:
 
     @property
     def id(self) -> bytes:
-        """Return the four bytes by which a signature line names its key."""
+        """Return the key id of signature lines: the first four bytes of a hash over name and key."""
         return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.raw).digest()[:4]
 
     def __str__(self) -> str:
@@ -68,14 +68,14 @@ class PublicKey:
 
 @dataclass(frozen=True)
 class PrivateKey:
-    """Signs notes; its text never leaves its file."""
+    """Signs notes."""
 
     name: str
     key: Ed25519PrivateKey
 
     @property
     def public(self) -> PublicKey:
-        """Return the key that verifies."""
+        """Return the public key."""
         return PublicKey(self.name, self.key.public_key().public_bytes_raw())
 
     def sign(self, text: str) -> str:
@@ -108,7 +108,7 @@ def load_key(path: Path) -> PrivateKey:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key under a name of its own; who comes second takes the first one's."""
+    """Create a key atomically: of several processes, the first one's key stands."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = PrivateKey(f"salvage-audit-{secrets.token_hex(4)}", Ed25519PrivateKey.generate())
     seed = b64encode(ED25519 + made.key.private_bytes_raw()).decode()

@@ -1,4 +1,4 @@
-"""The store on PostgreSQL: the same tables; the head's row is the lock that one writer at a time holds."""
+"""The store on PostgreSQL: the same tables; writers take turns by locking the head's row."""
 
 import re
 import threading
@@ -116,10 +116,10 @@ def _marked(sql: str) -> str:
 
 
 class PostgresqlStore(SqlStore):
-    """The store in a PostgreSQL database, made at the first use.
+    """The store in a PostgreSQL database, whose tables are created at the first use.
 
-    One connection writes and one reads, each behind a lock; a connection that failed is opened anew at the
-    next call. A transaction whose end was not heard may stand: its caller was told that it is not known.
+    One connection writes and one reads, each behind a lock; after a failure the next call reconnects. When a
+    connection breaks during a commit, the caller is told that the outcome is unknown.
     """
 
     locking = " FOR UPDATE"
@@ -149,14 +149,14 @@ class PostgresqlStore(SqlStore):
 
     @contextmanager
     def snapshot(self) -> Iterator[Statements]:
-        """Return one unchanging view of everything."""
+        """Return a consistent snapshot."""
         with psycopg.connect(self._address, connect_timeout=PATIENCE_SECONDS) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             yield _PostgresqlStatements(connection)
 
     def flaws(self, run: Statements) -> Iterator[str]:
-        """Yield which of the guards against change are missing or switched off."""
+        """Yield which triggers against changes are missing or disabled."""
         expected = set(re.findall(r"TRIGGER (\w+)", SCHEMA))
         enabled = {
             name
@@ -169,7 +169,7 @@ class PostgresqlStore(SqlStore):
             yield f"the trigger {name} is missing or switched off"
 
     def _scrub(self) -> None:
-        """Free the erased rows, so that what comes next is written over them."""
+        """Vacuum erased rows, so that new ones overwrite them."""
         with suppress(RecordNotWritten), self._writer.connection("written") as connection:
             connection.execute("VACUUM contents")
 
@@ -180,7 +180,7 @@ class PostgresqlStore(SqlStore):
 
     @contextmanager
     def _writing(self) -> Iterator[Statements]:
-        """Send what need not be waited for together: a transaction takes three trips to the server."""
+        """Open a transaction in pipeline mode, which takes three round trips."""
         with (
             self._writer.connection("written") as connection,
             connection.pipeline(),
@@ -190,7 +190,7 @@ class PostgresqlStore(SqlStore):
 
 
 class _HeldConnection:
-    """A connection kept open behind a lock, and opened anew after it failed."""
+    """A connection behind a lock, reopened after a failure."""
 
     def __init__(self, opening: Callable[[], psycopg.Connection]) -> None:
         self._opening = opening
@@ -252,7 +252,7 @@ def _assert_durable(connection: psycopg.Connection) -> None:
 
 
 def _make_tables(connection: psycopg.Connection) -> None:
-    """Make the tables where they are not; two who start at once take turns."""
+    """Create missing tables; processes that start at once take turns."""
     if connection.execute("SELECT to_regclass('head')").fetchone() != (None,):
         return
     with connection.transaction():

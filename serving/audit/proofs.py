@@ -1,6 +1,6 @@
-"""Proofs: that an entry is in the tree of some size, and that one tree is another one grown.
+"""Inclusion and consistency proofs over the log (RFC 6962).
 
-Whoever keeps a receipt or a checkpoint can check them with :func:`serving.audit.merkle.included` and
+Holders of a receipt or a checkpoint verify them with :func:`serving.audit.merkle.included` and
 :func:`serving.audit.merkle.consistent`, or with any other implementation of RFC 6962.
 """
 
@@ -16,7 +16,7 @@ TILE = 4096
 
 @dataclass(frozen=True)
 class InclusionProof:
-    """Shows that the leaf with this index, counted from 0, is in the tree of this size and root; in hex."""
+    """Proves that the leaf with this index, from 0, is in the tree of this size and root; hashes in hex."""
 
     id: str
     leaf_index: int
@@ -28,7 +28,7 @@ class InclusionProof:
 
 @dataclass(frozen=True)
 class ConsistencyProof:
-    """Shows that the second tree is the first one grown; roots and hashes in hex."""
+    """Proves that the second tree extends the first; roots and hashes in hex."""
 
     first: int
     second: int
@@ -38,7 +38,7 @@ class ConsistencyProof:
 
 
 class LogTree:
-    """The tree over a record: roots of ranges of its leaves, remembered for each whole tile of 4,096.
+    """The tree over a record; it caches the root of each full tile of 4,096 leaves.
 
     ``leaves`` returns the leaf hashes from a start to before a stop.
     """
@@ -61,7 +61,7 @@ class LogTree:
         return InclusionProof(entry.id, index, entry.leaf_hash, tree_size, root, hashes)
 
     def consistency(self, first: int, second: int, *, size: int) -> ConsistencyProof:
-        """Prove that the tree of one size is that of another one grown, in a record of ``size`` entries.
+        """Prove that the tree of the second size extends that of the first, in a record of ``size`` entries.
 
         Raises:
             InvalidRequest: for an empty first tree, a smaller second, or one the record has not reached.

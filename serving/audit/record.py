@@ -1,4 +1,4 @@
-"""What is put on record: a draft goes in, an entry stands, a receipt is given.
+"""The log's data: drafts are appended as entries, for which receipts are returned.
 
 An entry's body is what the Merkle tree's leaf is made of. It holds facts that name no patient, and for
 the patient's values and the answer only a commitment: SHA-256 over a byte 2, a random salt and their bytes.
@@ -22,7 +22,7 @@ FAST = 1
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """A client's word that a request sent again is the same one: its Idempotency-Key, and what was asked.
+    """A client's Idempotency-Key, with the request that it was sent with.
 
     ``fingerprint`` is the SHA-256 of the request, in hex: the same key for another request is refused.
     """
@@ -34,10 +34,10 @@ class IdempotencyKey:
 
 @dataclass(frozen=True)
 class Draft:
-    """What is to be put on record.
+    """An entry before it is appended.
 
     ``facts`` are plain JSON values and name no patient; ``subject`` is a keyed hash of the patient's
-    identifier; ``content`` are the erasable bytes: what was asked and what was answered.
+    identifier; ``content`` are the erasable bytes: the request and its answer.
     """
 
     id: str
@@ -51,7 +51,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One record: ``body`` is the exact bytes that were hashed.
+    """One entry of the log; ``body`` holds the exact bytes that were hashed.
 
     ``salt`` and ``stored``, the packed content, are None where there never was any, or it has been erased.
     """
@@ -67,12 +67,12 @@ class LogEntry:
 
     @property
     def held(self) -> bool:
-        """Tell whether the content is there, whole or not."""
+        """Tell whether the content is stored, intact or damaged."""
         return self.stored is not None
 
     @property
     def content(self) -> bytes | None:
-        """Return the content; only whoever reads it is held up by one that is spoiled.
+        """Return the unpacked content; a damaged one fails here, and not when its entry is read.
 
         Raises:
             RecordNotWritten: when it is not the one that was stored.
@@ -85,14 +85,14 @@ class LogEntry:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Return the facts that stand in the body."""
+        """Return the facts in the body."""
         facts: Mapping[str, Any] = orjson.loads(self.body)["facts"]
         return facts
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """Where an entry stands: its leaf, and the tree's size and root when it was made durable.
+    """Proof of an append: the entry's place and leaf hash, and the tree's size and root at its commit.
 
     ``repeated`` tells that an earlier request with the same Idempotency-Key left this entry.
     """
@@ -137,7 +137,7 @@ def commit(salt: bytes, content: bytes) -> str:
 
 
 def packed(content: bytes) -> bytes:
-    """Return some content as it is stored: deflated, as zlib does, and behind it the CRC-32 of that.
+    """Return content as it is stored: zlib-compressed, followed by the CRC-32 of the compressed bytes.
 
     An answer is mostly text that many answers share, and takes a fifth of its size.
     """
@@ -146,7 +146,7 @@ def packed(content: bytes) -> bytes:
 
 
 def unpacked(stored: bytes) -> bytes:
-    """Return what was packed.
+    """Return the content from its stored form.
 
     Raises:
         ValueError: when a byte of it is not the one that was stored.

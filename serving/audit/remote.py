@@ -1,7 +1,7 @@
-"""The audit log of worker processes: the sequencer's process puts on record, over a Unix-domain socket.
+"""The audit log in worker processes: appends go to the sequencer's process over a Unix-domain socket.
 
 :class:`SequencerServer` runs beside the sequencer, :class:`RemoteSequencer` in each worker. A connection that
-breaks leaves what was under way unanswered; the next call connects again. Reading goes to the store directly.
+breaks fails its pending appends; the next call reconnects. Reads go to the store directly.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ LOST = "the sequencer was lost; whether this is on record is not known"
 
 
 class SequencerServer:
-    """Lends a sequencer to worker processes at a socket that only this user may open."""
+    """Serves a sequencer to worker processes at a socket that only this user may open."""
 
     def __init__(self, sequencer: Sequencer, path: Path) -> None:
         self._sequencer = sequencer
@@ -40,14 +40,14 @@ class SequencerServer:
         self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
 
     def close(self) -> None:
-        """Hang up and take the socket away; the sequencer stays open."""
+        """Close all connections and remove the socket; the sequencer stays open."""
         asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     async def _listen(self) -> asyncio.Server:
-        """Bind beside the path and move there, so that the socket is never open to others and never stale."""
+        """Bind under a temporary name and rename, so that the socket is never stale or open to others."""
         bound = self._path.with_name(self._path.name + ".new")
         bound.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX)
@@ -189,7 +189,7 @@ class RemoteSequencer(LogReader):
         return link
 
     def _ask(self, request: bytes) -> Outcome:
-        """Ask over a connection of its own and wait."""
+        """Send a request over its own connection, and wait for the outcome."""
         frames = FrameReader()
         try:
             with socket.socket(socket.AF_UNIX) as asking:
@@ -225,11 +225,11 @@ class _Link(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        """Tell whether the connection stands."""
+        """Tell whether the connection is open."""
         return self._transport is not None and not self._transport.is_closing()
 
     def append(self, drafts: Sequence[Draft]) -> "asyncio.Future[Outcome]":
-        """Send drafts, and return what will hold their outcome."""
+        """Send drafts, and return the future of their outcome."""
         if self._transport is None:
             raise RecordNotWritten(LOST)
         number = next(self._numbers)

@@ -1,4 +1,4 @@
-"""Replay: compute a recorded answer again from its stored inputs and model, and compare."""
+"""Replay: recompute a recorded answer from its stored request and model, and compare bit for bit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ RECOMPUTE: Mapping[str, Recompute] = {
     ),
     "comparison": lambda bundle, request: compare(bundle, request["patient"], request["plans"]),
 }
-"""How each kind of answer is computed from what was asked; an answer stands in its content under its kind."""
+"""How each kind of answer is computed from a request; the content holds the answer under its kind."""
 
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """What a replay found; ``differences`` names the parts that did not come out the same, bit for bit."""
+    """The outcome of a replay; ``differences`` names the parts that are not equal bit for bit."""
 
     id: str
     seq: int
@@ -49,9 +49,9 @@ class ReplayResult:
 
 
 def replay(entry: LogEntry, *, shelf: Shelf) -> ReplayResult:
-    """Recompute an answer and its explanation with the very bundle that answered.
+    """Recompute an answer and its explanation with the bundle that answered.
 
-    A record that was changed is not recomputed: what stands in it is nobody's answer.
+    A record that was changed is reported and not recomputed.
 
     Raises:
         NotFound: when the entry is no answer, its content was erased, or the version left the shelf.

@@ -1,7 +1,7 @@
-"""Retention: how long contents are kept, and their erasure, which is itself put on record.
+"""Retention: how long contents are kept, and their erasure, which is recorded too.
 
-The record itself is never shortened. Contents hold the patients' values; they are erased on request, or when
-their time is over. What remains of an entry says nothing of them.
+Entries are never deleted. Their contents, which hold patients' values, are erased on request or after the
+retention time; the rest of an entry reveals nothing of them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ PART = 500
 
 
 def checked(days: int) -> int:
-    """Return a retention time in days.
+    """Return a retention time in days that is at least the legal minimum.
 
     Raises:
         InvalidInput: when it is under six years.
@@ -31,7 +31,7 @@ def checked(days: int) -> int:
 
 
 def over(store: LogStore, *, now: datetime, days: int) -> list[str]:
-    """Return the ids of the entries whose contents have been kept for so many days.
+    """Return the ids of entries whose contents are older than the retention time.
 
     Raises:
         InvalidInput: when that is under six years.
@@ -43,7 +43,7 @@ def over(store: LogStore, *, now: datetime, days: int) -> list[str]:
 def erasures(
     ids: Sequence[str], *, now: datetime, reason: str, by: str, new_id: Callable[[], str]
 ) -> Iterator[Draft]:
-    """Yield drafts which erase the contents of the entries with these ids once they are put on record."""
+    """Yield drafts that erase the contents of some entries when they are appended."""
     for start in range(0, len(ids), PART):
         facts = {"ids": list(ids[start : start + PART]), "reason": reason, "by": by}
         yield Draft(new_id(), now.isoformat(), ERASED, facts)

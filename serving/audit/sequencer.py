@@ -1,7 +1,7 @@
-"""The sequencer: whatever waits is put on record in one transaction, so that many share one sync of the disk.
+"""The sequencer: appends all waiting drafts in one transaction, so that they share one sync of the disk.
 
-One thread takes all that has gathered while the last transaction was synced. Nothing waits for company: an
-entry that comes alone is written alone, at once.
+One thread writes the drafts that arrived during the previous transaction (group commit). A draft that
+arrives alone is written at once, without waiting for others.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ SILENT = "the audit store has not answered in time; whether this is on record is
 
 
 class AuditLog(Protocol):
-    """Puts drafts on record and reads them: in this process or through another."""
+    """Appends drafts to the log and reads entries: in this process, or through another one."""
 
     async def append(self, draft: Draft) -> Receipt:
         """Put one draft on record; it is durable when this returns.
@@ -52,7 +52,7 @@ class AuditLog(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish what waits, and let go."""
+        """Write waiting drafts, then release the store."""
         ...
 
     def get(self, entry_id: str) -> LogEntry:
@@ -79,7 +79,7 @@ class AuditLog(Protocol):
 
 
 class LogReader:
-    """The reading half of an audit log: straight from the store."""
+    """The reading half of an audit log, which goes to the store directly."""
 
     def __init__(self, store: LogStore) -> None:
         self._store = store
@@ -108,14 +108,14 @@ class LogReader:
 
 
 class Witness(Protocol):
-    """Watches the record grow; :class:`serving.audit.checkpointer.Checkpointer` is one."""
+    """Observes appends and may forbid them; :class:`serving.audit.checkpointer.Checkpointer` is one."""
 
     def allowed(self) -> None:
         """Raise RecordNotWritten while nothing may be added."""
         ...
 
     def grown(self, size: int) -> None:
-        """Take note of the record's size."""
+        """Learn the record's new size."""
         ...
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class Witness(Protocol):
 
 @dataclass(frozen=True)
 class QueuedGroup:
-    """A group of drafts and whom to tell: on an event loop, or on the sequencer's thread where it is None."""
+    """A group of drafts, and a callback for its outcome: on an event loop, or on the sequencer's thread."""
 
     group: Group
     loop: asyncio.AbstractEventLoop | None
@@ -133,10 +133,10 @@ class QueuedGroup:
 
 
 class Sequencer(LogReader):
-    """The audit log of the process that holds the store.
+    """The audit log of the process that writes the store.
 
-    ``witness`` signs what the record grows to, and refuses entries while the store is not what it signed;
-    ``room`` is how many drafts may wait.
+    ``witness`` signs checkpoints, and refuses entries while the store contradicts them; ``room`` is the
+    largest number of waiting drafts.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class Sequencer(LogReader):
         self._store.check()
 
     def close(self) -> None:
-        """Write what waits, sign a last checkpoint, and close the store; a store that hangs is left."""
+        """Write waiting drafts, sign a last checkpoint and close the store, unless it hangs."""
         with self._change:
             self._closed = True
             self._change.notify()
@@ -233,7 +233,7 @@ class Sequencer(LogReader):
             _tell(batch, outcomes)
 
     def _next(self) -> list[QueuedGroup]:
-        """Return what has gathered, waiting for the first; nothing once closed."""
+        """Wait for drafts, and return the next batch of groups; an empty one once closed."""
         with self._change:
             while not self._waiting and not self._closed:
                 self._change.wait()
@@ -274,7 +274,7 @@ def receipts(outcome: Outcome) -> list[Receipt]:
 
 
 def _tell(batch: list[QueuedGroup], outcomes: list[Outcome]) -> None:
-    """Tell every caller, waking each event loop once."""
+    """Report every outcome to its caller, waking each event loop once."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[QueuedGroup, Outcome]]] = {}
     for waiting, outcome in zip(batch, outcomes, strict=True):
         if waiting.loop is None:

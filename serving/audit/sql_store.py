@@ -1,4 +1,4 @@
-"""The record in SQL tables: the reads and the one write, in words that SQLite and PostgreSQL both understand.
+"""The record in SQL tables: the queries that SQLite and PostgreSQL share.
 
 A database brings its connection, its transaction and its schema: :mod:`serving.audit.sqlite`,
 :mod:`serving.audit.postgresql`. ``entries`` never change; ``contents`` can be erased; ``repeats`` holds
@@ -67,22 +67,22 @@ class SqlStore(ABC):
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Statements]:
-        """Return one unchanging view of everything; failures are raised as they are."""
+        """Return a consistent snapshot; the database's own exceptions pass through."""
 
     @abstractmethod
     def flaws(self, run: Statements) -> Iterator[str]:
-        """Yield what is wrong with the tables themselves: their form, their guards."""
+        """Yield what is wrong with the schema: its tables, indexes and triggers."""
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Statements]:
-        """Return a transaction that reads, or raises RecordNotWritten."""
+        """Return a read transaction, or raise RecordNotWritten."""
 
     @abstractmethod
     def _writing(self) -> AbstractContextManager[Statements]:
-        """Return a transaction that no writer shares, durable at its end, or raises RecordNotWritten."""
+        """Return an exclusive write transaction, durable once it ends, or raise RecordNotWritten."""
 
     def write(self, groups: Sequence[Group]) -> list[Outcome]:
-        """Make groups of drafts durable in one transaction; a group that cannot stand fails alone.
+        """Make groups of drafts durable in one transaction; a group that is refused fails alone.
 
         Raises:
             RecordNotWritten: when the transaction could not be committed.
@@ -102,7 +102,7 @@ class SqlStore(ABC):
 
     @abstractmethod
     def _scrub(self) -> None:
-        """Overwrite what was erased where the database itself would leave it lying."""
+        """Overwrite erased contents that the database would leave in its files."""
 
     def get(self, entry_id: str) -> LogEntry:
         """Return an entry.
@@ -208,7 +208,7 @@ def _taken(run: Statements, groups: Sequence[Group]) -> set[str]:
 
 
 def _known(run: Statements, groups: Sequence[Group]) -> dict[Key, KeyUse]:
-    """Return what the drafts' idempotency keys stand for."""
+    """Return the earlier uses of the drafts' idempotency keys."""
     request_keys = [salted.draft.idempotency_key for group in groups for salted in group]
     keys = {
         (one.client, one.key) for one in request_keys if one and storable(one.client) and storable(one.key)

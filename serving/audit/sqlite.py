@@ -130,13 +130,13 @@ class SqliteStore(SqlStore):
 
     @contextmanager
     def snapshot(self) -> Iterator[Statements]:
-        """Return one unchanging view of everything."""
+        """Return a consistent snapshot."""
         with closing(read_only(self._path)) as connection:
             connection.execute("BEGIN")
             yield _SqliteStatements(connection)
 
     def flaws(self, run: Statements) -> Iterator[str]:
-        """Yield what SQLite's own check finds, and where the schema is not the one that was made."""
+        """Yield the faults of SQLite's integrity check, and differences from the schema."""
         for (fault,) in run("PRAGMA integrity_check(10)"):
             if fault != "ok":
                 yield f"SQLite finds: {fault}"
@@ -150,7 +150,7 @@ class SqliteStore(SqlStore):
             yield "the tables, indexes and triggers are not those that were made"
 
     def _whole(self, run: Statements) -> bool:
-        """Tell whether the file has all its pages; a write-ahead log may hold some that it has not yet."""
+        """Tell whether the file has all its pages, or a write-ahead log that may hold the missing ones."""
         log = self._path.with_name(f"{self._path.name}-wal")
         if log.exists() and log.stat().st_size:
             return True
@@ -241,7 +241,7 @@ def digest_file(path: Path) -> Path:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return which file a path names now."""
+    """Return device and inode of the file at a path, None where there is none."""
     try:
         status = path.stat()
     except OSError:
@@ -266,7 +266,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _set(connection: sqlite3.Connection, pragma: str, value: int) -> None:
-    """Set what durability and erasure rest on, and make sure of it."""
+    """Set a pragma that durability or erasure depends on, and check that it took effect."""
     connection.execute(f"PRAGMA {pragma} = {value}")
     actual = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
     if actual != value:

@@ -1,4 +1,4 @@
-"""The store of the record: what every database has to promise, and which one an address names."""
+"""The interface of the log's store, and its implementations by address."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +15,7 @@ POSTGRESQL = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
 class LogStore(Protocol):
-    """Keeps entries in one gapless sequence, never changed, and their contents beside them, erasable.
+    """Keeps entries in one gapless, immutable sequence, and their erasable contents beside them.
 
     Writing is for one thread at a time; reading is for any.
     """
@@ -23,7 +23,7 @@ class LogStore(Protocol):
     failures: tuple[type[Exception], ...]
 
     def write(self, groups: Sequence[Group]) -> list[Outcome]:
-        """Make groups of drafts durable in one transaction; a group that cannot stand fails alone.
+        """Make groups of drafts durable in one transaction; a group that is refused fails alone.
 
         An entry of kind ``erased`` deletes the contents of the entries whose ids its facts name.
 
@@ -38,7 +38,7 @@ class LogStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the database; the next call opens it again."""
+        """Close the database; the next call reopens it."""
         ...
 
     def get(self, entry_id: str) -> LogEntry:
@@ -78,11 +78,11 @@ class LogStore(Protocol):
         ...
 
     def snapshot(self) -> AbstractContextManager[Statements]:
-        """Return one unchanging view of everything, whose failures are raised as they are."""
+        """Return a consistent snapshot; the database's own exceptions pass through."""
         ...
 
     def flaws(self, run: Statements) -> Iterator[str]:
-        """Yield what is wrong with the tables themselves."""
+        """Yield what is wrong with the schema."""
         ...
 
 

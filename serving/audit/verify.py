@@ -1,4 +1,4 @@
-"""Verify: read a whole record and find whatever in it is not as it was written.
+"""Verification of a whole record: everything that is not as it was written.
 
 Every entry's body, columns, hash and commitment, the tree, the idempotency keys, the database's own
 structure, and every checkpoint that was signed: a record that was changed, cut off or put back is found, and
@@ -43,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found: the record's size and root, how many checkpoints it was held against, what is wrong.
+    """The result: the record's size and root, the number of checkpoints compared, and the findings.
 
     Without checkpoints, a record that was cut off cleanly or put back as it once was cannot be told from one
     that was never longer.
@@ -86,7 +86,7 @@ def verify(
 
 
 def _guarded(store: LogStore, check: Iterator[Finding]) -> list[Finding]:
-    """Gather a check's findings; that it cannot go on is one of them."""
+    """Collect a check's findings; a database error ends it and is one of them."""
     findings: list[Finding] = []
     try:
         for finding in check:
@@ -99,7 +99,7 @@ def _guarded(store: LogStore, check: Iterator[Finding]) -> list[Finding]:
 
 
 def _digest(address: str | Path) -> Iterator[Finding]:
-    """Hold a backup against the SHA-256 that was written beside it."""
+    """Compare a backup with the SHA-256 in the file beside it."""
     path = Path(address)
     beside = digest_file(path)
     if not beside.is_file():
@@ -136,7 +136,7 @@ def _notes(notes: Sequence[Checkpoint | None], key: PublicKey | None) -> Iterato
 
 
 class _VerifyingReader:
-    """What is learned while a record is read: its tree, whose contents are gone, and who says why."""
+    """Reads a record once, checking each entry; it keeps the tree, missing contents and recorded erasures."""
 
     def __init__(self, notes: Sequence[Checkpoint], failures: tuple[type[Exception], ...]) -> None:
         self._failures = failures
@@ -199,7 +199,7 @@ class _VerifyingReader:
                 yield Finding(f"entry {seq} says that a content was erased, and it was not", seq)
 
     def strays(self, run: Statements) -> Iterator[Finding]:
-        """Find contents that belong to no entry."""
+        """Report contents without an entry."""
         for (seq,) in run.stream(STRAYS):
             yield Finding(f"a content belongs to entry {seq}, which is not there")
 
@@ -215,7 +215,7 @@ class _VerifyingReader:
             yield Finding("the head is not that of the tree over the entries")
 
     def beyond(self) -> Iterator[Finding]:
-        """Find checkpoints of a longer record."""
+        """Report checkpoints of a longer record than this one."""
         longest = max(self._signed, default=0)
         if longest > self.tree.size:
             yield Finding(
@@ -233,7 +233,7 @@ def _kept(row: Row, row_hash: object, size: int) -> bool:
 
 
 def _parts(body: object) -> dict[str, Any]:
-    """Return what a body says, if it is written as bodies are."""
+    """Decode a body, and require its canonical encoding."""
     if not isinstance(body, bytes):
         raise TypeError("it is no bytes")
     parts = orjson.loads(body)
@@ -245,7 +245,7 @@ def _parts(body: object) -> dict[str, Any]:
 
 
 def _disagreement(row: Row, parts: dict[str, Any], expected: int) -> str | None:
-    """Say where an entry's columns are not what its body says."""
+    """Name the columns of an entry that differ from its body."""
     seq, entry_id, at, kind, _, _, subject, *_ = row
     columns = {"seq": seq, "id": entry_id, "at": at, "kind": kind, "subject": subject}
     wrong = [name for name, value in columns.items() if parts[name] != value]
@@ -253,7 +253,7 @@ def _disagreement(row: Row, parts: dict[str, Any], expected: int) -> str | None:
 
 
 def _broken_commitment(commitment: object, salt: object, stored: object) -> str | None:
-    """Say what is wrong with a content that is there, or was never to be."""
+    """Return how a stored content contradicts its commitment, None where it does not."""
     if commitment is None:
         return None if stored is None and salt is None else "there is a content, and the entry has none"
     if not isinstance(salt, bytes) or not isinstance(stored, bytes):

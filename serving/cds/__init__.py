@@ -1,1 +1,1 @@
-"""CDS Hooks 2.0: the services offered, calls read, cards shown, feedback kept."""
+"""CDS Hooks 2.0: services, calls, prefetch, cards and feedback."""

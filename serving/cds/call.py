@@ -1,4 +1,4 @@
-"""A call of a CDS service, read and judged."""
+"""Calls of a CDS service, parsed and validated."""
 
 import re
 import uuid
@@ -17,7 +17,7 @@ LONGEST_TOKEN = 8192
 
 @dataclass(frozen=True)
 class FhirAccess:
-    """The client's FHIR server, and the token to read it with; the token is never shown or kept."""
+    """The client's FHIR server and the bearer token for it, which is neither logged nor stored."""
 
     server: str
     token: str | None = field(default=None, repr=False)
@@ -31,7 +31,7 @@ class FhirAccess:
 
 @dataclass(frozen=True)
 class CdsCall:
-    """One call: who looks at whom, what is ordered, what was sent along, and where the rest can be read."""
+    """One call: user, patient and encounter, draft orders, prefetched resources, and access to the rest."""
 
     instance: str
     user: str
@@ -43,12 +43,12 @@ class CdsCall:
 
     @property
     def professional(self) -> str | None:
-        """Return the user where it is a professional; a patient or relative is nobody to be put on record."""
+        """Return the user where it is a professional; patients and relatives are not named in the record."""
         return self.user if self.user.split("/")[0] in PROFESSIONALS else None
 
 
 def read_call(document: Mapping[str, Any], service: CdsService) -> CdsCall:
-    """Return a call of a service.
+    """Parse a call of a service.
 
     Raises:
         InvalidRequest: naming every member that breaks the specification.

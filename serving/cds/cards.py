@@ -1,4 +1,4 @@
-"""A recorded prediction as a card: one line to read, a table to judge by, and what to do with it."""
+"""Cards: a recorded prediction as a summary, a table of probabilities, and a suggested resource."""
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,7 +126,7 @@ def _why(prediction: Prediction) -> str:
 
 
 def _orders(assessed: ChartAssessment, extracted: Extracted) -> str:
-    """Say what of the orders went into the estimate, and what could not."""
+    """Name the draft orders that the estimate takes into account, and count those it cannot read."""
     names = assessed.bundle.dictionary.names
     planned = [name for name in extracted.fields if name.startswith("plan_")]
     used = [load_dictionary()[name].label for name in planned if name in names]
@@ -143,7 +143,7 @@ def _orders(assessed: ChartAssessment, extracted: Extracted) -> str:
 
 
 def _limits(assessed: ChartAssessment, gathered: PrefetchedChart) -> Iterator[str]:
-    """Say what is missing, what would help to know, what is unusual, and how the chart was read."""
+    """Yield what limits the estimate: missing values, useful tests, unusual values, unread resources."""
     prediction = assessed.recorded.prediction
     labels = {field.name: field.label for field in assessed.bundle.dictionary.fields}
     missing = [labels[c.predictor] for c in prediction.warnings if c.kind == "missing" and c.predictor]
@@ -175,10 +175,10 @@ def _some(labels: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text that may hold the chart's own words, so that nothing in it is read as markup."""
+    """Quote text from a chart, so that none of it is rendered as Markdown."""
     return "`" + " ".join(text.replace("`", "'").split()) + "`"
 
 
 def answer(cards: Sequence[Mapping[str, Any]], *, system_actions: bool) -> dict[str, Any]:
-    """Return a service's answer; some clients insist on a list of system actions, even an empty one."""
+    """Return a service's response; some clients require ``systemActions``, if only an empty list."""
     return {"cards": list(cards)} | ({"systemActions": []} if system_actions else {})

@@ -1,4 +1,4 @@
-"""Feedback on cards: judged, and put on record report by report; the same report may come again."""
+"""Feedback on cards, validated and recorded; the same feedback may arrive again."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MOST_REPORTS, LONGEST_WORDS = 200, 4000
 
 @dataclass(frozen=True)
 class CardFeedback:
-    """What became of one card; ``words`` are the clinician's, which may name the patient."""
+    """Feedback on one card; ``words`` is the clinician's free text, which may name the patient."""
 
     card: str
     outcome: str
@@ -30,19 +30,19 @@ class CardFeedback:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return what the record says of it; nothing that a clinician wrote."""
+        """Return the facts for the record, without the clinician's text."""
         accepted = list(self.accepted)
         return {"card": self.card, "outcome": self.outcome, "accepted": accepted, "outcome_at": self.at}
 
     @property
     def content(self) -> bytes | None:
-        """Return why a card was overridden, which may name the patient and can be erased."""
+        """Return the reason for an override, erasable because it may name the patient."""
         reasons = {"reason": self.reason, "userComment": self.words}
         return orjson.dumps(reasons) if self.reason or self.words else None
 
 
 def read_feedback(document: Mapping[str, Any]) -> list[CardFeedback]:
-    """Return the reports.
+    """Parse a feedback request.
 
     Raises:
         InvalidRequest: naming every member that breaks the specification.
@@ -73,7 +73,7 @@ def _report(report: Mapping[str, Any]) -> CardFeedback:
 
 
 def _coding(reason: object) -> dict[str, str] | None:
-    """Return what a Coding says, without anything else that came with it."""
+    """Return the known members of a Coding."""
     if not isinstance(reason, dict):
         return None
     return {name: reason[name] for name in CODING if isinstance(reason.get(name), str)}

@@ -1,4 +1,4 @@
-"""What a call brought along, and the rest from the client's FHIR server, as one Bundle of the patient."""
+"""Prefetch: resources sent with a call, completed from the client's FHIR server, as one Bundle."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -18,7 +18,7 @@ EITHER = {LABS: RECENT_LABS, RECENT_LABS: LABS}
 
 
 class PrefetchMissing(SalvageError):
-    """What a service cannot do without was neither sent nor could be fetched; ``keys`` names it."""
+    """Required prefetch ``keys`` were neither sent nor could be fetched."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self.keys = tuple(keys)
@@ -27,7 +27,7 @@ class PrefetchMissing(SalvageError):
 
 @dataclass(frozen=True)
 class PrefetchedChart:
-    """One patient's Bundle, the keys that nobody answered, and whether pages of an answer are left unread."""
+    """One patient's Bundle, the prefetch keys without an answer, and whether pages were left unread."""
 
     bundle: Mapping[str, Any]
     absent: tuple[str, ...]
@@ -35,9 +35,9 @@ class PrefetchedChart:
 
 
 async def gather(call: CdsCall, *, fetch: Fetch | None, today: date) -> PrefetchedChart:
-    """Return what was sent, and fetched where it was not; draft orders are part of it.
+    """Merge sent and fetched resources and the draft orders into one Bundle.
 
-    Null says that there is no such data; an OperationOutcome, that the client could not tell.
+    A prefetch value of null says that there are no such data; an OperationOutcome, that the client failed.
 
     Raises:
         PrefetchMissing: when the patient, the conditions or the disease status cannot be had.
@@ -69,7 +69,7 @@ def _answered(prefetch: Mapping[str, Any], key: str) -> bool:
 async def _fetched(
     call: CdsCall, access: FhirAccess, keys: list[str], fetch: Fetch, today: date
 ) -> dict[str, Any]:
-    """Return what the client's server answers to the templates, without those that it does not answer."""
+    """Fetch the templates of some prefetch keys, leaving out those that fail."""
 
     async def read(key: str) -> Any:
         try:
@@ -83,7 +83,7 @@ async def _fetched(
 
 
 def filled(template: str, call: CdsCall, today: date) -> str:
-    """Return a template as the address of a read or a search."""
+    """Fill a prefetch template, and return the relative URL of the read or search."""
     since = (today - timedelta(days=RECENT_DAYS)).isoformat()
     address = template.replace("{{context.patientId}}", call.patient)
     return address.replace(f"{{{{today() - {RECENT_DAYS} days}}}}", since).replace("|", "%7C")
@@ -116,7 +116,7 @@ def _next(value: Any) -> str | None:
 
 
 def _parts(value: Any) -> Resources:
-    """Return a Bundle's entries, or a resource as an entry; what only tells of errors is left out."""
+    """Return a Bundle's entries, or a resource as an entry, without OperationOutcomes."""
     if not isinstance(value, dict):
         return []
     if value.get("resourceType") != "Bundle":

@@ -1,4 +1,4 @@
-"""The services offered: one id per hook, each with what it wants to be sent along.
+"""The CDS services: one for each hook, with its prefetch templates.
 
 Source: HL7 CDS Hooks 2.0.1, and 3.0.0-ballot for the FHIRPath date in one template.
 """
@@ -37,7 +37,7 @@ USAGE = (
 
 @dataclass(frozen=True)
 class CdsService:
-    """One service: what it is called, when it is called, and what for."""
+    """One service: its id, hook, title and description."""
 
     id: str
     hook: str

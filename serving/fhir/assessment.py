@@ -1,4 +1,4 @@
-"""From a chart to a recorded assessment: what FHIR clients and CDS clients both ask for."""
+"""Assessments: a chart's prediction, recorded and as a RiskAssessment, for FHIR and CDS Hooks clients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ async def assess(
     horizon: float | None = None,
     encounter: str | None = None,
 ) -> ChartAssessment:
-    """Predict for the patient of a chart, with the resources that the prediction stands on.
+    """Predict for the patient of a chart; the RiskAssessment references the resources that were used.
 
     Raises:
         InvalidRequest: when the chart is not that of one living patient with a relapse in the model's scope.
@@ -67,7 +67,7 @@ async def assess(
 
 
 def since(index_date: date, today: date) -> tuple[str, ...]:
-    """Return what to say where the index date is long past: every risk counts from then, not from today."""
+    """Return a remark where the index date is over 90 days past: risks count from then, not from today."""
     days = (today - index_date).days
     if days <= STALE_DAYS:
         return ()

@@ -47,9 +47,9 @@ SERVICE = "salvage"
 
 
 def audit_event(entry: LogEntry, *, site: str | None = None) -> Json:
-    """Return the AuditEvent of one record: who asked what of which model, and where it stands in the log.
+    """Return the AuditEvent of one record: client, user, model, and the record's place in the log.
 
-    The patient is there as the record's keyed hash; ``site`` names the deployment.
+    The patient is referenced by the keyed hash only; ``site`` names the deployment.
     """
     facts = entry.facts
     return {
@@ -68,13 +68,13 @@ def audit_event(entry: LogEntry, *, site: str | None = None) -> Json:
 
 
 def model_of(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return which model a record is about: name, version and bundle, as far as it says so."""
+    """Return the model that a record names: those of name, version and bundle that it has."""
     model = facts.get("model")
     return model if isinstance(model, dict) else {"name": model} if isinstance(model, str) else {}
 
 
 def model_reference(model: Mapping[str, Any]) -> Json:
-    """Return the model as who did something: its bundle's hash, and in words."""
+    """Return a Reference to a model, identified by its bundle's hash or else its name."""
     words = " ".join(str(model[name]) for name in ("name", "version") if model.get(name))
     system, value = (BUNDLES, model["bundle"]) if model.get("bundle") else (MODELS, model.get("name"))
     return {"identifier": {"system": system, "value": str(value)}, "display": words}
@@ -116,7 +116,7 @@ def _entities(entry: LogEntry, facts: Mapping[str, Any]) -> Iterator[Json]:
 
 
 def _details(entry: LogEntry) -> Iterator[Json]:
-    """Yield what proves the record, and its plain facts; none of them names a patient."""
+    """Yield the record's hashes and its scalar facts; none of them names a patient."""
     commitment = orjson.loads(entry.body).get("commitment")
     proof = {"seq": entry.seq, "leaf_hash": entry.leaf_hash, "commitment": commitment}
     facts = {name: value for name, value in entry.facts.items() if isinstance(value, str | int | float)}

@@ -1,4 +1,4 @@
-"""A patient's chart: FHIR resources read once, and what of them a model can take."""
+"""A patient's chart: FHIR resources, extracted as a model's predictors."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -16,14 +16,14 @@ NOT_READABLE = {NO_RELAPSE: PROOF, NO_DISEASE: KNOWN}
 
 
 class Chart:
-    """One patient's resources; read from the index date of whichever model asks."""
+    """One patient's resources; each protocol's index event is extracted once."""
 
     def __init__(self, bundle: Mapping[str, Any]) -> None:
         self._bundle = bundle
         self._read: dict[str, Extracted] = {}
 
     def at(self, index_event: str) -> Extracted:
-        """Return what was known at a protocol's index event: its first, or the latest, relapse on record."""
+        """Extract what was known at a protocol's index event: the first relapse on record, or the latest."""
         which = FIRST if index_event.startswith("first") else LATEST
         if which not in self._read:
             self._read[which] = extract_bundle(self._bundle, index_event=which)
@@ -48,7 +48,7 @@ def require_readable(extracted: Extracted) -> date:
 
 
 def patient_of(extracted: Extracted, bundle: ModelBundle) -> dict[str, Any]:
-    """Return the patient as the model takes one: those of its predictors that the record holds."""
+    """Return the model's predictors that the chart holds."""
     return {name: extracted.fields[name] for name in bundle.dictionary.names if name in extracted.fields}
 
 
@@ -59,7 +59,7 @@ def basis_for(extracted: Extracted, bundle: ModelBundle) -> tuple[str, ...]:
 
 
 def remarks(extracted: Extracted, bundle: ModelBundle) -> tuple[str, ...]:
-    """Return how the model's predictors were read, where that was not plain, and what could not be read."""
+    """Return notes on the model's predictors: values that were interpreted, or could not be read."""
     unread = [f"{problem.problem}: not read, {problem.remedy}" for problem in extracted.value_problems]
     texts = [*unread, *extracted.notes]
     return tuple(dict.fromkeys(text for text in texts if _field(text) in bundle.dictionary))

@@ -1,4 +1,4 @@
-"""FHIR's small data types, and the code systems of our own."""
+"""FHIR data types, and the code systems that this service defines."""
 
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -26,7 +26,7 @@ DAYS_OF_A_MONTH = 365.25 / 12
 
 
 def coding(system: str, code: str, display: str | None = None, *, version: str | None = None) -> Json:
-    """Return a Coding; FHIR has no empty members, so what is not said is not there."""
+    """Return a Coding; empty members are left out, since FHIR forbids them."""
     members = {"system": system, "version": version, "code": code, "display": display}
     return {name: value for name, value in members.items() if value}
 

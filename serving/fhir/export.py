@@ -24,7 +24,7 @@ def fhir_bundle_of(entries: Iterable[LogEntry], *, site: str | None = None) -> J
 
 
 def search_results(entries: Iterable[LogEntry], *, address: str, following: str | None) -> Json:
-    """Return some records as the answer to a search: its own address, and that of the next page."""
+    """Return records as a searchset Bundle with links to itself and to the next page."""
     links = [{"relation": "self", "url": address}]
     if following:
         links.append({"relation": "next", "url": following})

@@ -1,4 +1,4 @@
-"""Errors in FHIR's words: a problem document as an OperationOutcome."""
+"""Problem documents as FHIR OperationOutcomes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +46,7 @@ def operation_outcome(status: int, problem: Mapping[str, Any]) -> Json:
 
 
 def as_outcome(problem: Response) -> Response:
-    """Return the same refusal, its status and headers, as an OperationOutcome."""
+    """Convert a problem response to an OperationOutcome with the same status and headers."""
     outcome = operation_outcome(problem.status_code, orjson.loads(problem.body))
     headers = {n: v for n, v in problem.headers.items() if n not in ("content-length", "content-type")}
     return Response(orjson.dumps(outcome), problem.status_code, headers, MEDIA_TYPE)

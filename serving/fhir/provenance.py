@@ -1,4 +1,4 @@
-"""Where a RiskAssessment came from: model, client, sources and record, as a FHIR R4 Provenance."""
+"""The FHIR R4 Provenance of a RiskAssessment: its model, client, sources and record."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""A prediction as a FHIR R4 RiskAssessment, in per cent and with the time that each risk is for."""
+"""A prediction as a FHIR R4 RiskAssessment: probabilities in per cent, each with its period."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -94,7 +94,7 @@ def _predictions(prediction: Prediction, index_date: date) -> list[Json]:
 def _stated(
     endpoint: EndpointPrediction, outcome: OutcomePrediction, probability: Probability, index_date: date
 ) -> list[Json]:
-    """Return one probability and its interval; nothing beyond the supported follow-up."""
+    """Return the elements of one probability and its interval, none beyond the supported follow-up."""
     horizon = probability.horizon
     if probability.probability is None:
         return []

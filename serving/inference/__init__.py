@@ -1,1 +1,1 @@
-"""Open Inference Protocol v2: each endpoint of each served model as a model of tensors."""
+"""Open Inference Protocol v2: each endpoint of a served model is a model with tensors."""

@@ -1,4 +1,4 @@
-"""One endpoint of a served model as a model of tensors: its name, inputs, outputs, and rows as patients."""
+"""One endpoint of a served model, as a model of the Open Inference Protocol."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class ServedEndpoint:
-    """One endpoint of a champion."""
+    """One endpoint of a champion: metadata, input tensors to patients, answers to output tensors."""
 
     champion: Champion
     endpoint: FittedEndpoint
@@ -50,7 +50,7 @@ class ServedEndpoint:
 
     @property
     def name(self) -> str:
-        """Return the name by which it is asked."""
+        """Return the model's name in the protocol: MODEL.ENDPOINT."""
         return f"{self.champion.stamp.name}.{self.endpoint.endpoint.name}"
 
     @property
@@ -60,12 +60,12 @@ class ServedEndpoint:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return what a row of the answer looks like: outcomes, and horizons where there are."""
+        """Return the shape of a row of the answer: outcomes, and horizons where the endpoint is timed."""
         outcomes = len(self.endpoint.model.outcomes)
         return (outcomes, len(self.horizons)) if self.horizons else (outcomes,)
 
     def metadata(self) -> dict[str, Any]:
-        """Return the model's metadata: its tensors, and in ``properties`` what their places stand for."""
+        """Return the model's metadata: its tensors, and their axes in ``properties``."""
         stamp, bundle = self.champion.stamp, self.champion.bundle
         answers = [
             {"name": n, "datatype": FP64, "shape": [-1, *self.shape]} for n in (PROBABILITY, LOW, HIGH)
@@ -93,7 +93,7 @@ class ServedEndpoint:
         }
 
     def patients(self, tensors: Sequence[InputTensor]) -> list[dict[str, Any]]:
-        """Return the rows as patients, every one judged as the native routes judge it.
+        """Convert rows to patients, validated as on the native routes.
 
         Raises:
             InvalidRequest: naming every tensor, and every value by its row, that the model cannot take.
@@ -132,7 +132,7 @@ class ServedEndpoint:
         ]
 
     def _row(self, prediction: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Return a row's probabilities, outcome by outcome; empty ones in a disease that is not answered."""
+        """Return a row's probabilities by outcome and horizon, empty ones where the disease has no answer."""
         name = self.endpoint.endpoint.name
         answered = [e for e in prediction["endpoints"] if e["endpoint"] == name]
         if not answered:
@@ -141,7 +141,7 @@ class ServedEndpoint:
 
 
 def _warnings(prediction: Mapping[str, Any]) -> str:
-    """Return why to trust an answer less: how untypical the patient is, and every warning."""
+    """Return how typical the patient is and every warning, as one text."""
     return "; ".join(
         [prediction["typical"]["words"], *(warning["message"] for warning in prediction["warnings"])]
     )
@@ -172,7 +172,7 @@ def _tensor_problems(tensors: Sequence[InputTensor], fields: Mapping[str, Field]
 
 
 def _accepted(field: Field) -> tuple[str, ...]:
-    """Return the datatypes in which a predictor may come; the first can say that it is missing."""
+    """Return the datatypes that a predictor's tensor may have; the first one can encode missing values."""
     if field.type == "category":
         return (BYTES,)
     return (
@@ -183,7 +183,7 @@ def _accepted(field: Field) -> tuple[str, ...]:
 
 
 def _as_field(field: Field, value: Any) -> Any:
-    """Return a value as the dictionary takes it: whole numbers whole, flags true or false."""
+    """Convert a tensor's value to the dictionary's type: integers, and flags as booleans."""
     if field.type == "flag":
         return FLAGS.get(value, value)
     if field.type == "integer" and isinstance(value, float) and value.is_integer():

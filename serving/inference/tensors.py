@@ -1,4 +1,4 @@
-"""Tensors on the wire: JSON, or raw little-endian bytes behind the JSON (binary tensor extension).
+"""Encoding of tensors: JSON, or little-endian bytes after the JSON (binary tensor extension).
 
 Source: Open Inference Protocol v2, inference_rest; Triton's binary tensor data extension.
 """
@@ -29,7 +29,7 @@ Value = float | int | bool | str | None
 
 @dataclass(frozen=True)
 class InputTensor:
-    """A named column of values, one a row; None where a number is NaN, a text empty, or JSON says null."""
+    """A named column of values; NaN, empty text and null are None."""
 
     name: str
     datatype: str
@@ -38,7 +38,7 @@ class InputTensor:
 
 @dataclass(frozen=True)
 class OutputTensor:
-    """A tensor that is answered: ``values`` are row-major, NaN where there is no answer."""
+    """A tensor of a response: ``values`` are row-major, NaN where there is no answer."""
 
     name: str
     datatype: str
@@ -189,7 +189,7 @@ def _fits(value: object, datatype: str) -> bool:
 
 
 def _known(value: Value) -> Value:
-    """Return a value, None where it says that nothing is known."""
+    """Return a value, None for NaN and empty text."""
     if value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     return value

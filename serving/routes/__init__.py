@@ -1,1 +1,1 @@
-"""One file a protocol spoken."""
+"""The HTTP routes, one module for each protocol or resource."""

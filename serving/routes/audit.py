@@ -1,4 +1,4 @@
-"""The record, read and proven over HTTP."""
+"""The audit log over HTTP: entries, tree head and proofs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

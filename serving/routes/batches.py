@@ -1,4 +1,4 @@
-"""Batches: many patients as JSON Lines, answered line by line while they arrive."""
+"""Batches: JSON Lines of patients, answered line by line while they arrive."""
 
 from typing import Annotated
 
@@ -30,8 +30,8 @@ LINE = {
 class DuplexResponse(StreamingResponse):
     """A response that is sent while the request's body is still read.
 
-    The framework's own waits for the client to hang up by reading what it sends, and so loses parts of the
-    body; here whoever reads the body learns of it.
+    The framework's own response detects a disconnected client by reading from it, and so loses parts of the
+    body; here the reader of the body learns of it.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

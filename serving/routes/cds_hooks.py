@@ -49,9 +49,9 @@ REFUSALS = {
 class CdsHooks:
     """Answers calls of the services with the cards of every model that is applicable.
 
-    ``fetch`` reads what a client did not send from its FHIR server; ``models`` are those that may speak (all
-    that are served where None); ``fresh_days`` is how long after the index date an estimate still says
-    something; ``system_actions`` are the clients, by name, that insist on that list when orders are signed.
+    ``fetch`` reads what a client did not send from its FHIR server; ``models`` are those with cards, None for
+    every served one; ``fresh_days`` is how long after the index date an estimate is shown;
+    ``system_actions`` are the names of clients that require that list in responses on orders.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class CdsHooks:
         self._system_actions = system_actions
 
     async def answer(self, call: CdsCall, service: CdsService, caller: Principal) -> dict[str, Any]:
-        """Return a call's cards, none where no model has anything to say.
+        """Return a call's response, with a card of each model that applies.
 
         Raises:
             PrefetchMissing: when the chart is too incomplete to tell.
@@ -128,9 +128,9 @@ def _require_the_patient(extracted: Extracted, call: CdsCall) -> None:
 
 
 def _applicable(extracted: Extracted, bundle: ModelBundle, today: date, fresh_days: int) -> bool:
-    """Tell whether a model has something to say: of a living patient, lately relapsed, within its scope.
+    """Tell whether a model applies: to a living patient in its scope whose relapse is recent.
 
-    A chart that contradicts itself is not passed over in silence where it holds a cancer.
+    A chart that holds a cancer and contradicts itself is an error.
     """
     if extracted.condition and extracted.record_problems:
         raise InvalidRequest("chart", extracted.record_problems)
@@ -155,7 +155,7 @@ def cds_hooks_router(
 ) -> APIRouter:
     """Return the routes under ``/cds-services``; their errors are OperationOutcomes.
 
-    ``verify`` tells from an Authorization header, and the address called, which client calls.
+    ``verify`` returns the client of an Authorization header and the called URL.
     """
     router = APIRouter(prefix="/cds-services", tags=["cds hooks"], route_class=translating(as_outcome))
 
@@ -221,7 +221,7 @@ def _service(identifier: str) -> CdsService:
 
 
 def _cards_on_record(log: AuditLog, reports: Sequence[CardFeedback]) -> dict[str, LogEntry]:
-    """Return the records of the cards that were shown here."""
+    """Return the records of those cards that this service showed."""
     entries = {}
     for identifier in {report.card for report in reports}:
         try:

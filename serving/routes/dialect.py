@@ -1,4 +1,4 @@
-"""Errors in a protocol's own words: the one problem document, translated at the border of its routes."""
+"""Routes that convert problem documents to the error format of their protocol."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -16,13 +16,13 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def translating(translate: Callable[[Response], Response]) -> type[APIRoute]:
-    """Return a route class whose errors, those of its dependencies too, leave translated."""
+    """Return a route class that converts its errors, and those of its dependencies."""
 
     class TranslatingRoute(APIRoute):
-        """A route that answers its errors in another form."""
+        """A route with converted errors."""
 
         def get_route_handler(self) -> Handler:
-            """Return the handler that catches what is raised on purpose."""
+            """Return the handler, wrapped to convert errors."""
             handler = super().get_route_handler()
 
             async def handle(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Health: alive is not ready."""
+"""Health: liveness, and readiness to answer and record."""
 
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool

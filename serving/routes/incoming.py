@@ -1,4 +1,4 @@
-"""What a request brings beside its meaning: its body within limits, and who asks."""
+"""Parts of a request that all routes read: its body within limits, its media type, its client."""
 
 import hashlib
 
@@ -41,14 +41,14 @@ async def body_of(request: Request, *, largest: int, media_types: tuple[str, ...
 
 
 def require_media_type(request: Request, media_types: tuple[str, ...]) -> None:
-    """Refuse a body that says to be something else."""
+    """Refuse a Content-Type that is none of the media types."""
     media_type = request.headers.get("content-type", media_types[0]).partition(";")[0].strip().lower()
     if media_type not in media_types:
         raise WrongMediaType("send the body as " + " or ".join(media_types))
 
 
 def caller_of(request: Request, principal: Principal, body: bytes) -> Caller:
-    """Return who asks, with the request's Idempotency-Key where it has one.
+    """Return the client, with the request's Idempotency-Key where it has one.
 
     Raises:
         InvalidRequest: for a key that is empty, longer than 200 characters or not printable ASCII.

@@ -62,7 +62,7 @@ REFUSALS = {
 
 
 def as_error(problem: Response) -> Response:
-    """Return the same refusal as the protocol says it: one text; what the client can mend is a 400."""
+    """Convert a problem response to the protocol's error: one text; 415 and 422 become 400."""
     document = orjson.loads(problem.body)
     parts = [f"{p['field']}: {p['problem']}; {p['remedy']}" for p in document.get("problems", [])]
     text = " | ".join([str(document["detail"]), *parts])
@@ -111,7 +111,7 @@ def inference_router(
 
 
 def _add_server(router: APIRouter, predictor: Predictor, log: AuditLog) -> None:
-    """Add what tells of the server as a whole."""
+    """Add the routes on the server: metadata, liveness, readiness."""
 
     @router.get("", summary="Say what this server is")
     @router.get("/", include_in_schema=False)
@@ -135,7 +135,7 @@ def _add_server(router: APIRouter, predictor: Predictor, log: AuditLog) -> None:
 
 
 def _add_models(router: APIRouter, predictor: Predictor, may_predict: params.Depends) -> None:
-    """Add what tells of one model."""
+    """Add the routes on one model: metadata, readiness."""
 
     @router.get(
         "/models/{name}/ready",
@@ -169,7 +169,7 @@ def _add_models(router: APIRouter, predictor: Predictor, may_predict: params.Dep
 
 
 async def _find(predictor: Predictor, name: str, version: str | None) -> ServedEndpoint:
-    """Return the endpoint of the champion that a name, and a version, stand for."""
+    """Return the served endpoint of a model name and version."""
     served, endpoint = split_name(name)
     if not served:
         raise NotFound("expected MODEL.ENDPOINT")
@@ -182,7 +182,7 @@ async def _find(predictor: Predictor, name: str, version: str | None) -> ServedE
 async def _answers(
     predictor: Predictor, model: ServedEndpoint, inference: InferenceRequest, caller: Caller
 ) -> list[dict[str, Any]]:
-    """Return the recorded answer of each row; none is recorded or leaves unless every one stands."""
+    """Return the recorded answer of each row, of all rows or of none."""
     rows = await asyncio.to_thread(model.patients, inference.tensors)
     served = model.champion.stamp
     requests = [PredictionRequest(row, model=served.name) for row in rows]

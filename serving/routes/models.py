@@ -60,7 +60,7 @@ def models_router(champions: Champions, gate: Gate) -> APIRouter:
 
 
 def tagged(request: Request, document: object) -> Response:
-    """Return what was found with its ETag, or 304 where the client holds the same."""
+    """Return a document with its ETag, or 304 where the client holds the same."""
     body = orjson.dumps(document)
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}

@@ -1,4 +1,4 @@
-"""Predictions: asked for, answered on record, and read again."""
+"""Predictions: answered and recorded, and read again."""
 
 from typing import Annotated
 

@@ -32,9 +32,18 @@ def test_the_server_starts_answers_every_kind_of_request_and_replays_it_without_
     assert not HEAVY & loaded
 
 
+LOADED = "print(*{name.partition('.')[0] for name in sys.modules})"
+
+
 def test_the_command_line_starts_without_anything_heavy_and_without_models():
-    script = "import sys, salvage; print(*{name.partition('.')[0] for name in sys.modules})"
-    assert not (HEAVY | {"numba", "scipy", "fastapi"}) & loaded_by("-c", script)
+    loaded = loaded_by("-c", f"import sys, salvage; salvage.commands(); {LOADED}")
+    assert {"serving", "training", "typer"} <= loaded
+    assert not (HEAVY | {"numba", "scipy", "fastapi"}) & loaded
+
+
+def test_a_worker_of_the_server_loads_no_command():
+    loaded = loaded_by("-c", f"import sys, salvage; {LOADED}")
+    assert not {"serving", "training", "models", "typer", "rich", "pandas"} & loaded
 
 
 def test_mlflow_stays_silent():
