@@ -215,6 +215,16 @@ class ModelBundle:
         """Return each patient's disease as its position in the protocol."""
         return strata(cohort, self.protocol.diseases)
 
+    def check(self) -> None:
+        """Raise what any part raises that does not fit the encoder, the dictionary and the protocol."""
+        diseases = self.protocol.diseases
+        for endpoint in self.endpoints:
+            endpoint.check(columns=len(self.encoder.columns), diseases=diseases)
+        self.applicability.check(diseases)
+        self.information.check(diseases)
+        self.likeness.check(diseases)
+        self.plans.check(self.dictionary)
+
     def files(self) -> dict[str, bytes]:
         """Return the bundle's files; the same model gives the same bytes."""
         provenance = {
@@ -290,9 +300,7 @@ def _decode(files: Mapping[str, bytes]) -> ModelBundle:
         )
         for name in protocol.endpoints
     )
-    for endpoint in endpoints:
-        endpoint.check(columns=len(encoder.columns), diseases=protocol.diseases)
-    return ModelBundle(
+    bundle = ModelBundle(
         protocol=protocol,
         dictionary=dictionary,
         encoder=encoder,
@@ -305,6 +313,8 @@ def _decode(files: Mapping[str, bytes]) -> ModelBundle:
         cohort_fingerprint=provenance["cohort_fingerprint"],
         card=ModelCard.from_dict(documents["card.json"]),
     )
+    bundle.check()
+    return bundle
 
 
 def _refuse_constant(name: str) -> NoReturn:

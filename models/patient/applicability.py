@@ -3,10 +3,10 @@
 models/likeness.py judges the combination of values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, isnan
+from math import inf, isfinite, isnan
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,14 @@ class Applicability:
                 elif seen.size:
                     ranges[disease][field.name] = (float(seen.min()), float(seen.max()))
         return cls(ranges, categories)
+
+    def check(self, diseases: Collection[str]) -> None:
+        """Raise ValueError where ranges and counts are not those of these diseases."""
+        ends = [end for by in self.ranges.values() for pair in by.values() for end in pair]
+        counts = [count for by in self.categories.values() for seen in by.values() for count in seen.values()]
+        sound = set(self.ranges) == set(self.categories) == set(diseases) and all(map(isfinite, ends))
+        if not sound or not all(isinstance(count, int) for count in counts):
+            raise ValueError("applicability is not as it must be")
 
     def cautions(
         self, values: Mapping[str, float], disease: str, dictionary: Dictionary

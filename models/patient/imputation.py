@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from features.dictionary import FloatArray
+from models.estimators.additive import require_numbers
 from models.patient.gaussian import expect
 
 POINTS = 9
@@ -98,6 +99,14 @@ class PlausibleNumber:
         intercept = float(_short(middle - centre @ coefficients[used]))
         return cls(intercept, _short(coefficients), _short(points), float(y.min()), float(y.max()))
 
+    def check(self, *, columns: int) -> None:
+        """Raise ValueError, naming the part, where the model is not of so many columns."""
+        require_numbers("range", np.array([self.intercept, self.low, self.high]), (3,))
+        require_numbers("coefficients", self.coefficients, (columns,))
+        require_numbers("residuals", self.residuals, (POINTS,))
+        if self.low > self.high:
+            raise ValueError("range is not as it must be")
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "intercept": self.intercept,
@@ -150,6 +159,13 @@ class PlausibleCategory:
         beta = np.zeros((len(values), len(used)))
         beta[:, used] = _short(optimum.x.reshape(len(values), -1))
         return cls(values, beta[:, 0], beta[:, 1:])
+
+    def check(self, *, columns: int) -> None:
+        """Raise ValueError, naming the part, where the model is not of so many columns."""
+        count = max(1, len(self.values))
+        require_numbers("values", self.values, (count,))
+        require_numbers("intercepts", self.intercepts, (count,))
+        require_numbers("coefficients", self.coefficients, (count, columns))
 
     def as_dict(self) -> dict[str, Any]:
         return {

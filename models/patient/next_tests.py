@@ -9,7 +9,7 @@ rest. The change is that of the prediction, which is better informed afterwards;
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from math import isnan
@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from features.cohort import Cohort
 from features.dictionary import Field, FloatArray
 from features.encoder import Encoder
+from models.estimators.additive import require_numbers
 from models.patient.imputation import (
     Conditional,
     Plausible,
@@ -62,6 +63,14 @@ class InDisease:
     correlation: FloatArray
     plausible: Mapping[str, Plausible]
 
+    def check(self, *, columns: int) -> None:
+        """Raise ValueError, naming the part, where it is not of so many columns."""
+        require_numbers("means", self.means, (columns,))
+        require_numbers("scales", self.scales, (columns,))
+        require_numbers("correlation", self.correlation, (columns, columns))
+        for model in self.plausible.values():
+            model.check(columns=columns)
+
 
 @dataclass(frozen=True)
 class Information:
@@ -89,6 +98,17 @@ class Information:
                 rows = rows[:: 1 + max(0, len(rows) - 1) // LARGEST_SAMPLE]
                 fitted[disease] = _fit_disease(X[rows], {n: cohort.values[n][rows] for n in tests}, encoder)
         return cls(encoder, fitted)
+
+    def check(self, diseases: Collection[str]) -> None:
+        """Raise ValueError, or what a column that is not there raises, where it does not fit the encoder."""
+        columns = len(self.encoder.columns)
+        if set(self.diseases) != set(diseases):
+            raise ValueError("information's diseases are not as they must be")
+        for here in self.diseases.values():
+            here.check(columns=columns)
+            unknown = Conditional.of(np.full(columns, np.nan), here.correlation)
+            for name, model in here.plausible.items():
+                self.encoder.show(name, self._given(name, *model.given(unknown)).values)
 
     def given(self, patient: Mapping[str, float], x: FloatArray, disease: str) -> "dict[str, Given]":
         """Return plausible values of each test that one patient, encoded as ``x`` (columns,), is missing."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.cohort import Cohort
+from features.dictionary import Dictionary
 
 GROUP = "plan"
 Pattern = tuple[object, ...]
@@ -45,6 +46,13 @@ class Plans:
             for pattern, count in self.patterns.get(disease, ())
             if all(pattern[place] == value for place, value in at.items())
         )
+
+    def check(self, dictionary: Dictionary) -> None:
+        """Raise ValueError where a name is no plan's field, or a pattern has not a value for each."""
+        known = [field.name for field in dictionary.fields if field.group == GROUP]
+        lengths = {len(pattern) for counts in self.patterns.values() for pattern, _ in counts}
+        if not set(self.names) <= set(known) or not lengths <= {len(self.names)}:
+            raise ValueError("plans are not as they must be")
 
     def as_dict(self) -> dict[str, Any]:
         return {

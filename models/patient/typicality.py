@@ -7,13 +7,14 @@ that are ordinary one by one.
 Source: Mahalanobis, Proceedings of the National Institute of Sciences of India 1936;2:49-55.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from features.dictionary import FloatArray
+from models.estimators.additive import require_numbers
 from models.patient.gaussian import unusualness
 from models.patient.next_tests import InDisease, Information
 from models.prediction import Typical
@@ -41,6 +42,15 @@ class Likeness:
         quantiles = self.quantiles[disease]
         share = 1.0 - float(np.searchsorted(quantiles, _distance(information.diseases[disease], x))) / POINTS
         return Typical(share, _words(share))
+
+    def check(self, diseases: Collection[str]) -> None:
+        """Raise ValueError where the quantiles are not those of these diseases, or do not rise."""
+        if set(self.quantiles) != set(diseases):
+            raise ValueError("likeness is not as it must be")
+        for quantiles in self.quantiles.values():
+            require_numbers("likeness", quantiles, (POINTS,))
+            if (np.diff(quantiles) < 0.0).any():
+                raise ValueError("likeness is not as it must be")
 
     def as_dict(self) -> dict[str, Any]:
         return {disease: quantiles.tolist() for disease, quantiles in self.quantiles.items()}

@@ -37,25 +37,14 @@ def test_the_bundle_itself_is_sound(folder):
 
 
 LARGE = 1 << 62
-PLACES = ["group_conditions", "group_features", "group_leaves", "leaf_needs", "test_codes"]
-POINTERS = [
-    "feature",
-    "condition_feature",
-    "condition_test",
-    "need_slot",
-    "group_first",
-    "group_end",
-    "test_feature",
-]
+PLACES = ["group_conditions", "group_features", "group_leaves", "leaf_needs"]
+POINTERS = ["feature", "condition_feature", "need_slot", "group_first", "group_end"]
 
 
 @pytest.mark.parametrize("name", PLACES + POINTERS)
 @pytest.mark.parametrize("value", [-2, 1 << 20, LARGE, -LARGE])
 def test_a_place_outside_of_the_arrays_is_refused(folder, name, value):
     arrays = arrays_of(folder)
-    if not len(arrays[name]):
-        arrays |= {"test_feature": np.array([value]), "test_missing": np.array([True])}
-        arrays |= {"test_codes": np.array([1]), "test_allowed": np.array([True])}
     put(folder, TREES, packed(arrays | {name: changed(arrays[name], 0, value)}))
     refuse(folder)
 
@@ -78,8 +67,8 @@ def test_what_is_no_number_in_the_trees_is_refused(folder, name):
         ("leaf_value", lambda a: a.astype(str)),
         ("need_share", lambda a: changed(a, 0, 1e300)),
         ("need_share", lambda a: changed(a, 0, -0.1)),
-        ("group_tabled", lambda a: ~a),
-        ("group_tabled", lambda a: a.astype(np.int8)),
+        ("condition_missing", lambda a: a.astype(np.int8)),
+        ("group_conditions", lambda a: a + 9),
         ("group_end", lambda a: a * 0),
         ("shape", lambda a: a + 1),
         ("shape", lambda a: a * 0),
@@ -118,16 +107,10 @@ def test_tables_larger_than_any_model_needs_are_refused():
     every |= {
         name: np.zeros(0, dtype=np.int64) for name in ("leaf_needs", "need_slot", "need_mask", "need_want")
     }
-    every |= {
-        "leaf_value": np.zeros(0),
-        "need_share": np.zeros(0),
-        "group_tabled": np.ones(groups, dtype=bool),
-    }
+    every |= {"leaf_value": np.zeros(0), "need_share": np.zeros(0)}
     every |= {name: np.zeros(groups * 8, dtype=np.float32) for name in ("condition_lower", "condition_upper")}
-    every |= {"condition_missing": np.ones(groups * 8, dtype=bool), "condition_test": np.full(groups * 8, -1)}
-    every |= {name: np.zeros(0, dtype=np.int64) for name in ("test_feature", "test_codes")}
-    every |= {name: np.zeros(0, dtype=bool) for name in ("test_missing", "test_allowed")}
-    with pytest.raises(ValueError, match="group_tabled is not as it must be"):
+    every |= {"condition_missing": np.ones(groups * 8, dtype=bool)}
+    with pytest.raises(ValueError, match="group_conditions is not as it must be"):
         Trees.from_bytes(packed(every | {"shape": np.array([columns, -1])}))
 
 
