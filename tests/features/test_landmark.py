@@ -38,7 +38,7 @@ def test_clocks_start_at_the_landmark(cohort):
 
 
 def test_every_timed_endpoint_has_its_clock_moved():
-    assert {endpoint.duration for endpoint in ENDPOINTS.values() if endpoint.timed} == CLOCKS
+    assert {endpoint.clock for endpoint in ENDPOINTS.values() if endpoint.timed} == CLOCKS
     moved = landmark(made([10.0], [8.0]), months=2.0)
     assert (moved.values["months_followed"][0], moved.values["months_progression_free"][0]) == (8.0, 6.0)
 
