@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from features.endpoints import COMPLEMENTARY_LOG_LOG, LOG_CUMULATIVE_HAZARD, LOG_ODDS
 from models.bundle.bundle import ModelBundle
 from models.bundle.shelf import Shelf
-from models.estimators.links import COMPLEMENTARY_LOG_LOG, LOG_CUMULATIVE_HAZARD, LOG_ODDS
 from serving.audit.replay import replay
 from serving.audit.store import make_store
 from tests.lib.patients import BREAST
@@ -207,7 +207,7 @@ def test_every_outcome_is_explained_in_words_on_its_own_scales(several):
                 "probability",
                 f"probability of {words}",
             )
-            assert on_link["scale"] == link.name
+            assert on_link["scale"] == link
 
 
 def test_more_albumin_lengthens_survival_and_makes_responses_likelier(several):
