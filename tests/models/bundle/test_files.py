@@ -15,7 +15,7 @@ from features.cohort import Cohort
 from features.errors import BundleRefused, InvalidCohort
 from features.fingerprint import canonical_json, sha256
 from models.bundle.bundle import FORMAT, MANIFEST, bundle_hash, read_bundle
-from salvage import app
+from salvage import commands
 from tests.lib.fitting import small_bundle
 from tests.lib.patients import BREAST
 from tests.models.bundle.hostile import (
@@ -204,7 +204,7 @@ def test_the_command_that_renews_a_bundle_is_one(tmp_path):
     """It is understood as it is named, up to the cohort's file, which is not there."""
     missing = str(tmp_path / "cohort.parquet")
     told = ["fit", "--protocol", "relapse-survival", "--cohort", missing]
-    error = CliRunner().invoke(app, told).exception
+    error = CliRunner().invoke(commands(), told).exception
     assert isinstance(error, InvalidCohort)
     assert str(error) == f"{missing}: file: does not exist; check the path"
 
