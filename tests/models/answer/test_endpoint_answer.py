@@ -1,11 +1,13 @@
 """One endpoint's numbers, by the model, the intervals and the explainer themselves, and their words."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 
 from models.answer.curves import monotone
 from models.answer.endpoint_answer import EndpointAnswer, curve_months
-from models.estimators.interface import NO_TIME
+from models.estimators.interface import NO_TIME, Model
 from models.explanation.attribution import EXACT, PROBABILITY
 from models.explanation.sampled import SAMPLED
 from models.prediction import LowerBound, MedianTime
@@ -70,6 +72,31 @@ def test_probabilities_and_curves_are_the_models_with_the_intervals_ends(endpoin
             np.testing.assert_allclose(outcome.curve.probability[1:], curves[row, at], rtol=0, atol=1e-12)
         else:
             assert outcome.curve is None
+
+
+@dataclass(frozen=True)
+class Wavering:
+    """A model whose curves waver on their way down."""
+
+    model: Model
+
+    @property
+    def outcomes(self):
+        return self.model.outcomes
+
+    def predict(self, X, strata, times):
+        return np.clip(self.model.predict(X, strata, times) + 0.05 * np.sin(times), 0.0, 1.0)
+
+
+def test_a_curve_that_wavers_is_reported_as_running_one_way(sampled, rows):
+    endpoint = replace(sampled.endpoints[0], model=Wavering(sampled.endpoints[0].model))
+    answer, some = EndpointAnswer.of(endpoint, DISEASE, None), (rows[0][:2], rows[1][:2])
+    wavering = endpoint.model.predict(*some, curve_months(endpoint.supported[DISEASE]))
+    assert (np.diff(wavering, axis=2) > 0.0).any()
+    for row, at, outcome in by_outcome(predictions(answer, *some)):
+        reported = outcome.curve.probability[1:]
+        assert (np.diff(reported) <= 0.0).all()
+        np.testing.assert_array_equal(reported, np.minimum.accumulate(wavering[row, at]))
 
 
 def test_explanations_are_the_explainers_at_the_horizon_on_both_scales(endpoint, rows):

@@ -98,7 +98,8 @@ def test_trees_are_xgboosts_on_the_table_of_person_intervals(missing, depth, mon
     """Columns of few values, which xgboost bins alike however many rows it is shown at once."""
     made, how = make(1, missing=missing, steps=4), replace(HOW, depth=depth)
     margins, losses = by_xgboost(made, how, third(made.X))
-    for at_once in (boosting.AT_ONCE, 1000):
+    for most, at_once in ((boosting.MOST_WHOLE, 1), (0, boosting.AT_ONCE), (0, 1000)):
+        monkeypatch.setattr(boosting, "MOST_WHOLE", most)
         monkeypatch.setattr(boosting, "AT_ONCE", at_once)
         found = boosted(made, how=how)
         np.testing.assert_allclose(found.keep(how.rounds).margins(made.X), margins, atol=1e-5)
@@ -173,11 +174,26 @@ def test_a_forest_draws_by_its_seed_and_averages_to_one_trees_step():
     assert 0.6 < slope < 1.2
 
 
-def test_the_table_is_never_made(monkeypatch):
+def test_a_table_read_in_parts_has_the_bins_of_the_whole(monkeypatch):
+    """Columns of many values, more than there are bins, are cut alike from the same weights."""
+    made = make(9, missing=0.1)
+    whole = boosted(made)
+    monkeypatch.setattr(boosting, "MOST_WHOLE", 0)
+    parts = boosted(made)
+    np.testing.assert_allclose(parts.losses, whole.losses, atol=1e-6)
+    np.testing.assert_allclose(parts.keep(25).margins(made.X), whole.keep(25).margins(made.X), atol=1e-5)
+
+
+def test_a_large_table_is_never_made(monkeypatch):
     monkeypatch.setattr(boosting, "AT_ONCE", 1 << 12)
     made = make(8, patients=10_000, columns=40, intervals=20)
-    tracemalloc.start()
-    boosted(made, how=replace(HOW, rounds=2))
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert most < 0.5 * 4 * 41 * len(made.rows)
+    table = 4 * 41 * len(made.rows)
+    most = {}
+    for numbers in (41 * len(made.rows), 41 * len(made.rows) - 1):
+        monkeypatch.setattr(boosting, "MOST_WHOLE", numbers)
+        tracemalloc.start()
+        boosted(made, how=replace(HOW, rounds=2))
+        most[numbers] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    whole, parts = most.values()
+    assert parts < 0.5 * table < table <= whole
