@@ -6,6 +6,7 @@ compiled anew. docs/models.md says what is compiled when.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -17,18 +18,22 @@ from numba import types
 from numba.core import caching, cgutils
 from numba.extending import intrinsic
 
+try:
+    import fcntl
+except ImportError:  # where there is no such lock, as on Windows
+    fcntl = None  # type: ignore[assignment]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 get_or_insert_function: Any = cgutils.get_or_insert_function
 READING, SOON, DATA = 0, 3, 1
-LOCATORS = ("InProvidedFolder", "BesideTheSource", "InUsersCache")
+LOCK = ".compiling"
 
 
 @cache
 def source_stamp() -> bytes:
     """Return a hash over every source file of this package, in the order of their names."""
-    room = Path(__file__).parent
-    sources = sorted(room.rglob("*.py"))
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
     return sha256(b"".join(sha256(path.read_bytes()).digest() for path in sources)).digest()
 
 
@@ -37,28 +42,46 @@ class _ByPackage:
         return source_stamp()
 
 
-class InProvidedFolder(_ByPackage, caching.UserProvidedCacheLocator):
+class _InProvidedFolder(_ByPackage, caching.UserProvidedCacheLocator):
     """Keeps machine code where NUMBA_CACHE_DIR says, if it says."""
 
 
-class BesideTheSource(_ByPackage, caching.InTreeCacheLocator):
+class _BesideTheSource(_ByPackage, caching.InTreeCacheLocator):
     """Keeps machine code in ``__pycache__`` where that can be written."""
 
 
-class InUsersCache(_ByPackage, caching.UserWideCacheLocator):
+class _InUsersCache(_ByPackage, caching.UserWideCacheLocator):
     """Keeps machine code in the user's own cache folder."""
+
+
+class _CompiledByPackage(caching.CompileResultCacheImpl):
+    _locator_classes: list[type[object]] = [_InProvidedFolder, _BesideTheSource, _InUsersCache]
+
+
+class PackageCache(caching.FunctionCache):
+    """Numba's cache on disk, keyed by the whole package and written by one process at a time.
+
+    Numba numbers the files of a function's signatures without a lock: two processes that compile different
+    ones at the same moment would store one's code under the other's signature.
+    """
+
+    _impl_class = _CompiledByPackage
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Store one signature's code."""
+        Path(self.cache_path).mkdir(parents=True, exist_ok=True)
+        with (Path(self.cache_path) / LOCK).open("w") as lock:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
 def compiled(function: F) -> F:
     """Compile, keep the machine code on disk where there is a place, and let other threads run meanwhile."""
-    before = numba.config.CACHE_LOCATOR_CLASSES  # type: ignore[attr-defined]
-    numba.config.CACHE_LOCATOR_CLASSES = ",".join(f"{__name__}.{name}" for name in LOCATORS)  # type: ignore[attr-defined]
-    try:
-        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-    except RuntimeError:  # neither this folder nor the user's cache can be written
-        return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
-    finally:
-        numba.config.CACHE_LOCATOR_CLASSES = before  # type: ignore[attr-defined]
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    with suppress(RuntimeError):  # neither this folder nor the user's cache can be written
+        dispatcher._cache = PackageCache(function)  # type: ignore[no-untyped-call]
+    return cast(F, dispatcher)
 
 
 def _prefetch(context: Any, array: Any, at: Any) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
 from models.estimators.curves import IntArray
-from models.estimators.transforms import LARGEST_MARGIN, exposure
+from models.estimators.transforms import LARGEST_MARGIN
 
 LARGEST_HAZARD = 0.95
 
@@ -89,6 +89,3 @@ def life_table(strata: IntArray, rows: SlotRows, score: FloatArray, *, strata_co
         probability = np.minimum((events + 2.0 * mean) / (at_risk + 2.0), LARGEST_HAZARD)
         base[stratum] = np.log(probability / (1.0 - probability))
     return base
-
-
-__all__ = ["SlotRows", "chance", "exposure", "interval_edges", "life_table", "person_intervals"]

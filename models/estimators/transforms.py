@@ -9,7 +9,7 @@ share of those who leave an interval is its share of the total hazard; incidence
 follow in closed form and sum to one (Prentice et al., Biometrics 1978;34:541-554).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -273,11 +273,6 @@ def exposure(edges: FloatArray, times: FloatArray) -> FloatArray:
     starts = np.concatenate([[0.0], edges[:-1]])
     lived: FloatArray = np.clip((times[:, None] - starts) / (edges - starts), 0.0, 1.0)
     return lived
-
-
-def joined(parts: Sequence[IntervalHazards]) -> CauseSpecificHazards:
-    """Return the hazards of several causes as one transform."""
-    return CauseSpecificHazards(tuple(part.edges for part in parts))
 
 
 def _require_edges(edges: FloatArray) -> None:

@@ -1,6 +1,6 @@
 """Applicability domain: which single values of a patient are missing or outside what training saw.
 
-models/likeness.py judges the combination of values.
+models/patient/typicality.py judges the combination of values.
 """
 
 from collections.abc import Collection, Mapping

@@ -134,7 +134,9 @@ def test_one_more_door_serves_the_command_after_one_file_and_one_line(one_more_d
     (tmp_path / "ward.yaml").write_text(RECIPE)
     arguments = ["--recipe", tmp_path / "ward.yaml", "--input", tmp_path / "ward.jsonl"]
     written = tmp_path / "ward-cohort.parquet"
-    built = CliRunner().invoke(salvage.app, ["cohort", "build", *map(str, arguments), "--out", str(written)])
+    built = CliRunner().invoke(
+        salvage.commands(), ["cohort", "build", *map(str, arguments), "--out", str(written)]
+    )
     assert built.exit_code == 0, built.output
     assert Cohort.read(written).fingerprint() == build_cohort(recipe(), sources["ward.csv"]).fingerprint()
 
