@@ -55,7 +55,7 @@ class _InUsersCache(_ByPackage, caching.UserWideCacheLocator):
 
 
 class _CompiledByPackage(caching.CompileResultCacheImpl):
-    _locator_classes: list[type[object]] = [_InProvidedFolder, _BesideTheSource, _InUsersCache]
+    _locator_classes: list[type[object]] = [_InProvidedFolder, _BesideTheSource, _InUsersCache]  # noqa: RUF012  as numba declares it
 
 
 class PackageCache(caching.FunctionCache):
