@@ -71,9 +71,9 @@ class EndpointAnswer:
     def _numbers(self, X: FloatArray, strata: IntArray) -> Numbers:
         attributions = self.endpoint.explainer.explain(X, strata, self.explained)
         probability = self._drawn(X, strata, attributions.scores)
-        curve, stated = np.split(probability, [len(self._months)], axis=2)
+        curve, stated = probability[:, :, : len(self._months)], probability[:, :, len(self._months) :]
         curve = monotone(curve, falling=self.endpoint.endpoint.falls)
-        ends = self.endpoint.intervals.around(np.ascontiguousarray(stated), X)
+        ends = self.endpoint.intervals.around(stated, X)
         stated = np.stack([stated, *ends], axis=3).reshape(*stated.shape[:2], -1)
         parts = [stated, curve, *self._on_scales(attributions)]
         values = np.concatenate(parts, axis=2).reshape(len(X), -1)

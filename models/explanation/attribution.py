@@ -153,21 +153,20 @@ class ExactExplainer:
         prediction = on_both_scales(probabilities_after(lines.steps, scores), self.link)
         answers = prediction.reshape(len(X), -1)
         contributions = np.empty((*answers.shape, self.predictors))
-        carry(lines, scores, shares, answers, contributions)
+        missed = carry(lines, scores, shares, answers, contributions)
         attributions = Attributions(
             prediction=prediction,
-            reference=self.reference(times),
+            reference=lines.reference.reshape(prediction.shape[1:]),
             contributions=contributions.reshape(*prediction.shape, -1),
             scores=scores,
         )
-        attributions.require_sums(self.model.outcomes, self.link.name)
+        if not missed < ADDITIVITY:
+            attributions.require_sums(self.model.outcomes, self.link.name)
         return attributions
 
     def reference(self, times: FloatArray) -> FloatArray:
         """Return the background's weighted mean answers, shape (2, outcomes, times)."""
-        lines = self._lines(times)
-        mean: FloatArray = lines.weights @ lines.answers
-        return mean.reshape(2, len(self.model.outcomes), -1)
+        return self._lines(times).reference.reshape(2, len(self.model.outcomes), -1)
 
     @cached_property
     def _model(self) -> AdditiveModel:
@@ -194,8 +193,6 @@ class ExactExplainer:
     def _prepare(self, times: FloatArray) -> Lines:
         scores, shares = self._divide(self.background.X, self.background.strata)
         steps = self.model.transform.at(times)
-        both = on_both_scales(probabilities_after(steps, scores), self.link)
-        return Lines(
-            steps, self.link.code, scores, shares, both.reshape(len(both), -1),
-            self.background.weights, NODES, SHARES,
-        )  # fmt: skip
+        both = on_both_scales(probabilities_after(steps, scores), self.link).reshape(len(scores), -1)
+        weights = self.background.weights
+        return Lines(steps, self.link.code, scores, shares, both, weights, weights @ both, NODES, SHARES)

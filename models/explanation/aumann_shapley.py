@@ -46,8 +46,8 @@ class Lines(NamedTuple):
     """Where lines start, the background at given times, and how its model answers.
 
     ``scores`` has shape (lines, scores), ``shares`` (lines, scores, predictors), ``answers`` (lines,
-    answers), ``weights`` (lines,); ``link`` is the outcomes' common link. ``nodes`` and ``parts`` (8,) are
-    one panel's.
+    answers), ``weights`` (lines,) and ``reference`` (answers,), the weighted mean answers; ``link`` is the
+    outcomes' common link. ``nodes`` and ``parts`` (8,) are one panel's.
     """
 
     steps: Steps
@@ -56,6 +56,7 @@ class Lines(NamedTuple):
     shares: FloatArray
     answers: FloatArray
     weights: FloatArray
+    reference: FloatArray
     nodes: FloatArray
     parts: FloatArray
 
@@ -258,11 +259,14 @@ def scores_used(lines: Lines) -> int:
 
 
 @compiled
-def carry(lines: Lines, scores: FloatArray, shares: FloatArray, answers: FloatArray, out: FloatArray) -> None:
+def carry(
+    lines: Lines, scores: FloatArray, shares: FloatArray, answers: FloatArray, out: FloatArray
+) -> float:
     """Write each predictor's contribution to each answer, shape (rows, answers, predictors).
 
     ``scores`` (rows, scores) and ``shares`` (rows, scores, predictors) are the patients', ``answers`` (rows,
-    answers) what they are answered.
+    answers) what they are answered. Returns by how much reference and contributions miss an answer at most,
+    NaN where any of them is.
     """
     used, count = scores_used(lines), answers.shape[1]
     change, room, slopes = np.empty(used), np.empty((3, used, PANEL)), np.empty((count, used))
@@ -284,6 +288,23 @@ def carry(lines: Lines, scores: FloatArray, shares: FloatArray, answers: FloatAr
             for s in range(used):
                 for p in range(out.shape[2]):
                     out[r, a, p] += total[a, s] * shares[r, s, p]
+    return largest_miss(lines, answers, out)
+
+
+@compiled
+def largest_miss(lines: Lines, answers: FloatArray, contributions: FloatArray) -> float:
+    """Return by how much reference and contributions miss an answer at most, NaN where any of them is."""
+    missed = 0.0
+    for r in range(answers.shape[0]):
+        for a in range(answers.shape[1]):
+            total = lines.reference[a]
+            for p in range(contributions.shape[2]):
+                total += contributions[r, a, p]
+            apart = abs(total - answers[r, a])
+            if np.isnan(apart):
+                return float(apart)
+            missed = max(missed, apart)
+    return missed
 
 
 @compiled

@@ -60,10 +60,18 @@ def answers(transform, scores, times):
 def lines(transform, scores, shares, times, *, weights=None):
     count = len(scores)
     weights = np.full(count, 1.0 / count) if weights is None else weights
+    own = answers(transform, scores, times)
     return Lines(
-        transform.at(times), link_of(transform).code, scores, shares, answers(transform, scores, times),
-        weights, NODES, SHARES,
-    )  # fmt: skip
+        transform.at(times),
+        link_of(transform).code,
+        scores,
+        shares,
+        own,
+        weights,
+        weights @ own,
+        NODES,
+        SHARES,
+    )
 
 
 def carried(transform, times, *, steep, seed=1, rows=2, weights=None):
@@ -72,7 +80,8 @@ def carried(transform, times, *, steep, seed=1, rows=2, weights=None):
     behind = lines(transform, scores[rows:], shares[rows:], times, weights=weights)
     own = answers(transform, scores[:rows], times)
     out = np.empty((*own.shape, PREDICTORS))
-    carry(behind, scores[:rows], shares[:rows], own, out)
+    missed = carry(behind, scores[:rows], shares[:rows], own, out)
+    np.testing.assert_allclose(missed, np.abs(behind.reference + out.sum(axis=2) - own).max(), atol=1e-12)
     return out, scores, shares, behind
 
 
