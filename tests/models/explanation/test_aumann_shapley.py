@@ -60,18 +60,8 @@ def answers(transform, scores, times):
 def lines(transform, scores, shares, times, *, weights=None):
     count = len(scores)
     weights = np.full(count, 1.0 / count) if weights is None else weights
-    own = answers(transform, scores, times)
-    return Lines(
-        transform.at(times),
-        link_of(transform).code,
-        scores,
-        shares,
-        own,
-        weights,
-        weights @ own,
-        NODES,
-        SHARES,
-    )
+    own, steps, link = answers(transform, scores, times), transform.at(times), link_of(transform).code
+    return Lines(steps, link, scores, shares, own, weights, weights @ own, NODES, SHARES)
 
 
 def carried(transform, times, *, steep, seed=1, rows=2, weights=None):
