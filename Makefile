@@ -24,7 +24,7 @@ demo: $(READY)
 	@$(BIN)/python demo.py $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # Proofs that take too long for every change: each byte flipped, hundreds of kills, many random requests.
 prove: $(READY)
