@@ -8,8 +8,8 @@ from typing import Any
 class TrainingPlan:
     """Settings of a fit. The same cohort and plan give the same bundle, byte for byte.
 
-    Models are cross-fitted in ``inner_folds``, those of hazards ``repeats`` times over. ``trials`` counts the
-    settings tried for each survival model, the defaults first; 1 is no search.
+    Models are cross-fitted in ``inner_folds``, ``repeats`` times over, a response at least three times.
+    ``trials`` counts the settings tried for each survival model, the defaults first; 1 is no search.
     """
 
     seed: int = 20240

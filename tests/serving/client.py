@@ -26,7 +26,7 @@ with warnings.catch_warnings():
 
 MODEL = "salvage-relapse-survival-synthetic"
 PREDICTIONS = "/v1/predictions"
-HAZARD = "overall_survival.model.json"
+FITTED_MODEL = "overall_survival.model.json"
 COLORECTAL = {
     "disease": "colorectal_cancer",
     "age": 66.0,

@@ -8,7 +8,7 @@ import pytest
 
 from models.bundle.shelf import Shelf
 from tests.serving.client import (
-    HAZARD,
+    FITTED_MODEL,
     MODEL,
     answer,
     ask,
@@ -35,7 +35,9 @@ FILES = [
     "likeness.json",
     "plans.json",
     "card.json",
-    HAZARD,
+    FITTED_MODEL,
+    "overall_survival.endpoint.json",
+    "overall_survival.booster-0.json",
     "overall_survival.trees.npz",
     "overall_survival.intervals.json",
     "overall_survival.background.npz",
@@ -150,7 +152,7 @@ def test_files_and_manifest_changed_together_are_refused(home, tmp_path, bundle)
 
 
 def test_a_restored_bundle_answers_without_a_restart(home):
-    file = served_folder(home) / HAZARD
+    file = served_folder(home) / FITTED_MODEL
     content = file.read_bytes()
     file.write_bytes(b"{}")
     with client_of(home) as client:
@@ -179,7 +181,7 @@ def test_a_promoted_bundle_that_was_refused_is_taken_up_once_it_is_restored(
     monkeypatch.setattr("serving.champions.AGAIN_SECONDS", 0.1)
     before = answer(client)
     publish_next(home, other_bundle(bundle))
-    file = home / "shelf" / MODEL / "2" / HAZARD
+    file = home / "shelf" / MODEL / "2" / FITTED_MODEL
     content = file.read_bytes()
     file.write_bytes(b"{}")
     Shelf(home / "shelf").promote(MODEL, "2")
@@ -232,7 +234,7 @@ def test_two_models_keep_one_sequence_of_records(two_models):
 
 
 def test_one_broken_model_leaves_the_other_answering_and_the_server_not_ready(two_models):
-    (served_folder(two_models) / HAZARD).write_bytes(b"{}")
+    (served_folder(two_models) / FITTED_MODEL).write_bytes(b"{}")
     with client_of(two_models) as client:
         assert answer(client, model=SECOND)["model"]["name"] == SECOND
         assert_problem(ask(client, model=MODEL), 503, "bundle-refused")
@@ -258,7 +260,7 @@ def test_an_unreadable_champion_file_is_503(home, pointer):
 
 
 def test_a_folder_in_the_place_of_a_bundles_file_is_503(home):
-    file = served_folder(home) / HAZARD
+    file = served_folder(home) / FITTED_MODEL
     file.unlink()
     file.mkdir()
     with client_of(home) as client:

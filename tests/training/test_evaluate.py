@@ -66,7 +66,7 @@ def test_held_out_curves_are_those_of_a_fit_on_the_others(cohort, leading, split
     known = {SURVIVAL: outcome.take(train)}
     fitted = fit_models(cohort.take(train), known, protocol=protocol(), plan=PLAN)
     X = fitted.encoder.encode(cohort.take(test))
-    expected = fitted.endpoints[SURVIVAL].model.survival(X, stratum[test], times)
+    expected = fitted.endpoints[SURVIVAL].model.predict(X, stratum[test], times)[:, 0]
     np.testing.assert_array_equal(leading.held_out.curves[MODEL][test], expected)
     km = fit_kaplan_meier(fitted.encoder.encode(cohort.take(train)), stratum[train], outcome.take(train))
     np.testing.assert_array_equal(

@@ -65,7 +65,7 @@ def test_the_run_keeps_every_setting(run, trained, better_cohort):
     assert parameters["cohort_fingerprint"] == better_cohort.fingerprint()
     assert parameters["evidence"] == "synthetic"
     assert float(parameters["overall_survival.cox_penalty"]) > 0
-    weights = [float(parameters[f"overall_survival.weight_{kind}"]) for kind in ("cox", "started", "free")]
+    weights = [float(parameters[f"overall_survival.weight_{kind}"]) for kind in ("ridge", "started", "free")]
     assert sum(weights) == pytest.approx(1.0)
     assert min(weights) >= 0.0
 

@@ -90,9 +90,10 @@ def test_settings_that_cannot_learn_the_interaction_are_mended():
     unseen, none, later = made(400, seed=9, crossed=True)
     losses = []
     for estimator in (STUMPS, found.estimator):
-        model = estimator.fit(X, strata, outcome)
-        followed = Outcome(np.minimum(later.duration, model.edges[-1]), later.event)
-        losses.append(held_out_loss(model.scores(unseen, none, model.edges), followed, model.edges).mean())
+        model = estimator.cross_fit(X, strata, outcome).model
+        edges = model.transform.edges
+        followed = Outcome(np.minimum(later.duration, edges[-1]), later.event)
+        losses.append(held_out_loss(model.scores(unseen, none), followed, edges).mean())
     assert losses[1] < losses[0] - 0.02
 
 

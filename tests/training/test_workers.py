@@ -140,10 +140,19 @@ def test_an_error_ends_workers_whatever_they_are_doing():
     assert not any(process.is_alive() for process in seen)
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to the commands that it starts in the background: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(how):
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", PARENT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     try:
         workers = [int(pid) for pid in parent.stdout.readline().split()]

@@ -19,7 +19,7 @@ from serving.predictor import ANSWERS
 from tests.lib.patients import BREAST
 from tests.serving.client import (
     COLORECTAL,
-    HAZARD,
+    FITTED_MODEL,
     MODEL,
     TestClient,
     answer,
@@ -108,8 +108,8 @@ def test_a_replay_without_the_version_that_answered_says_it_is_gone(home, record
 
 
 def test_a_replay_with_changed_model_files_is_refused(home, recorded):
-    (served_folder(home) / HAZARD).write_bytes(b"{}")
-    with pytest.raises(BundleRefused, match=re.escape(f"{HAZARD} was changed")):
+    (served_folder(home) / FITTED_MODEL).write_bytes(b"{}")
+    with pytest.raises(BundleRefused, match=re.escape(f"{FITTED_MODEL} was changed")):
         replayed(home, recorded)
 
 
