@@ -12,7 +12,16 @@ import pytest
 from features.dictionary import load_dictionary
 from tests.contract.refresh import COMMAND, COMMITTED, described, text
 from tests.lib.patients import BREAST
-from tests.serving.client import COLORECTAL, HAZARD, MODEL, PREDICTIONS, answer, ask, client_of, served_folder
+from tests.serving.client import (
+    COLORECTAL,
+    FITTED_MODEL,
+    MODEL,
+    PREDICTIONS,
+    answer,
+    ask,
+    client_of,
+    served_folder,
+)
 from tests.serving.several import EXAMINED, SEVERAL
 
 OPENAPI = described()
@@ -137,7 +146,7 @@ def without_champion(home: Path) -> None:
 
 
 def with_changed_files(home: Path) -> None:
-    (served_folder(home) / HAZARD).write_bytes(b"{}")
+    (served_folder(home) / FITTED_MODEL).write_bytes(b"{}")
 
 
 def without_record(home: Path) -> None:

@@ -14,7 +14,7 @@ from serving.audit.record import packed, unpacked
 from tests.lib.patients import BREAST
 from tests.serving.client import (
     COLORECTAL,
-    HAZARD,
+    FITTED_MODEL,
     MODEL,
     answer,
     assert_problem,
@@ -208,10 +208,10 @@ def test_an_unknown_record_is_exit_code_2_and_one_line(home, verb):
 
 
 def test_a_replay_whose_model_was_changed_is_exit_code_1_and_names_the_file(home, recorded):
-    (home / "shelf" / MODEL / "1" / HAZARD).write_bytes(b"{}")
+    (home / "shelf" / MODEL / "1" / FITTED_MODEL).write_bytes(b"{}")
     done = salvage("audit", "replay", recorded, home=home)
     assert done.returncode == 1
-    assert f"{HAZARD} was changed".encode() in done.stderr
+    assert f"{FITTED_MODEL} was changed".encode() in done.stderr
     assert b"Traceback" not in done.stderr
 
 

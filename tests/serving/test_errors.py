@@ -13,7 +13,7 @@ from serving.server import open_log
 from serving.settings import ServingSettings
 from tests.lib.patients import BREAST
 from tests.serving.client import (
-    HAZARD,
+    FITTED_MODEL,
     MODEL,
     PREDICTIONS,
     TestClient,
@@ -38,7 +38,7 @@ def without_champion(home):
 
 
 def with_changed_files(home):
-    (served_folder(home) / HAZARD).write_bytes(b"{}")
+    (served_folder(home) / FITTED_MODEL).write_bytes(b"{}")
 
 
 def without_record(home):

@@ -43,7 +43,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     file = CheckpointFile(folder / "checkpoints")
     for start, stop in ((0, 5), (5, 11)):
         store = SqliteStore(folder / "audit.db", now=lambda: AT_SECONDS)
-        log = Sequencer(store, witness=Checkpointer(store, key, file))
+        log = Sequencer(store)
         if start:
             log.append_now(draft("erasing", kind="erased", facts={"ids": ["id 3"]}, content=None))
         for n in range(start, stop):
@@ -57,6 +57,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Copy:
                     idempotency_key=same_request(str(n)),
                 )
             )
+        Checkpointer(store, key, file).close()
         log.close()
     shutil.copy(folder / "audit.db", folder / "copy.db")
     return Copy(folder / "copy.db", file, key.public)
