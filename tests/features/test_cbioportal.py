@@ -135,7 +135,7 @@ def test_every_fault_of_both_files_is_named_at_once(tmp_path):
         (f"{sample}: PATIENT_ID", "is missing", (4,)),
         ("SEX", "stands in both clinical files", ()),
     }
-    assert "89" not in str(error.value)
+    assert "89" not in str(error.value).replace(str(tmp_path), "")
 
 
 @pytest.mark.parametrize(
