@@ -39,6 +39,7 @@ from models.answer.fitted_endpoint import FittedEndpoint
 from models.answer.patient_answer import PatientAnswer
 from models.bundle.card import ModelCard
 from models.estimators.curves import IntArray
+from models.estimators.registry import DEFAULT
 from models.patient.applicability import Applicability
 from models.patient.next_tests import Information
 from models.patient.plans import Plans
@@ -57,6 +58,7 @@ NOTICE = (
     "Describes patients of the training cohorts who were like this one. It is an association, not the effect "
     "of any treatment, and informs a clinician's decision without making it."
 )
+UNMEASURED = " How often intervals hold the true probability was not measured for this model of: {}."
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,14 @@ class ModelBundle:
                 applicability=self.applicability,
                 index_event=self.protocol.time_zero,
                 unanswered=self._unanswered(disease),
-                notice=NOTICE,
+                notice=self._notice(),
             )
         return made
+
+    def _notice(self) -> str:
+        """Return the notice, naming endpoints by estimators other than the one of measured coverage."""
+        titles = [e.endpoint.title for e in self.endpoints if e.estimator != DEFAULT]
+        return NOTICE + UNMEASURED.format(", ".join(titles)) if titles else NOTICE
 
     def _unanswered(self, disease: str) -> tuple[Caution, ...]:
         return tuple(

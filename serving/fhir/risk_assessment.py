@@ -114,7 +114,7 @@ def _stated(
     if probability.low is None or probability.high is None:
         return [point]
     bounds = {"low": _quantity(probability.low), "high": _quantity(probability.high)}
-    text = f"{words}: interval that holds the true probability in {COVERAGE} of patients"
+    text = f"{words}: interval made to hold the true probability in {COVERAGE} of patients"
     return [
         point,
         {"outcome": concept(*codes, text=text), "probabilityRange": bounds, "whenPeriod": period},

@@ -287,6 +287,12 @@ def test_the_next_test_is_the_one_that_moves_its_answer(added):
     assert low.probability < albumin.low < albumin.high < high.probability
 
 
+def test_an_answer_says_that_its_intervals_were_not_measured(added):
+    notice = json.loads(added.answer(EXAMINED))["notice"]
+    (name,) = (one.endpoint.title for one in added.endpoints if one.estimator == "weibull")
+    assert notice.endswith(f"was not measured for this model of: {name}.")
+
+
 # --- without it ------------------------------------------------------------------------------------------
 
 
