@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Probability:
-    """The probability of one outcome, with the interval that holds the true one in nine cases of ten.
+    """The probability of one outcome, with the interval made to hold the true one in nine cases of ten.
 
     ``horizon`` is None for an outcome without time. Beyond the supported follow-up there is no probability
     but a reason.
