@@ -192,17 +192,21 @@ def _show_outcome(console: Console, title: str, outcome: dict[str, Any]) -> None
     console.print(f"{explained['reference']:.1%} is the {explained['reference_name']};")
     console.print(f"the reasons for {explained['prediction']:.1%} ({explained['unit']}):")
     reasons = Table("predictor", "value", "adds")
-    for reason in sorted(explained["contributions"], key=lambda c: -abs(c["contribution"]))[:8]:
-        value = "missing" if reason["value"] is None else str(reason["value"])
-        reasons.add_row(reason["label"], value, f"{100 * reason['contribution']:+.1f} points")
+    known = [c for c in explained["contributions"] if c["value"] is not None and c["predictor"] != "disease"]
+    for reason in sorted(known, key=lambda c: -abs(c["contribution"]))[:8]:
+        points = f"{100 * reason['contribution']:+.1f} points"
+        reasons.add_row(reason["label"], str(reason["value"]), points)
     console.print(reasons)
+    together = next(group["contribution"] for group in explained["groups"] if group["group"] == "not_known")
+    console.print(f"what is not known adds {100 * together:+.1f} points and widens the interval")
 
 
 def _show_next_tests(console: Console, tests: list[dict[str, Any]]) -> None:
     if not tests:
-        console.print("what to find out next: nothing that this model uses and a test at relapse could tell")
-    for rank, test in enumerate(tests[:5], start=1):
-        console.print(f"what to find out next, {rank}: {test['words']}")
+        console.print("what to find out next: nothing, all that this model uses is known")
+    for heading, source in (("known already to you?", "history"), ("to be done", "test")):
+        for test in [test for test in tests if test["source"] == source][:5]:
+            console.print(f"{heading} {test['words']}")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class MedianTime:
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one predictor adds to, or takes from, the reference; ``value`` None where missing."""
+    """What one predictor adds to, or takes from, the reference; ``value`` None where it is not known."""
 
     predictor: str
     label: str
@@ -58,6 +58,8 @@ class GroupContribution:
 class ExplainedScale:
     """Contributions on one scale: ``reference`` plus their sum, by predictor or group, is ``prediction``.
 
+    The reference is the disease's own; ``whole`` is that of all diseases, so their difference is what the
+    disease says by itself. The group ``not_known`` has the contributions of unknown values.
     ``standard_error`` is the largest of the contributions', None where they are exact.
     """
 
@@ -66,6 +68,8 @@ class ExplainedScale:
     prediction: float
     reference: float
     reference_name: str
+    whole: float
+    whole_name: str
     standard_error: float | None
     contributions: tuple[Contribution, ...]
     groups: tuple[GroupContribution, ...]
@@ -116,7 +120,10 @@ class EndpointPrediction:
 
 @dataclass(frozen=True)
 class Caution:
-    """A reason to trust this answer less; ``kind`` is missing, out_of_range or unseen_category."""
+    """A reason to trust this answer less.
+
+    ``kind`` is not_known (one caution for all unknown values), out_of_range, unseen_category or not_answered.
+    """
 
     kind: str
     predictor: str | None
@@ -125,14 +132,16 @@ class Caution:
 
 @dataclass(frozen=True)
 class NextTest:
-    """One missing predictor and what knowing it would do to the answer, a probability.
+    """One unknown predictor and what knowing it would do to the answer, a probability.
 
-    ``expected_change`` is the mean absolute change over plausible values; ``low`` and ``high`` bound the
-    answers in nine cases of ten.
+    ``source`` says who can tell: history (known already to someone?), test (to be done) or plan (to be
+    decided). ``expected_change`` is the mean absolute change over plausible values; ``low`` and ``high``
+    bound the answers in nine cases of ten.
     """
 
     predictor: str
     label: str
+    source: str
     expected_change: float
     low: float
     high: float

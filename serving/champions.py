@@ -12,7 +12,8 @@ from functools import cached_property
 import orjson
 
 from features.errors import InvalidRequest, NoChampion, Problem, SalvageError
-from models.bundle.bundle import ModelBundle, read_bundle
+from models.bundle.bundle import ModelBundle
+from models.bundle.reading import read_bundle
 from models.bundle.shelf import Shelf, Shelved
 from serving.contract import ModelStamp
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from features.dictionary import load_dictionary
 from models.prediction import Contribution, EndpointPrediction, OutcomePrediction, Probability
 
 SYNTHETIC = "Every patient behind this model is simulated: its answers must not be used for a patient."
@@ -10,6 +9,7 @@ REAL = "real"
 COVERAGE = "90 %"
 MOST_REASONS = 5
 SMALLEST_SHARE = 0.0005
+NOT_KNOWN = "not_known"
 
 
 def notices(notice: str, evidence: str) -> tuple[str, ...]:
@@ -42,12 +42,11 @@ def in_percent(probability: Probability) -> str:
 def reasons(outcome: OutcomePrediction) -> list[str]:
     """Return the largest contributions to a probability in words, the largest first.
 
-    A predictor without a meaning in the patient's disease is no reason.
+    A value that is not known is no reason; nor is the disease, from whose own mean contributions start.
     """
     contributions = outcome.explanation.scales[0].contributions
-    disease = next((str(c.value) for c in contributions if c.predictor == "disease"), "")
-    meant = [c for c in contributions if load_dictionary()[c.predictor].applies(disease)]
-    ranked = sorted(meant, key=lambda c: -abs(c.contribution))[:MOST_REASONS]
+    known = [c for c in contributions if c.value is not None and c.predictor != "disease"]
+    ranked = sorted(known, key=lambda c: -abs(c.contribution))[:MOST_REASONS]
     return [
         f"{c.label} ({_value(c)}): {100 * c.contribution:+.1f} points"
         for c in ranked
@@ -59,7 +58,16 @@ def rationale(outcome: OutcomePrediction) -> str:
     """Explain in words why a probability differs from the reference, as associations and not effects."""
     scale = outcome.explanation.scales[0]
     start = f"Starts from {100 * scale.reference:.0f} %, the {scale.reference_name}. "
-    return start + _listed(reasons(outcome)) + " These are associations, not effects."
+    return start + _listed(reasons(outcome)) + unknown(outcome) + " These are associations, not effects."
+
+
+def unknown(outcome: OutcomePrediction) -> str:
+    """Say what the values not known add together, nothing where all are known."""
+    scale = outcome.explanation.scales[0]
+    if all(c.value is not None for c in scale.contributions):
+        return ""
+    together = next(g.contribution for g in scale.groups if g.group == NOT_KNOWN)
+    return f" What is not known adds {100 * together:+.1f} points and widens the interval."
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -150,10 +150,12 @@ def predict_fold(
             Sample(part, fitted.encoder.encode(part), strata(part, protocol.diseases))
             for part in (cohort.take(train), cohort.take(test))
         )
+        completed = fitted.completion.complete_cohort(cohort.take(test))
         for name, outcome in known.items():
             endpoint, model = ENDPOINTS[name], fitted.endpoints[name].model
             times = scored_times(protocol, endpoint)
-            ours = {MODEL: model.predict(unseen.X, unseen.strata, times)}
+            each = model.predict(completed.X, completed.strata(unseen.strata), times)
+            ours = {MODEL: completed.mean(each)}
             predictions[name] = ours | kind_of(endpoint).predict_baselines(learned, unseen, outcome, times)
     return predictions
 

@@ -10,7 +10,8 @@ from features.cohort import Cohort
 from features.endpoints import ENDPOINTS
 from features.errors import InvalidCohort, Problem
 from features.protocol import StudyProtocol
-from models.bundle.bundle import ModelBundle, read_bundle
+from models.bundle.bundle import ModelBundle
+from models.bundle.reading import read_bundle
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
 from models.registry.tracking import tracked_run

@@ -8,7 +8,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from features.cohort import Cohort
-from features.dictionary import FloatArray
 from features.encoder import Encoder
 from features.endpoints import ENDPOINTS, EndpointOutcome
 from features.protocol import StudyProtocol
@@ -22,7 +21,7 @@ from models.estimators.links import LINKS
 from models.estimators.registry import DEFAULT
 from models.explanation.background import fit_background
 from models.patient.applicability import Applicability
-from models.patient.next_tests import Information
+from models.patient.completion import Completion, Completions
 from models.patient.plans import Plans
 from models.patient.typicality import Likeness
 from models.uncertainty.intervals import Intervals
@@ -38,9 +37,13 @@ Outcomes = Mapping[str, EndpointOutcome]
 
 @dataclass(frozen=True)
 class FittedModels:
-    """An encoder and, by endpoint, the models fitted on what it encodes and what a search found for them."""
+    """An encoder, what completes rows and, by endpoint, the models fitted on what is encoded.
+
+    ``tuned`` is what a search found for them.
+    """
 
     encoder: Encoder
+    completion: Completion
     endpoints: Mapping[str, CrossFit[Model]]
     tuned: "Mapping[str, TuningResult]"
 
@@ -62,7 +65,7 @@ def fit_models(
             cross_fits[name], tuned = kind_in(protocol, name).fit(X, stratum, outcome, plan)
             if tuned is not None:
                 searches[name] = tuned
-    return FittedModels(encoder, cross_fits, searches)
+    return FittedModels(encoder, Completion.fit(cohort, encoder, protocol.diseases), cross_fits, searches)
 
 
 def kind_in(protocol: StudyProtocol, endpoint: str) -> AnyKind:
@@ -93,10 +96,9 @@ def _bundle_from(
     plan: TrainingPlan,
     card: ModelCard,
 ) -> ModelBundle:
-    X, stratum = fitted.encoder.encode(cohort), strata(cohort, protocol.diseases)
-    information = Information.fit(cohort, fitted.encoder, protocol.predictors, protocol.diseases)
+    patients, stratum = fitted.completion.complete_cohort(cohort), strata(cohort, protocol.diseases)
     endpoints = [
-        _fitted_endpoint(fitted, name, X, stratum, outcome, protocol=protocol, plan=plan)
+        _fitted_endpoint(fitted, name, patients, stratum, outcome, protocol=protocol, plan=plan)
         for name, outcome in outcomes.items()
     ]
     return ModelBundle(
@@ -105,8 +107,8 @@ def _bundle_from(
         encoder=fitted.encoder,
         endpoints=tuple(endpoints),
         applicability=Applicability.fit(cohort, predictors=protocol.predictors, diseases=protocol.diseases),
-        information=information,
-        likeness=Likeness.fit(information, X, tuple(map(str, cohort.text("disease")))),
+        completion=fitted.completion,
+        likeness=Likeness.fit(fitted.completion, cohort),
         plans=Plans.fit(cohort, predictors=protocol.predictors),
         evidence=cohort.evidence,
         cohort_fingerprint=cohort.fingerprint(),
@@ -117,7 +119,7 @@ def _bundle_from(
 def _fitted_endpoint(
     fitted: FittedModels,
     name: str,
-    X: FloatArray,
+    patients: Completions,
     stratum: IntArray,
     outcome: EndpointOutcome,
     *,
@@ -138,9 +140,16 @@ def _fitted_endpoint(
         endpoint=kind.endpoint,
         estimator=kind.estimator,
         model=model,
-        background=fit_background(model, LINKS[kind.endpoint.link], X, stratum, times, size=plan.background),
+        background=fit_background(
+            model, LINKS[kind.endpoint.link], patients, stratum, times, size=plan.background
+        ),
         intervals=Intervals.fit(
-            cross_fit, X, stratum, times, endpoint=kind.endpoint, unlearned=kind.estimator_class.unlearned
+            cross_fit,
+            patients.one_each(),
+            stratum,
+            times,
+            endpoint=kind.endpoint,
+            unlearned=kind.estimator_class.unlearned,
         ),
         supported=supported,
         horizons=protocol.horizons,

@@ -11,6 +11,14 @@ def monotone(curve: FloatArray, *, falling: bool) -> FloatArray:
     return (np.minimum if falling else np.maximum).accumulate(curve, axis=-1)
 
 
+def monotone_ends(low: FloatArray, high: FloatArray, *, falling: bool) -> tuple[FloatArray, FloatArray]:
+    """Return the ends of intervals, the last axis being time, widened so that they run as the curve does."""
+    backwards = (..., slice(None, None, -1))
+    if falling:
+        return np.minimum.accumulate(low, axis=-1), np.maximum.accumulate(high[backwards], axis=-1)[backwards]
+    return np.minimum.accumulate(low[backwards], axis=-1)[backwards], np.maximum.accumulate(high, axis=-1)
+
+
 def crossing_times(months: FloatArray, survival: FloatArray, levels: FloatArray) -> FloatArray:
     """Return the months at which survival falls to each level, (rows, outcomes, levels).
 

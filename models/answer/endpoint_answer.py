@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from features.dictionary import FloatArray
-from models.answer.curves import crossing_times, monotone
+from features.censoring import BoolArray
+from features.dictionary import Field, FloatArray
+from models.answer.curves import crossing_times, monotone, monotone_ends
 from models.answer.fitted_endpoint import FittedEndpoint
 from models.estimators.additive import AdditiveModel
 from models.estimators.curves import IntArray
 from models.estimators.interface import NO_TIME
-from models.estimators.transforms import Steps, probabilities, probabilities_after
-from models.explanation.attribution import PROBABILITY, Attributions
+from models.estimators.transforms import Steps, probabilities_after
+from models.explanation.attribution import PROBABILITY, Attributions, Explainer
+from models.patient.completion import Completions
 from models.prediction import (
     Contribution,
     Curve,
@@ -32,7 +34,8 @@ from models.prediction import (
     Probability,
 )
 
-REFERENCE = "mean prediction of the training cohort"
+REFERENCE = "mean prediction of the training patients with this disease"
+WHOLE = "mean prediction of all training patients"
 
 
 class Numbers(NamedTuple):
@@ -40,50 +43,77 @@ class Numbers(NamedTuple):
 
     ``values`` has every number in the order in which :meth:`EndpointAnswer.prediction` takes them.
     ``crossings`` are the months at which survival falls to each reported level, NaN where it does not; empty
-    where probabilities rise. ``scores`` are an additive model's.
+    where probabilities rise. ``scores`` (rows, scores) are an additive model's, of every complete row, and
+    ``shares`` (rows, scores, predictors) what they are sums of; ``now`` (patients,) are the first outcome's
+    probabilities at the explained horizon.
     """
 
     values: FloatArray
     crossings: FloatArray
     scores: FloatArray | None
+    shares: FloatArray | None
+    now: FloatArray
 
 
 @dataclass(frozen=True)
 class EndpointAnswer:
-    """An endpoint, a disease that it answers for, and the horizon it explains, None without time."""
+    """An endpoint, a disease that it answers for, and the horizon it explains, None without time.
+
+    ``diseases`` are the protocol's, in order.
+    """
 
     endpoint: FittedEndpoint
+    diseases: tuple[str, ...]
     disease: str
     horizon: float | None
 
     @classmethod
-    def of(cls, endpoint: FittedEndpoint, disease: str, horizon: float | None) -> "EndpointAnswer":
+    def of(
+        cls, endpoint: FittedEndpoint, diseases: tuple[str, ...], disease: str, horizon: float | None
+    ) -> "EndpointAnswer":
         """Return the answer explained at the requested horizon, or at the one that stands for it."""
-        return cls(endpoint, disease, endpoint.explained_at(disease, horizon))
+        return cls(endpoint, diseases, disease, endpoint.explained_at(disease, horizon))
 
-    def numbers(self, X: FloatArray, strata: IntArray) -> Numbers:
-        """Return every number of the answers, a row a patient."""
+    def numbers(self, patients: Completions, X: FloatArray) -> Numbers:
+        """Return every number of the answers, a row a patient, encoded as given in ``X``."""
         if isinstance(self.endpoint.model, AdditiveModel):
-            return self._numbers(X, strata)
-        each = [self._numbers(X[at : at + 1], strata[at : at + 1]) for at in range(len(X))]
-        return Numbers(np.vstack([one.values for one in each]), np.vstack([o.crossings for o in each]), None)
+            return self._numbers(patients, X)
+        each = [self._numbers(one, X[at : at + 1]) for at, one in enumerate(patients.one_by_one())]
+        return Numbers(
+            values=np.vstack([one.values for one in each]),
+            crossings=np.vstack([one.crossings for one in each]),
+            scores=None,
+            shares=None,
+            now=np.concatenate([one.now for one in each]),
+        )
 
-    def _numbers(self, X: FloatArray, strata: IntArray) -> Numbers:
-        attributions = self.endpoint.explainer.explain(X, strata, self.explained)
-        probability = self._drawn(X, strata, attributions.scores)
-        curve, stated = probability[:, :, : len(self._months)], probability[:, :, len(self._months) :]
-        curve = monotone(curve, falling=self.endpoint.endpoint.falls)
-        ends = self.endpoint.intervals.around(stated, X)
-        stated = np.stack([stated, *ends], axis=3).reshape(*stated.shape[:2], -1)
-        parts = [stated, curve, *self._on_scales(attributions)]
+    def _numbers(self, patients: Completions, X: FloatArray) -> Numbers:
+        attributions = self.explainer.explain(patients, self.explained)
+        each = self._drawn(patients.X, attributions.scores)
+        probability, falls = patients.mean(each), self.endpoint.endpoint.falls
+        drawn = len(self._months)
+        curve, stated = monotone(probability[:, :, :drawn], falling=falls), probability[:, :, drawn:]
+        low, high = self.endpoint.intervals.around(stated, X, self._spread(patients, each[:, :, drawn:]))
+        if not patients.complete:
+            low, high = monotone_ends(low, high, falling=falls)
+        stated = np.stack([stated, low, high], axis=3).reshape(*stated.shape[:2], -1)
+        parts = [stated, curve, *self._on_scales(attributions, patients.unknown)]
         values = np.concatenate(parts, axis=2).reshape(len(X), -1)
         crossings = crossing_times(self._months, curve, self._levels).reshape(len(X), -1)
-        return Numbers(values, crossings, attributions.scores)
+        now = attributions.prediction[:, 0, 0, 0]
+        return Numbers(values, crossings, attributions.scores, attributions.shares, now)
 
-    def _drawn(self, X: FloatArray, strata: IntArray, scores: FloatArray | None) -> FloatArray:
-        """Return probabilities at the curve's months and the supported horizons."""
+    def _spread(self, patients: Completions, each: FloatArray) -> FloatArray | None:
+        """Return the variance on the link's scale of what the rows of each patient are answered."""
+        if patients.complete:
+            return None
+        return patients.variance(self.endpoint.intervals.link.value(each))
+
+    def _drawn(self, X: FloatArray, scores: FloatArray | None) -> FloatArray:
+        """Return rows' probabilities at the curve's months and the supported horizons."""
         if scores is None or self._steps is None:
-            return self.endpoint.probabilities(X, strata, self._times)
+            strata = np.full(len(X), self.diseases.index(self.disease))
+            return np.clip(self.endpoint.model.predict(X, strata, self._times), 0.0, 1.0)
         return probabilities_after(self._steps, scores)
 
     @cached_property
@@ -92,32 +122,37 @@ class EndpointAnswer:
         model = self.endpoint.model
         return model.transform.at(self._times) if isinstance(model, AdditiveModel) else None
 
-    def _on_scales(self, attributions: Attributions) -> Iterator[FloatArray]:
+    def _on_scales(self, attributions: Attributions, unknown: BoolArray) -> Iterator[FloatArray]:
         """Yield, on the probability and on its link: prediction, contributions, groups', standard error."""
-        grouped = attributions.by_group(self.endpoint.group)
+        names = self.endpoint.group_names
+        group = np.where(unknown, len(names) - 1, self.endpoint.group)
+        grouped = attributions.by_group(group, len(names))
         for scale in (0, 1):
             yield attributions.prediction[:, scale]
-            yield attributions.contributions[:, scale, :, 0]
+            yield attributions.contributions[:, scale, :, 0][..., self._applying]
             yield grouped[:, scale, :, 0]
             if attributions.standard_error is not None:
                 yield attributions.standard_error[:, scale]
 
-    def first_answers(self, X: FloatArray, strata: IntArray, scores: FloatArray | None) -> FloatArray:
-        """Return the first outcome's probabilities at the explained horizon, shape (rows,)."""
-        model = self.endpoint.model
-        if scores is None or not isinstance(model, AdditiveModel):
-            return self.endpoint.probabilities(X, strata, self.explained)[:, 0, 0]
-        return probabilities(model.transform, scores, self.explained)[:, 0, 0]
+    def first_answers(self, scores: FloatArray) -> FloatArray:
+        """Return an additive model's first probabilities at the explained horizon, (rows,), from scores."""
+        return probabilities_after(self._explained_steps, scores)[:, 0, 0]
 
-    def score_changes(self, X: FloatArray, strata: IntArray, columns: Sequence[int]) -> FloatArray | None:
-        """Return an additive model's score changes of rows that differ in these columns alone."""
+    def first_probabilities(self, X: FloatArray) -> FloatArray:
+        """Return any model's first probabilities at the explained horizon, (rows,), from complete rows."""
+        strata = np.full(len(X), self.diseases.index(self.disease))
+        return np.clip(self.endpoint.model.predict(X, strata, self.explained), 0.0, 1.0)[:, 0, 0]
+
+    @cached_property
+    def _explained_steps(self) -> Steps:
         model = self.endpoint.model
-        return model.score_changes(X, strata, columns) if isinstance(model, AdditiveModel) else None
+        assert isinstance(model, AdditiveModel)
+        return model.transform.at(self.explained)
 
     def prediction(
         self, numbers: Iterator[Any], values: Sequence[Any], times: Iterator[Any]
     ) -> EndpointPrediction:
-        """Return the answer to one patient; ``values`` are the predictors', None where missing."""
+        """Return the answer to one patient; ``values`` are the applying predictors', None where missing."""
         declared = self.endpoint.endpoint
         return EndpointPrediction(
             declared.name,
@@ -140,7 +175,7 @@ class EndpointAnswer:
     @cached_property
     def count(self) -> int:
         """Return the number of numbers in one patient's answer."""
-        on_a_scale = 1 + len(self.endpoint.dictionary.fields) + len(self.endpoint.group_names)
+        on_a_scale = 1 + len(self._applying) + len(self.endpoint.group_names)
         on_a_scale += 0 if self._exact else 1
         return len(self._names) * (3 * max(1, len(self._reached)) + len(self._months) + 2 * on_a_scale)
 
@@ -184,33 +219,60 @@ class EndpointAnswer:
         name, link = self._names[outcome], self.endpoint.endpoint.link
         by = "" if self.horizon is None else f" {self.endpoint.by} {self.horizon:g} months"
         units = self.endpoint.words(name, self.horizon), f"{link.replace('_', ' ')}{by}"
-        references = self._references[:, outcome, 0].tolist()
-        scales = zip((PROBABILITY, link), units, references, strict=True)
+        references, whole = self._references[:, outcome, 0].tolist(), self._whole[:, outcome, 0].tolist()
+        scales = zip((PROBABILITY, link), units, references, whole, strict=True)
         return Explanation(
             self.horizon,
-            self.endpoint.explainer.method,
+            self.explainer.method,
             tuple(self._scale(numbers, values, *scale) for scale in scales),
         )
 
     def _scale(
-        self, numbers: Iterator[Any], values: Sequence[Any], scale: str, unit: str, reference: float
+        self,
+        numbers: Iterator[Any],
+        values: Sequence[Any],
+        scale: str,
+        unit: str,
+        reference: float,
+        whole: float,
     ) -> ExplainedScale:
         prediction = next(numbers)
         contributions = tuple(
             Contribution(field.name, field.label, field.group, value, field.unit, next(numbers))
-            for field, value in zip(self.endpoint.dictionary.fields, values, strict=True)
+            for field, value in zip(self._fields, values, strict=True)
         )
         groups = tuple(GroupContribution(name, next(numbers)) for name in self.endpoint.group_names)
         error = None if self._exact else next(numbers)
-        return ExplainedScale(scale, unit, prediction, reference, REFERENCE, error, contributions, groups)
+        return ExplainedScale(
+            scale, unit, prediction, reference, REFERENCE, whole, WHOLE, error, contributions, groups
+        )
 
     @property
     def _exact(self) -> bool:
         return isinstance(self.endpoint.model, AdditiveModel)
 
     @cached_property
+    def explainer(self) -> Explainer:
+        """Return what explains the endpoint in the disease."""
+        return self.endpoint.explainer(self.disease, self.diseases.index(self.disease))
+
+    @cached_property
     def _references(self) -> FloatArray:
-        return self.endpoint.explainer.reference(self.explained)
+        return self.explainer.reference(self.explained)
+
+    @cached_property
+    def _whole(self) -> FloatArray:
+        return self.endpoint.whole_reference(self.diseases, self.explained)
+
+    @cached_property
+    def _applying(self) -> IntArray:
+        """Return the places of the predictors that have a meaning in the disease."""
+        fields = self.endpoint.dictionary.fields
+        return np.array([at for at, field in enumerate(fields) if field.applies(self.disease)])
+
+    @cached_property
+    def _fields(self) -> tuple[Field, ...]:
+        return tuple(self.endpoint.dictionary.fields[at] for at in self._applying)
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

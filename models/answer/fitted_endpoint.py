@@ -19,10 +19,12 @@ from models.estimators.registry import estimator_class
 from models.explanation.attribution import ExactExplainer, Explainer
 from models.explanation.background import Background
 from models.explanation.sampled import SampledExplainer
+from models.patient.completion import Completions
 from models.uncertainty.conformal import SurvivalBounds
 from models.uncertainty.intervals import Intervals
 
 DECLARED, BOUNDS, BACKGROUND = "endpoint.json", "bounds.json", "background.npz"
+NOT_KNOWN = "not_known"
 
 
 @dataclass(frozen=True)
@@ -75,38 +77,62 @@ class FittedEndpoint:
         """Return the word before a horizon: what falls holds at a time, anything else has happened by it."""
         return "at" if self.endpoint.falls else "by"
 
-    def probabilities(self, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
-        """Return probabilities, shape (patients, outcomes, times); one time for an endpoint without."""
-        return np.clip(self.model.predict(X, strata, times), 0.0, 1.0)
+    def probabilities(self, patients: Completions, strata: IntArray, times: FloatArray) -> FloatArray:
+        """Return probabilities, shape (patients, outcomes, times); one time for an endpoint without.
+
+        ``strata`` (patients,) are the patients' diseases. Unknown values are averaged over.
+        """
+        each = self.model.predict(patients.X, patients.strata(strata), times)
+        return patients.mean(np.clip(each, 0.0, 1.0))
+
+    def explainer(self, disease: str, stratum: int) -> Explainer:
+        """Return the exact explainer of an additive model in a disease, the sampling one of any other.
+
+        Columns of a predictor that has no meaning in the disease belong to the disease.
+        """
+        made = self._explainers.get(stratum)
+        if made is None:
+            fields, place = self.dictionary.fields, self.dictionary.names.index("disease")
+            owner = np.array([at if fields[at].applies(disease) else place for at in self.owners])
+            rest = LINKS[self.endpoint.link], self.background.of(stratum), owner, len(fields), place
+            if isinstance(self.model, AdditiveModel):
+                made = ExactExplainer(self.model, *rest)
+            else:
+                made = SampledExplainer(self.model, *rest)
+            self._explainers[stratum] = made
+        return made
 
     @cached_property
-    def explainer(self) -> Explainer:
-        """Return the exact explainer of an additive model, the sampling one of any other."""
-        rest = (
-            LINKS[self.endpoint.link],
-            self.background,
-            self.owners,
-            len(self.dictionary.fields),
-            self.dictionary.names.index("disease"),
-        )
-        if isinstance(self.model, AdditiveModel):
-            return ExactExplainer(self.model, *rest)
-        return SampledExplainer(self.model, *rest)
+    def _explainers(self) -> dict[int, Explainer]:
+        return {}
+
+    def whole_reference(self, diseases: Sequence[str], times: FloatArray) -> FloatArray:
+        """Return the mean prediction of all diseases that support a horizon, (2, outcomes, times)."""
+        last = float(times[-1])
+        some = [
+            at for at, disease in enumerate(diseases)
+            if not self.endpoint.timed or self.supported[disease] >= last
+        ]  # fmt: skip
+        shares = self.background.shares[some] / self.background.shares[some].sum()
+        each = [self.explainer(diseases[at], at).reference(times) for at in some]
+        mean: FloatArray = np.tensordot(shares, np.stack(each), axes=1)
+        return mean
 
     @cached_property
     def group_names(self) -> tuple[str, ...]:
-        """Return the groups of predictors, each once."""
-        return tuple(dict.fromkeys(field.group for field in self.dictionary.fields))
+        """Return the groups of predictors, each once, and last that of what is not known of a patient."""
+        return (*dict.fromkeys(field.group for field in self.dictionary.fields), NOT_KNOWN)
 
     @cached_property
     def group(self) -> IntArray:
         """Return each predictor's group as its position."""
         return np.array([self.group_names.index(field.group) for field in self.dictionary.fields])
 
-    def prepare(self) -> None:
-        """Score the background at every horizon, so that the first patient does not wait for it."""
-        for horizon in self.horizons if self.endpoint.timed else NO_TIME.tolist():
-            self.explainer.reference(np.array([horizon]))
+    def prepare(self, diseases: Sequence[str]) -> None:
+        """Score each background at every horizon, so that the first patient does not wait for it."""
+        for at, disease in enumerate(diseases):
+            for horizon in self.explainable(disease) if self.endpoint.timed else NO_TIME.tolist():
+                self.explainer(disease, at).reference(np.array([horizon]))
 
     def check(self, *, columns: int, diseases: Sequence[str]) -> None:
         """Raise ValueError, naming the part, where parts do not fit one encoder and one protocol."""

@@ -3,18 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 from typing import Any
 
 import numpy as np
 import orjson
 
-from features.dictionary import Dictionary, FloatArray
+from features.dictionary import Dictionary, Field, FloatArray
 from features.encoder import Encoder
-from models.answer.endpoint_answer import EndpointAnswer
+from models.answer.endpoint_answer import EndpointAnswer, Numbers
 from models.answer.json import Template, markers, numbers_as_json
-from models.estimators.curves import IntArray
 from models.patient.applicability import Applicability
-from models.patient.next_tests import Information, Now
+from models.patient.completion import Completion
+from models.patient.draws import Told
+from models.patient.next_tests import Now, next_test
 from models.patient.typicality import Likeness
 from models.prediction import Caution, NextTest, Prediction
 
@@ -25,7 +27,8 @@ AT_ONCE = 256
 class AnswerParts:
     """What changes from patient to patient; a marker may stand for anything in it.
 
-    ``numbers`` are in the order of the endpoints; ``values`` are the predictors', None where missing;
+    ``numbers`` are in the order of the endpoints; ``values`` are the applying predictors', None where
+    unknown;
     ``times`` are a survival outcome's median and lower bound.
     """
 
@@ -43,10 +46,9 @@ class PatientAnswer:
 
     endpoints: tuple[EndpointAnswer, ...]
     disease: str
-    stratum: int
     dictionary: Dictionary
     encoder: Encoder
-    information: Information
+    completion: Completion
     likeness: Likeness
     applicability: Applicability
     index_event: str
@@ -64,30 +66,53 @@ class PatientAnswer:
     def _parts(self, patients: Sequence[Mapping[str, float]]) -> Iterator[AnswerParts]:
         for start in range(0, len(patients), AT_ONCE):
             some = patients[start : start + AT_ONCE]
-            X = self.encoder.encode_each(some)
-            each = [endpoint.numbers(X, self._strata(len(X))) for endpoint in self.endpoints]
+            X, Z = self.encoder.encode_each(some), self.completion.scores(some, self.disease)
+            completed = self.completion.complete(Z, X, self.disease)
+            each = [endpoint.numbers(completed, X) for endpoint in self.endpoints]
             crossings = np.hstack([numbers.crossings for numbers in each]).tolist()
             values = np.hstack([numbers.values for numbers in each]).tolist()
-            scores = [None] * len(X) if each[0].scores is None else list(each[0].scores)
-            rows = zip(some, X, scores, values, crossings, strict=True)
-            yield from (self._of_one(*row) for row in rows)
+            ends = np.append(completed.first[1:], len(completed.X))
+            for at, (start, end) in enumerate(zip(completed.first.tolist(), ends.tolist(), strict=True)):
+                tests: tuple[NextTest, ...] = ()
+                if (told := completed.told[at]) is not None:
+                    rows = slice(start, end)
+                    tests = self._next_tests(each[0], at, rows, told, completed.weights[rows], X[at], Z[at])
+                yield self._of_one(some[at], Z[at], tests, values[at], crossings[at])
 
     def _of_one(
         self,
         patient: Mapping[str, float],
-        x: FloatArray,
-        scores: FloatArray | None,
+        z: FloatArray,
+        tests: tuple[NextTest, ...],
         numbers: Sequence[float],
         crossings: Sequence[float],
     ) -> AnswerParts:
         return AnswerParts(
             numbers,
-            [field.value(patient[field.name]) for field in self.dictionary.fields],
+            [field.value(patient[field.name]) for field in self._fields],
             [each.time(at, months) for (each, at), months in zip(self._times, crossings, strict=True)],
-            self._next_tests(patient, x, scores),
-            self.likeness.typical(self.information, x, self.disease),
-            self.unanswered + self.applicability.cautions(patient, self.disease, self.dictionary),
+            tests,
+            self.likeness.typical(self.completion, z, self.disease),
+            self.unanswered
+            + self.applicability.cautions(patient, self.disease, self.dictionary)
+            + self._not_known(patient, tests),
         )
+
+    def _not_known(self, patient: Mapping[str, float], tests: Sequence[NextTest]) -> tuple[Caution, ...]:
+        """Return one caution for all unknown values, in the order of how far they could move the answer."""
+        order = [test.predictor for test in tests]
+        blank = [field for field in self._fields if isnan(patient[field.name])]
+        if not blank:
+            return ()
+        place = {name: at for at, name in enumerate(order)}
+        labels = [f.label for f in sorted(blank, key=lambda f: place.get(f.name, len(order)))]
+        message = f"not known, what matters most first: {'; '.join(labels)}"
+        return (Caution("not_known", None, message),)
+
+    @cached_property
+    def _fields(self) -> tuple[Field, ...]:
+        """Return the predictors that have a meaning in the disease."""
+        return tuple(field for field in self.dictionary.fields if field.applies(self.disease))
 
     @cached_property
     def _times(self) -> tuple[tuple[EndpointAnswer, int], ...]:
@@ -95,33 +120,42 @@ class PatientAnswer:
         return tuple((each, at) for each in self.endpoints for at in range(each.times))
 
     def _next_tests(
-        self, patient: Mapping[str, float], x: FloatArray, scores: FloatArray | None
+        self,
+        numbers: Numbers,
+        at: int,
+        rows: slice,
+        told: Told,
+        weights: FloatArray,
+        x: FloatArray,
+        z: FloatArray,
     ) -> tuple[NextTest, ...]:
-        """Rank the missing tests by how far knowing them would move the leading endpoint's first answer."""
-        given = self.information.given(patient, x, self.disease)
-        if not given:
-            return ()
+        """Rank unknown values by how far knowing them would move the leading endpoint's first answer.
+
+        An additive model's scores move as the predictor's shares do over its draws. Any other model answers
+        the rows that have each plausible value, with the other unknown values as expected.
+        """
         leading = self.endpoints[0]
-        rows, moved = zip(*(self._variants(n, each.values, x) for n, each in given.items()), strict=True)
-        X = np.vstack([x[None], *rows])
-        if scores is not None:
-            scores = np.vstack([np.zeros((1, len(scores))), *moved]) + scores
-        answers = leading.first_answers(X, self._strata(len(X)), scores)
-        ends = np.cumsum([len(variants) for variants in rows])[:-1]
-        by_test = dict(zip(given, np.split(answers[1:], ends), strict=True))
         words = leading.endpoint.words(leading.endpoint.model.outcomes[0], leading.horizon)
-        return self.information.ranked(given, by_test, Now(float(answers[0]), f"the {words}"))
-
-    def _variants(self, name: str, values: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray | None]:
-        """Return the patient with each value of a test, and how far it moves an additive model's scores."""
-        columns, shown = self.encoder.show(name, values)
-        X = np.repeat(x[None], len(values) + 1, axis=0)
-        X[1:, columns] = shown
-        changes = self.endpoints[0].score_changes(X, self._strata(len(X)), columns)
-        return X[1:], None if changes is None else changes[1:]
-
-    def _strata(self, count: int) -> IntArray:
-        return np.full(count, self.stratum)
+        now = Now(float(numbers.now[at]), f"the {words}")
+        names, answers, chances = [], [], []
+        if numbers.scores is None or numbers.shares is None:
+            for each in self.completion.plausible(z, x, self.disease):
+                names.append(each.predictor)
+                answers.append(leading.first_probabilities(each.X).tolist())
+                chances.append(each.weights.tolist())
+        else:
+            names = [self.dictionary.names[place] for place in told.unknown]
+            shares = numbers.shares[rows][:, :, told.unknown]
+            apart = shares - np.tensordot(weights, shares, axes=1)
+            moved = (weights @ numbers.scores[rows])[None, :, None] + apart
+            flat = np.ascontiguousarray(moved.transpose(2, 0, 1).reshape(-1, moved.shape[1]))
+            answers = leading.first_answers(flat).reshape(len(names), -1).tolist()
+            chances = [weights.tolist()] * len(names)
+        tests = [
+            next_test(self.dictionary[name], own, chance, now)
+            for name, own, chance in zip(names, answers, chances, strict=True)
+        ]
+        return tuple(sorted(tests, key=lambda test: -test.expected_change))
 
     def _prediction(self, parts: AnswerParts) -> Prediction:
         numbers, times = iter(parts.numbers), iter(parts.times)
@@ -138,7 +172,7 @@ class PatientAnswer:
     def _template(self) -> Template:
         """Return the answer's JSON with a marker for each part, numbered as :func:`_as_json` orders them."""
         count = sum(endpoint.count for endpoint in self.endpoints)
-        counts = [count, len(self.dictionary.fields), len(self._times)]
+        counts = [count, len(self._fields), len(self._times)]
         starts = np.cumsum([0, *counts]).tolist()
         numbers, values, times = (
             markers(count, start=start) for count, start in zip(counts, starts[:-1], strict=True)

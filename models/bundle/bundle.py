@@ -6,7 +6,7 @@ dictionary.json      the predictors' declarations, as training read them
 encoder.json         vocabulary and columns
 provenance.json      supported follow-up, evidence, the cohort's fingerprint
 applicability.json   ranges and categories seen in training
-information.json     plausible values of what a test can find out
+completion.json      borders of what training saw and the joint distribution of predictors
 likeness.json        how usual combinations of values are
 plans.json           which plans the training patients had
 card.json            the model card
@@ -18,42 +18,33 @@ with their weights.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
 from features.cohort import Cohort, read_patient
 from features.dictionary import Dictionary, FloatArray
 from features.encoder import Encoder
-from features.errors import BundleRefused, InvalidInput, InvalidRequest, NotExplained, Problem
+from features.errors import InvalidRequest, NotExplained, Problem
 from features.fingerprint import canonical_json, sha256
 from features.protocol import StudyProtocol
 from models.answer.endpoint_answer import EndpointAnswer
 from models.answer.fitted_endpoint import FittedEndpoint
 from models.answer.patient_answer import PatientAnswer
 from models.bundle.card import ModelCard
+from models.bundle.manifest import FORMAT, MANIFEST
 from models.estimators.curves import IntArray
 from models.estimators.registry import DEFAULT
 from models.patient.applicability import Applicability
-from models.patient.next_tests import Information
+from models.patient.completion import Completion
 from models.patient.plans import Plans
 from models.patient.typicality import Likeness
 from models.prediction import Caution, Prediction
 
-FORMAT = 5
-LARGEST_FILE = 1 << 30
-MALFORMED = (
-    KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError, RecursionError,
-    InvalidInput,
-)  # fmt: skip
-MANIFEST = "manifest.json"
-PROTOCOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 NOTICE = (
     "Describes patients of the training cohorts who were like this one. It is an association, not the effect "
     "of any treatment, and informs a clinician's decision without making it."
@@ -73,7 +64,7 @@ class ModelBundle:
     encoder: Encoder
     endpoints: tuple[FittedEndpoint, ...]
     applicability: Applicability
-    information: Information
+    completion: Completion
     likeness: Likeness
     plans: Plans
     evidence: str
@@ -99,6 +90,8 @@ class ModelBundle:
         known = isinstance(disease, str) and (disease, horizon) in self._scope
         if not known and not any(problem.field == "disease" for problem in problems):
             problems += self._scope_problems(disease, horizon)
+        if not problems:
+            problems += self.applicability.too_far(values, str(disease), self.dictionary)
         if problems:
             raise InvalidRequest("patient", problems)
         return values
@@ -175,12 +168,14 @@ class ModelBundle:
         if made is None:
             answering = [endpoint for endpoint in self.endpoints if endpoint.answers(disease)]
             made = self._frames[disease, horizon] = PatientAnswer(
-                endpoints=tuple(EndpointAnswer.of(endpoint, disease, horizon) for endpoint in answering),
+                endpoints=tuple(
+                    EndpointAnswer.of(endpoint, self.protocol.diseases, disease, horizon)
+                    for endpoint in answering
+                ),
                 disease=disease,
-                stratum=self.protocol.diseases.index(disease),
                 dictionary=self.dictionary,
                 encoder=self.encoder,
-                information=self.information,
+                completion=self.completion,
                 likeness=self.likeness,
                 applicability=self.applicability,
                 index_event=self.protocol.time_zero,
@@ -204,7 +199,7 @@ class ModelBundle:
     def prepare(self) -> None:
         """Score every background and answer once a disease, so that the first patient need not wait."""
         for endpoint in self.endpoints:
-            endpoint.prepare()
+            endpoint.prepare(self.protocol.diseases)
         for disease in self.protocol.diseases:
             if any(endpoint.answers(disease) for endpoint in self.endpoints):
                 with suppress(NotExplained):  # which says nothing of other patients
@@ -216,7 +211,8 @@ class ModelBundle:
 
     def probabilities(self, cohort: Cohort, name: str, times: FloatArray) -> FloatArray:
         """Return an endpoint's probabilities for a whole cohort, shape (patients, outcomes, times)."""
-        return self.endpoint(name).probabilities(self.encoder.encode(cohort), self.strata(cohort), times)
+        completed = self.completion.complete_cohort(cohort)
+        return self.endpoint(name).probabilities(completed, self.strata(cohort), times)
 
     def strata(self, cohort: Cohort) -> IntArray:
         """Return each patient's disease as its position in the protocol."""
@@ -228,7 +224,7 @@ class ModelBundle:
         for endpoint in self.endpoints:
             endpoint.check(columns=len(self.encoder.columns), diseases=diseases)
         self.applicability.check(diseases)
-        self.information.check(diseases)
+        self.completion.check(diseases)
         self.likeness.check(diseases)
         self.plans.check(self.dictionary)
 
@@ -245,7 +241,7 @@ class ModelBundle:
             "encoder.json": self.encoder.as_dict(),
             "provenance.json": provenance,
             "applicability.json": self.applicability.as_dict(),
-            "information.json": self.information.as_dict(),
+            "completion.json": self.completion.as_dict(),
             "likeness.json": self.likeness.as_dict(),
             "plans.json": self.plans.as_dict(),
             "card.json": self.card.as_dict(),
@@ -271,128 +267,6 @@ class ModelBundle:
         return sha256(manifest)
 
 
-def read_bundle(folder: Path, *, expected_hash: str | None = None) -> ModelBundle:
-    """Read a bundle, verifying every file against the manifest first.
-
-    Raises:
-        BundleRefused: naming each file that is missing, added or changed.
-
-    """
-    files = _verified(folder, expected_hash)
-    try:
-        return _decode(files)
-    except MALFORMED as error:
-        raise BundleRefused(f"{folder.name}: its files do not fit together ({error}); train again") from error
-
-
-def _decode(files: Mapping[str, bytes]) -> ModelBundle:
-    documents = {
-        name: json.loads(content, parse_constant=_refuse_constant)
-        for name, content in files.items()
-        if name.endswith(".json")
-    }
-    dictionary = Dictionary.from_dict(documents["dictionary.json"])
-    encoder = Encoder.from_dict(documents["encoder.json"], dictionary=dictionary)
-    provenance = documents["provenance.json"]
-    protocol = StudyProtocol.from_dict(documents["protocol.json"], dictionary=dictionary)
-    endpoints = tuple(
-        FittedEndpoint.from_files(
-            name,
-            files,
-            supported=provenance["supported"][name],
-            horizons=protocol.horizons,
-            explained_horizon=protocol.explained_horizon,
-            owners=encoder.owners(),
-            dictionary=dictionary,
-        )
-        for name in protocol.endpoints
-    )
-    bundle = ModelBundle(
-        protocol=protocol,
-        dictionary=dictionary,
-        encoder=encoder,
-        endpoints=endpoints,
-        applicability=Applicability.from_dict(documents["applicability.json"]),
-        information=Information.from_dict(documents["information.json"], encoder=encoder),
-        likeness=Likeness.from_dict(documents["likeness.json"]),
-        plans=Plans.from_dict(documents["plans.json"]),
-        evidence=provenance["evidence"],
-        cohort_fingerprint=provenance["cohort_fingerprint"],
-        card=ModelCard.from_dict(documents["card.json"]),
-    )
-    bundle.check()
-    return bundle
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
-
-
-def bundle_hash(folder: Path) -> str:
-    """Return a bundle's hash: the SHA-256 of its manifest."""
-    return sha256((folder / MANIFEST).read_bytes())
-
-
-def read_manifest(folder: Path, *, expected_hash: str | None = None) -> bytes:
-    """Return a bundle's manifest, an object that states its files.
-
-    Raises:
-        BundleRefused: when it cannot be read, or has another hash than expected.
-
-    """
-    try:
-        manifest = (folder / MANIFEST).read_bytes()
-        dict(json.loads(manifest)["files"].items())
-    except (AttributeError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleRefused(
-            f"{folder.name}: {MANIFEST} is missing or unreadable; restore the bundle"
-        ) from error
-    if expected_hash is not None and sha256(manifest) != expected_hash:
-        raise BundleRefused(
-            f"{folder.name}: {MANIFEST} is not the one that was registered; restore the bundle"
-        )
-    return manifest
-
-
 def strata(cohort: Cohort, diseases: tuple[str, ...]) -> IntArray:
     """Return each patient's disease as its position among the protocol's diseases."""
     return np.array([diseases.index(str(disease)) for disease in cohort.text("disease")], dtype=np.int64)
-
-
-def _verified(folder: Path, expected_hash: str | None) -> dict[str, bytes]:
-    """Read each file once; what is verified is what is used."""
-    stated = json.loads(read_manifest(folder, expected_hash=expected_hash))
-    declared: dict[str, str] = dict(stated["files"])
-    if stated.get("format") != FORMAT:
-        raise BundleRefused(
-            f"{folder.name}: format {stated.get('format')} is not {FORMAT}; renew it with: "
-            f"salvage fit --protocol {_protocol_name(folder)} --cohort FILE"
-        )
-    present = {path.name for path in folder.iterdir()} - {MANIFEST}
-    files, faults = {}, [f"{name} is missing" for name in sorted(set(declared) - present)]
-    for name in sorted(present & set(declared)):
-        try:
-            files[name] = _content(folder / name)
-        except OSError:
-            faults.append(f"{name} cannot be read")
-    faults += [f"{name} does not belong to it" for name in sorted(present - set(declared))]
-    faults += [f"{name} was changed" for name in sorted(files) if sha256(files[name]) != declared[name]]
-    if faults:
-        raise BundleRefused(f"{folder.name}: {', '.join(faults)}; restore the bundle")
-    return files
-
-
-def _protocol_name(folder: Path) -> str:
-    """Return the name of the protocol that a bundle of any format was fitted for, fit to be typed."""
-    try:
-        name = json.loads(_content(folder / "protocol.json"))["name"]
-        return name if PROTOCOL_NAME.fullmatch(name) else "NAME"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return "NAME"
-
-
-def _content(path: Path) -> bytes:
-    """Return what is in a file; a device, a pipe or what is far too large is no file of a bundle."""
-    if not path.is_file() or path.stat().st_size > LARGEST_FILE:
-        raise OSError(f"{path.name} is no file of a bundle")
-    return path.read_bytes()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from features.errors import BundleRefused, NoChampion, NotFound
 from features.fingerprint import canonical_json
-from models.bundle.bundle import bundle_hash, read_manifest
+from models.bundle.manifest import bundle_hash, read_manifest
 from models.bundle.signature import Keys, verify
 
 CHAMPION = "champion.json"

@@ -6,7 +6,7 @@ intervals and causes, of nested outcomes) is said by its transform.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -92,19 +92,16 @@ class AdditiveModel:
         add_linear(self.sums, X, strata, scores)
         return scores
 
-    def score_changes(self, X: FloatArray, strata: IntArray, columns: Sequence[int]) -> FloatArray:
-        """Return how far the scores of rows that differ in these columns alone are from the first row's."""
-        centred = np.nan_to_num((X - self.means[strata])[:, columns], nan=0.0)
-        linear = np.einsum("rc,rsc->rs", centred, self.coefficients[strata][:, :, columns])
-        trees = 0.0 if self.tables is None else self.tables.changes(X, columns)
-        changes: FloatArray = self.stretch * (linear - linear[0] + trees)
-        return changes
+    def tree_contributions(self, X: FloatArray, columns: tuple[int, ...] | None = None) -> FloatArray:
+        """Return the trees' exact path-dependent SHAP values, shape (patients, scores, columns).
 
-    def tree_contributions(self, X: FloatArray) -> FloatArray:
-        """Return the trees' exact path-dependent SHAP values, shape (patients, scores, columns)."""
+        Rows that differ in these ``columns`` alone are faster together.
+        """
         if self.tables is None:
             return np.zeros((len(X), self.base.shape[1], X.shape[1]))
-        return self.tables.contributions(X)
+        if columns is None:
+            return self.tables.contributions(X)
+        return self.tables.contributions_apart(X, columns)
 
     @cached_property
     def sums(self) -> Sums:

@@ -2,8 +2,14 @@
 
 An additive model's scores are exact sums of predictors' shares (linear terms; path-dependent TreeSHAP of
 boosted trees), which Aumann-Shapley integration carries through the probability. So contributions sum to the
-prediction less the training cohort's mean prediction, on either scale, at every time at once; and those of a
-group of predictors are the sum of its members', as if the group had been one predictor from the start.
+prediction less the mean prediction of the training patients with the disease, on either scale, at every time
+at once; and those of a group of predictors are the sum of its members', as if the group had been one
+predictor from the start.
+
+A patient with unknown values has plausible complete rows. Shares are averaged over them, and what the known
+values tell of the unknown ones is handed on to the known. What the mean probability differs from the
+probability at the mean scores is spread over the unknown predictors, in proportion to how much their shares
+vary.
 
 Source: Chen, Lundberg and Lee, Nature Communications 2022;13:4512 (Shapley values carried through a series
 of models).
@@ -24,14 +30,18 @@ from models.estimators.links import Link, on_both_scales
 from models.estimators.transforms import probabilities_after
 from models.explanation.aumann_shapley import NODES, SHARES, Lines, carry, sum_groups
 from models.explanation.background import Background
+from models.patient.completion import Completions
+from models.patient.draws import Told
 
 EXACT = (
     "Shapley values of the model's scores (linear terms: exact; boosted trees: exact path-dependent "
     "TreeSHAP), carried through the probability by Aumann-Shapley integration and averaged over weighted "
-    "background patients whose mean prediction is the training cohort's"
+    "background patients whose mean prediction is that of the training patients with the disease; unknown "
+    "values are averaged over what they plausibly are"
 )
 PROBABILITY = "probability"
 ADDITIVITY = 1e-6
+LEAST_VARIANCE = 1e-9
 MOST_PREPARED = 16
 
 
@@ -41,8 +51,8 @@ class Attributions:
 
     ``prediction`` has shape (patients, 2, outcomes, times), ``reference`` (2, outcomes, times) and
     ``contributions`` (patients, 2, outcomes, times, predictors). ``standard_error``, of the prediction's
-    shape, is the largest of the contributions', None where they are exact. ``scores`` (patients, scores) are
-    an additive model's.
+    shape, is the largest of the contributions', None where they are exact. ``scores`` (rows, scores) are an
+    additive model's, of every complete row, and ``shares`` (rows, scores, predictors) what they are sums of.
     """
 
     prediction: FloatArray
@@ -50,13 +60,14 @@ class Attributions:
     contributions: FloatArray
     standard_error: FloatArray | None = None
     scores: FloatArray | None = None
+    shares: FloatArray | None = None
 
-    def by_group(self, group: IntArray) -> FloatArray:
-        """Return sums over groups, (..., groups); ``group`` (predictors,) is each predictor's."""
-        flat = self.contributions.reshape(len(self.contributions), -1, len(group))
-        grouped = np.empty((*flat.shape[:2], int(group.max()) + 1))
+    def by_group(self, group: IntArray, count: int) -> FloatArray:
+        """Return sums over groups, (..., count); ``group`` (patients, predictors) is each predictor's."""
+        flat = self.contributions.reshape(len(self.contributions), -1, group.shape[1])
+        grouped = np.empty((*flat.shape[:2], count))
         sum_groups(flat, group, grouped)
-        return grouped.reshape(*self.contributions.shape[:-1], -1)
+        return grouped.reshape(*self.contributions.shape[:-1], count)
 
     def require_sums(self, outcomes: tuple[str, ...], link: str) -> None:
         """Refuse contributions that do not add up to the prediction.
@@ -75,12 +86,12 @@ class Attributions:
 
 
 class Explainer(Protocol):
-    """Explains one model against its background; ``method`` says how, in words."""
+    """Explains one model in one disease against its background; ``method`` says how, in words."""
 
     @property
     def method(self) -> str: ...
 
-    def explain(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Attributions:
+    def explain(self, patients: Completions, times: FloatArray) -> Attributions:
         """Explain every outcome at every time; a model without time answers one column.
 
         Raises:
@@ -92,6 +103,52 @@ class Explainer(Protocol):
     def reference(self, times: FloatArray) -> FloatArray:
         """Return what contributions start from, shape (2, outcomes, times)."""
         ...
+
+
+def hand_on(patients: Completions, shares: FloatArray) -> FloatArray:
+    """Return mean shares (patients, scores, predictors) of rows, those of unknown predictors handed on.
+
+    What known values add to an unknown one's mean is theirs: by it the unknown one's share moves along its
+    slope on the scores drawn. So an unknown predictor keeps what nothing known tells, about zero.
+    """
+    mean = patients.mean(shares)
+    for at, (told, start) in enumerate(zip(patients.told, patients.first.tolist(), strict=True)):
+        if told is not None:
+            rows = slice(start, start + len(told.drawn))
+            hand_on_one(told, patients.weights[rows], shares[rows], mean[at])
+    return mean
+
+
+@compiled
+def hand_on_one(told: Told, weights: FloatArray, shares: FloatArray, mean: FloatArray) -> None:
+    """Move one patient's mean shares (scores, predictors), given those of rows (rows, scores, predictors)."""
+    for i in range(len(told.unknown)):
+        p, centre, variance = told.unknown[i], 0.0, 0.0
+        for m in range(len(weights)):
+            centre += weights[m] * told.drawn[m, i]
+        for m in range(len(weights)):
+            variance += weights[m] * (told.drawn[m, i] - centre) ** 2
+        if variance < LEAST_VARIANCE:
+            continue
+        for s in range(mean.shape[0]):
+            slope = 0.0
+            for m in range(len(weights)):
+                slope += weights[m] * (told.drawn[m, i] - centre) * shares[m, s, p] / variance
+            for k in range(len(told.known)):
+                mean[s, told.known[k]] += slope * told.means[i, k]
+                mean[s, p] -= slope * told.means[i, k]
+
+
+def spread_over_unknown(patients: Completions, varied: FloatArray) -> FloatArray:
+    """Return shares (patients, predictors), which sum to one, of the unknown predictors.
+
+    They are as ``varied`` (patients, predictors) is, and even where it is nothing.
+    """
+    own = np.where(patients.unknown, varied, 0.0)
+    total = own.sum(axis=1, keepdims=True)
+    even = patients.unknown / np.maximum(patients.unknown.sum(axis=1, keepdims=True), 1)
+    shares: FloatArray = np.where(total > 0.0, own / np.where(total > 0.0, total, 1.0), even)
+    return shares
 
 
 @compiled
@@ -131,7 +188,7 @@ def divide(
 
 @dataclass(frozen=True)
 class ExactExplainer:
-    """Explains an additive model.
+    """Explains an additive model in the disease of its background.
 
     ``owner`` (columns,) says which predictor a column shows, of ``predictors``; ``disease`` is the predictor
     to which everything belongs that depends on the disease alone.
@@ -146,19 +203,30 @@ class ExactExplainer:
     method: str = EXACT
     _prepared: dict[bytes, Lines] = field(default_factory=dict, repr=False, compare=False)
 
-    def explain(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Attributions:
+    def explain(self, patients: Completions, times: FloatArray) -> Attributions:
         """Explain every outcome at every time; raises as :meth:`Explainer.explain`."""
         lines = self._lines(times)
-        scores, shares = self._divide(X, strata)
-        prediction = on_both_scales(probabilities_after(lines.steps, scores), self.link)
-        answers = prediction.reshape(len(X), -1)
+        each, shares = self._divide(patients.X, self._tree_contributions(patients))
+        prediction = on_both_scales(patients.mean(probabilities_after(lines.steps, each)), self.link)
+        scores, mean_shares = patients.mean(each), hand_on(patients, shares)
+        at_mean = prediction
+        if not patients.complete:
+            at_mean = on_both_scales(probabilities_after(lines.steps, scores), self.link)
+        answers = at_mean.reshape(len(scores), -1)
         contributions = np.empty((*answers.shape, self.predictors))
-        missed = carry(lines, scores, shares, answers, contributions)
+        missed = carry(lines, scores, mean_shares, answers, contributions)
+        contributions = contributions.reshape(*prediction.shape, -1)
+        if not patients.complete:
+            varied = patients.variance(shares).sum(axis=1)
+            some = patients.unknown.any(axis=1)
+            spread = spread_over_unknown(patients, varied)[some, None, None, None]
+            contributions[some] += (prediction - at_mean)[some][..., None] * spread
         attributions = Attributions(
             prediction=prediction,
             reference=lines.reference.reshape(prediction.shape[1:]),
-            contributions=contributions.reshape(*prediction.shape, -1),
-            scores=scores,
+            contributions=contributions,
+            scores=each,
+            shares=shares,
         )
         if not missed < ADDITIVITY:
             attributions.require_sums(self.model.outcomes, self.link.name)
@@ -172,11 +240,30 @@ class ExactExplainer:
     def _model(self) -> AdditiveModel:
         return self.model.tabulated() if self.model.tables is None else self.model
 
-    def _divide(self, X: FloatArray, strata: IntArray) -> tuple[FloatArray, FloatArray]:
+    def _tree_contributions(self, patients: Completions) -> FloatArray:
+        """Return the trees' contributions of every row, (rows, scores, columns).
+
+        A patient's rows are answered together: what no unknown predictor changes is added up once where one
+        predictor is unknown.
+        """
+        model, X = self._model, np.ascontiguousarray(patients.X)
+        if patients.complete:
+            return model.tree_contributions(X)
+        out = np.empty((len(X), model.base.shape[1], X.shape[1]))
+        single = np.repeat(patients.counts == 1, patients.counts)
+        out[single] = model.tree_contributions(X[single])
+        for at in np.flatnonzero(patients.counts > 1).tolist():
+            rows = slice(patients.first[at], patients.first[at] + patients.counts[at])
+            (unknown,) = np.nonzero(patients.unknown[at])
+            own = np.flatnonzero(self.owner == unknown[0]) if len(unknown) == 1 else None
+            out[rows] = model.tree_contributions(X[rows], own if own is None else tuple(own.tolist()))
+        return out
+
+    def _divide(self, X: FloatArray, columns: FloatArray) -> tuple[FloatArray, FloatArray]:
         X, model = np.ascontiguousarray(X), self._model
+        strata = np.full(len(X), self.background.strata[0])
         scores = np.empty((len(X), model.base.shape[1]))
         shares = np.empty((*scores.shape, self.predictors))
-        columns = model.tree_contributions(X)
         divide(columns, X, strata, model.sums_about_expected, self.owner, self.disease, scores, shares)
         return scores, shares
 
@@ -191,7 +278,8 @@ class ExactExplainer:
         return lines
 
     def _prepare(self, times: FloatArray) -> Lines:
-        scores, shares = self._divide(self.background.X, self.background.strata)
+        X = self.background.X
+        scores, shares = self._divide(X, self._model.tree_contributions(X))
         steps = self.model.transform.at(times)
         both = on_both_scales(probabilities_after(steps, scores), self.link).reshape(len(scores), -1)
         weights = self.background.weights

@@ -309,9 +309,9 @@ def largest_miss(lines: Lines, answers: FloatArray, contributions: FloatArray) -
 
 @compiled
 def sum_groups(contributions: FloatArray, group: IntArray, out: FloatArray) -> None:
-    """Write the sums (rows, answers, groups) of predictors' contributions (rows, answers, predictors)."""
+    """Write sums (rows, answers, groups) of contributions (rows, answers, predictors), in groups by row."""
     out[:] = 0.0
     for r in range(contributions.shape[0]):
         for a in range(contributions.shape[1]):
             for p in range(contributions.shape[2]):
-                out[r, a, group[p]] += contributions[r, a, p]
+                out[r, a, group[r, p]] += contributions[r, a, p]

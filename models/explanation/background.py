@@ -1,8 +1,9 @@
-"""The background: the few training patients that every explanation starts from, and their weights.
+"""The background: the few training patients of a disease that explanations start from, and their weights.
 
-Weights are chosen so that the background's weighted mean prediction is the whole training cohort's, on both
-scales, at every time and outcome given; beyond that the weighted means of the columns and the share of each
-disease come as near to the cohort's as they can while weights stay even.
+Weights are chosen so that the background's weighted mean prediction is that of all training patients with the
+disease, on both scales, at every time and outcome given; beyond that the weighted means of the columns come
+as near to theirs as they can while weights stay even. A patient with unknown values stands there with one
+plausible complete row.
 """
 
 import io
@@ -16,6 +17,7 @@ from models.estimators.curves import IntArray
 from models.estimators.interface import Model
 from models.estimators.links import Link, on_both_scales
 from models.npz import read_arrays
+from models.patient.completion import Completions
 
 SIZE = 64
 POOL = 4000
@@ -26,49 +28,72 @@ NEAR = 3.0
 
 @dataclass(frozen=True)
 class Background:
-    """Encoded rows (patients, columns), their diseases and weights, which sum to one."""
+    """Encoded rows (patients, columns), their diseases, and weights that sum to one in each disease.
+
+    ``shares`` (strata,) is each disease's share of the training cohort.
+    """
 
     X: FloatArray
     strata: IntArray
     weights: FloatArray
+    shares: FloatArray
 
     def __len__(self) -> int:
         return len(self.weights)
+
+    def of(self, stratum: int) -> "Background":
+        """Return one disease's."""
+        own = self.strata == stratum
+        return Background(self.X[own], self.strata[own], self.weights[own], self.shares)
 
     def check(self, *, columns: int, strata: int) -> None:
         """Raise ValueError where it is not of so many columns and diseases, or weights do not sum to one."""
         count = len(self.weights)
         require_numbers("background", self.weights, (count,))
         require_numbers("background", self.X, (count, columns), finite=False)
+        require_numbers("background", self.shares, (strata,))
         sound = self.strata.dtype.kind == "i" and self.strata.shape == (count,) and count > 0
-        sound = sound and self.strata.min() >= 0 and self.strata.max() < strata
-        shares = (self.weights >= 0.0).all() and abs(self.weights.sum() - 1.0) < EXACT
-        if not (sound and shares) or np.isinf(self.X).any():
+        sound = sound and np.array_equal(np.unique(self.strata), np.arange(strata))
+        fair = (self.weights >= 0.0).all() and abs(self.shares.sum() - 1.0) < EXACT
+        if not (sound and fair) or np.isinf(self.X).any() or (self.shares <= 0.0).any():
+            raise ValueError("background is not as it must be")
+        if (np.abs(np.bincount(self.strata, weights=self.weights) - 1.0) >= EXACT).any():
             raise ValueError("background is not as it must be")
 
     def to_bytes(self) -> bytes:
         """Return the background as an npz file."""
         file = io.BytesIO()
-        np.savez(file, matrix=self.X, strata=self.strata, weights=self.weights)
+        np.savez(file, matrix=self.X, strata=self.strata, weights=self.weights, shares=self.shares)
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Background":
         arrays = read_arrays(content)
-        return cls(arrays["matrix"], arrays["strata"], arrays["weights"])
+        return cls(arrays["matrix"], arrays["strata"], arrays["weights"], arrays["shares"])
 
 
 def fit_background(
-    model: Model, link: Link, X: FloatArray, strata: IntArray, times: FloatArray, *, size: int = SIZE
+    model: Model, link: Link, patients: Completions, strata: IntArray, times: FloatArray, *, size: int = SIZE
 ) -> Background:
-    """Choose a model's background among its training patients; ``times`` are the protocol's horizons.
+    """Choose a model's background among its training patients, some of each disease.
 
-    Its mean prediction is the cohort's at the horizons and near it half way between them.
+    ``strata`` (patients,) are their diseases, ``times`` the protocol's horizons. The mean prediction of each
+    disease's background is that of its patients, at the horizons and nearly so half way between them.
     """
+    X = patients.one_each()
     firm = _predictions(model, link, X, strata, times)
-    near = [X, _predictions(model, link, X, strata, _half_way(times))] if model.timed else [X]
-    rows, weights = choose_background(firm, strata, size=size, near=np.hstack(near))
-    return Background(X[rows], strata[rows], weights)
+    near = X
+    if model.timed:
+        near = np.hstack([X, _predictions(model, link, X, strata, _half_way(times))])
+    chosen, weights = [], []
+    for stratum in np.unique(strata):
+        own = np.flatnonzero(strata == stratum)
+        some, weight = choose_background(firm[own], size=size, near=near[own])
+        chosen.append(own[some])
+        weights.append(weight)
+    places = np.concatenate(chosen)
+    shares = np.bincount(strata) / len(strata)
+    return Background(X[places], strata[places], np.concatenate(weights), shares)
 
 
 def _predictions(model: Model, link: Link, X: FloatArray, strata: IntArray, times: FloatArray) -> FloatArray:
@@ -85,20 +110,20 @@ def _half_way(times: FloatArray) -> FloatArray:
 
 
 def choose_background(
-    predictions: FloatArray, strata: IntArray, *, size: int = SIZE, near: FloatArray | None = None
+    predictions: FloatArray, *, size: int = SIZE, near: FloatArray | None = None
 ) -> tuple[IntArray, FloatArray]:
     """Return rows spread evenly over predictions, and weights that give the mean prediction of all.
 
-    ``predictions`` has shape (patients, answers). The means of ``near`` (patients, columns), where given, and
-    each disease's share are matched as far as even weights allow. Of ``size`` patients or fewer all are
-    taken, with equal weights. Where no weights on evenly spread patients reach the mean, patients are added
-    whose weights do (at most one more than there are answers).
+    ``predictions`` has shape (patients, answers). The means of ``near`` (patients, columns), where given, are
+    matched as far as even weights allow. Of ``size`` patients or fewer all are taken, with equal weights.
+    Where no weights on evenly spread patients reach the mean, patients are added whose weights do (at most
+    one more than there are answers).
     """
     centred, order = _centred(predictions), np.arange(len(predictions))
     if len(predictions) <= size:
         return order, np.full(len(order), 1.0 / len(order))
-    order = np.lexsort((*centred.T[:1], strata))
-    alike = _alike(strata, near)
+    order = np.argsort(centred[:, 0], kind="stable") if centred.size else order
+    alike = np.zeros((len(predictions), 0)) if near is None else _alike(near)
     rows = _evenly(order, size)
     weights = _weigh(centred[rows], alike[rows])
     if np.abs(weights @ centred[rows]).max(initial=0.0) > EXACT:
@@ -126,10 +151,8 @@ def _centred(predictions: FloatArray) -> FloatArray:
     return uncorrelated
 
 
-def _alike(strata: IntArray, near: FloatArray | None) -> FloatArray:
-    """Return what should be alike, standardised: disease shares and columns, a missing value at the mean."""
-    shares = np.eye(int(strata.max()) + 1)[strata]
-    columns = shares if near is None else np.hstack([shares, near])
+def _alike(columns: FloatArray) -> FloatArray:
+    """Return columns standardised, a missing value at the mean."""
     seen = ~np.isnan(columns)
     count = np.maximum(seen.sum(axis=0), 1)
     apart = np.where(seen, columns - np.where(seen, columns, 0.0).sum(axis=0) / count, 0.0)

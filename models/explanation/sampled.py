@@ -1,9 +1,10 @@
 """Explanations by sampling, for a model that no exact method is known for.
 
-A predictor is known or unknown: a coalition's worth is the mean prediction over the weighted background, the
-known predictors' values being the patient's. Shapley values of this game are sampled by permutations, each
-run forwards and backwards (``shap``'s permutation explainer), so contributions sum to the prediction exactly
-and each has a standard error. One seed serves every patient, so the same patient gets the same contributions.
+A coalition's worth is the mean prediction over the weighted background of the disease, its predictors having
+the patient's values; a patient with unknown values lends each background patient one plausible row. Shapley
+values of this game are sampled by permutations, each run forwards and backwards (``shap``'s permutation
+explainer), so contributions sum to the prediction exactly and each has a standard error. One seed serves
+every patient, so the same patient gets the same contributions.
 
 Source: Castro, Gomez and Tejada, Computers and Operations Research 2009;36:1726-1730; Mitchell et al., JMLR
 2022;23:1-46 (antithetic permutations).
@@ -16,17 +17,20 @@ from threading import Lock
 
 import numpy as np
 
+from features.censoring import BoolArray
 from features.dictionary import FloatArray
 from models.estimators.curves import IntArray
 from models.estimators.interface import Model
 from models.estimators.links import Link, on_both_scales
-from models.explanation.attribution import Attributions
+from models.explanation.attribution import Attributions, spread_over_unknown
 from models.explanation.background import Background
+from models.patient.completion import Completions
 
 PERMUTATIONS, SEED = 20, 0
 SAMPLED = (
     f"Shapley values sampled by {PERMUTATIONS} permutations run both ways, over weighted background patients "
-    "whose mean prediction is the training cohort's; the largest standard error is stated"
+    "whose mean prediction is that of the training patients with the disease; unknown values are averaged "
+    "over what they plausibly are; the largest standard error is stated"
 )
 SHAP_DRAWS = Lock()
 """Held while shap draws from NumPy's global generator, which is put back as it was."""
@@ -34,7 +38,7 @@ SHAP_DRAWS = Lock()
 
 @dataclass(frozen=True)
 class SampledExplainer:
-    """Explains any model; ``owner`` (columns,) says which of ``predictors`` a column shows."""
+    """Explains any model in one disease; ``owner`` (columns,) says which of ``predictors`` a column shows."""
 
     model: Model
     link: Link
@@ -44,17 +48,19 @@ class SampledExplainer:
     disease: int
     method: str = SAMPLED
 
-    def explain(self, X: FloatArray, strata: IntArray, times: FloatArray) -> Attributions:
+    def explain(self, patients: Completions, times: FloatArray) -> Attributions:
         """Explain patients one by one; raises NotExplained where contributions do not sum."""
-        each = [self._explain_one(x, int(s), times) for x, s in zip(X, strata, strict=True)]
-        prediction = on_both_scales(self.model.predict(X, strata, times), self.link)
+        each = [self._explain_one(one, times) for one in patients.one_by_one()]
+        strata = np.full(len(patients.X), self.background.strata[0])
+        answers = patients.mean(np.clip(self.model.predict(patients.X, strata, times), 0.0, 1.0))
+        prediction = on_both_scales(answers, self.link)
         contributions, errors = (np.stack(parts) for parts in zip(*each, strict=True))
-        attributions = Attributions(
-            prediction=prediction,
-            reference=self.reference(times),
-            contributions=contributions.reshape(*prediction.shape, -1),
-            standard_error=errors.reshape(prediction.shape),
-        )
+        contributions = contributions.reshape(*prediction.shape, -1)
+        reference, some = self.reference(times), patients.unknown.any(axis=1)
+        missing = prediction[some] - contributions[some].sum(axis=-1) - reference
+        even = spread_over_unknown(patients, np.zeros(patients.unknown.shape))[some, None, None, None]
+        contributions[some] += missing[..., None] * even
+        attributions = Attributions(prediction, reference, contributions, errors.reshape(prediction.shape))
         attributions.require_sums(self.model.outcomes, self.link.name)
         return attributions
 
@@ -65,12 +71,14 @@ class SampledExplainer:
         mean: FloatArray = np.tensordot(own.weights, both, axes=1)
         return mean
 
-    def _explain_one(self, x: FloatArray, stratum: int, times: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _explain_one(self, patient: Completions, times: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return contributions (answers, predictors), and the largest standard error by answer."""
         import shap  # noqa: PLC0415  takes seconds to load and serves these models alone
 
+        rows = patient.X[np.arange(len(self.background)) % len(patient.X)]
+
         def worth(known: FloatArray) -> FloatArray:
-            return np.stack([self._worth(row > 0.5, x, stratum, times) for row in known])
+            return np.stack([self._worth(row > 0.5, rows, times) for row in known])
 
         nobody = shap.maskers.Independent(np.zeros((1, self.predictors)))
         evaluations = PERMUTATIONS * (2 * self.predictors + 1)
@@ -81,18 +89,11 @@ class SampledExplainer:
             )
         return sampled.values[0].T, sampled.error_std[0].max(axis=0) / np.sqrt(2 * PERMUTATIONS)
 
-    def _worth(
-        self,
-        known: np.ndarray[tuple[int], np.dtype[np.bool_]],
-        x: FloatArray,
-        stratum: int,
-        times: FloatArray,
-    ) -> FloatArray:
-        """Return the mean answers of the background with the patient's values of the known predictors."""
+    def _worth(self, known: BoolArray, rows: FloatArray, times: FloatArray) -> FloatArray:
+        """Return the background's mean answers with known predictors as in one row each of the patient's."""
         own = self.background
-        X = np.where(known[self.owner], x, own.X)
-        strata = np.full(len(X), stratum) if known[self.disease] else own.strata
-        both = on_both_scales(self.model.predict(X, strata, times), self.link)
+        X = np.where(known[self.owner], rows, own.X)
+        both = on_both_scales(self.model.predict(X, own.strata, times), self.link)
         mean: FloatArray = own.weights @ both.reshape(len(X), -1)
         return mean
 

@@ -1,9 +1,9 @@
-"""Applicability domain: which single values of a patient are missing or outside what training saw.
+"""Applicability domain: which single values of a patient are outside what training saw, and how far.
 
 models/patient/typicality.py judges the combination of values.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, isfinite, isnan
@@ -13,7 +13,11 @@ import numpy as np
 
 from features.cohort import Cohort
 from features.dictionary import Dictionary, Field, FloatArray
+from features.errors import Problem
 from models.prediction import Caution
+
+FARTHEST = 0.5
+"""How far beyond the range a value is answered for, in widths of the range."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +61,22 @@ class Applicability:
     def cautions(
         self, values: Mapping[str, float], disease: str, dictionary: Dictionary
     ) -> tuple[Caution, ...]:
-        """Name every predictor of one patient that is missing, out of range or of a category never seen.
+        """Name every known value of one patient that is out of range or of a category never seen.
 
         Predictors that have no meaning in the disease are passed over.
         """
-        cautions = []
+        return tuple(
+            check.unlike for check in self._checks(disease, dictionary) if not check.seen(values[check.field])
+        )
+
+    def too_far(self, values: Mapping[str, float], disease: str, dictionary: Dictionary) -> Iterator[Problem]:
+        """Yield each value that is too far beyond what training saw to be answered for.
+
+        That is farther than half the width of the range, on the encoder's scale.
+        """
         for check in self._checks(disease, dictionary):
-            value = values[check.field]
-            if isnan(value):
-                cautions.append(check.missing)
-            elif not check.low <= value <= check.high or value in check.unseen:
-                cautions.append(check.unlike)
-        return tuple(cautions)
+            if check.far is not None and not check.near(values[check.field]):
+                yield check.far
 
     @cached_property
     def _by_disease(self) -> "dict[str, tuple[_Check, ...]]":
@@ -84,21 +92,37 @@ class Applicability:
         return checks
 
     def _check(self, field: Field, disease: str) -> "_Check":
-        missing = Caution("missing", field.name, f"{field.label} is missing; the model takes it as unknown")
         if field.type in ("category", "flag"):
             seen = self.categories[disease].get(field.name, {})
             count = len(field.categories) or 2
             unseen = frozenset(
                 float(at) for at in range(count) if not seen.get(str(field.value(float(at))).lower(), 0)
             )
-            message = f"no training patient with this disease had this value of: {field.label}"
-            return _Check(field.name, missing, Caution("unseen_category", field.name, message), unseen=unseen)
+            message = (
+                f"no training patient with this disease had this value of: {field.label}; "
+                "the answer takes it as not known"
+            )
+            return _Check(field.name, Caution("unseen_category", field.name, message), unseen=unseen)
         low, high = self.ranges[disease].get(field.name, (inf, -inf))
         message = f"no training patient with this disease had a value of: {field.label}"
         if low <= high:
             bounds = f"{low:.4g} to {high:.4g}{f' {field.unit}' if field.unit else ''}"
-            message = f"{field.label} is outside what training saw in this disease: {bounds}"
-        return _Check(field.name, missing, Caution("out_of_range", field.name, message), low=low, high=high)
+            message = (
+                f"{field.label} is outside what training saw in this disease: {bounds}; "
+                "the answer is that at the border, its interval wider"
+            )
+        caution = Caution("out_of_range", field.name, message)
+        if low >= high:
+            return _Check(field.name, caution, low=low, high=high)
+        into, out_of = (np.log1p, np.expm1) if field.scale == "log" else (float, float)
+        margin = FARTHEST * (into(high) - into(low))
+        least, most = float(out_of(into(low) - margin)), float(out_of(into(high) + margin))
+        far = Problem(
+            field.name,
+            f"is too far from what training saw in this disease: {bounds}",
+            "check the value and its unit; left out, it counts as not known",
+        )
+        return _Check(field.name, caution, low=low, high=high, least=least, most=most, far=far)
 
     def as_dict(self) -> dict[str, Any]:
         ranges = {d: {n: list(r) for n, r in by.items()} for d, by in self.ranges.items()}
@@ -112,14 +136,27 @@ class Applicability:
 
 @dataclass(frozen=True)
 class _Check:
-    """One predictor's cautions; numbers outside ``low`` to ``high`` and ``unseen`` categories are unlike."""
+    """One predictor's: numbers outside ``low`` to ``high`` and ``unseen`` categories are unlike training's.
+
+    Numbers outside ``least`` to ``most`` are too far, as ``far`` says.
+    """
 
     field: str
-    missing: Caution
     unlike: Caution
     low: float = -inf
     high: float = inf
     unseen: frozenset[float] = frozenset()
+    least: float = -inf
+    most: float = inf
+    far: Problem | None = None
+
+    def seen(self, value: float) -> bool:
+        """Tell whether a value is unknown or like one that training saw."""
+        return isnan(value) or (self.low <= value <= self.high and value not in self.unseen)
+
+    def near(self, value: float) -> bool:
+        """Tell whether a value is unknown or near enough."""
+        return isnan(value) or self.least <= value <= self.most
 
 
 def _counts(field: Field, seen: FloatArray) -> dict[str, int]:

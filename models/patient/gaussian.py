@@ -31,10 +31,10 @@ def forward(lower: FloatArray, y: FloatArray) -> None:
 
 
 @compiled
-def unusualness(x: FloatArray, means: FloatArray, scales: FloatArray, correlation: FloatArray) -> float:
-    """Return the squared Mahalanobis distance per known column that varies, 0 where there is none."""
-    known = np.flatnonzero(~np.isnan(x) & (scales > 0.0))
-    y = (x[known] - means[known]) / scales[known]
+def unusualness(z: FloatArray, correlation: FloatArray) -> float:
+    """Return the squared Mahalanobis distance per known score (scores,), NaN where unknown; 0 without any."""
+    known = np.flatnonzero(~np.isnan(z))
+    y = z[known].copy()
     forward(factor(correlation, known), y)
     total: float = (y * y).sum()
     return total / max(len(y), 1)
@@ -59,3 +59,18 @@ def expect(z: FloatArray, correlation: FloatArray, mean: FloatArray, covariance:
             left = correlation[blank[i], blank[j]] - (across[i] * across[j]).sum()
             covariance[blank[i], blank[j]] = left
             covariance[blank[j], blank[i]] = left
+
+
+@compiled
+def regression(correlation: FloatArray, known: IntArray, blank: IntArray) -> FloatArray:
+    """Return the coefficients (blank, known) of the blank columns' conditional means on the known ones."""
+    lower, out = factor(correlation, known), np.empty((len(blank), len(known)))
+    for i in range(len(blank)):
+        y = correlation[blank[i]][known]
+        forward(lower, y)
+        for k in range(len(known) - 1, -1, -1):
+            for j in range(k + 1, len(known)):
+                y[k] -= lower[j, k] * y[j]
+            y[k] /= lower[k, k]
+        out[i] = y
+    return out

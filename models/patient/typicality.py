@@ -1,8 +1,8 @@
 """Likeness: how usual a patient's combination of values is among the training patients of the disease.
 
-The measure is the squared Mahalanobis distance from the disease's mean over the known columns, divided by
-their number so that patients with more or fewer missing values compare. It finds rare combinations of values
-that are ordinary one by one.
+The measure is the squared Mahalanobis distance from the disease's mean over the normal scores of the known
+values (models/patient/joint.py), divided by their number so that patients with more or fewer unknown values
+compare. It finds rare combinations of values that are ordinary one by one.
 
 Source: Mahalanobis, Proceedings of the National Institute of Sciences of India 1936;2:49-55.
 """
@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from features.cohort import Cohort
 from features.dictionary import FloatArray
 from models.estimators.additive import require_numbers
+from models.patient.completion import Completion
 from models.patient.gaussian import unusualness
-from models.patient.next_tests import InDisease, Information
 from models.prediction import Typical
 
 POINTS = 201
@@ -30,17 +31,23 @@ class Likeness:
     quantiles: Mapping[str, FloatArray]
 
     @classmethod
-    def fit(cls, information: Information, X: FloatArray, diseases: tuple[str, ...]) -> "Likeness":
-        """Take the quantiles over the training patients: their ``X`` (patients, columns) and ``diseases``."""
-        named, at, quantiles = np.array(diseases, dtype=object), np.linspace(0.0, 1.0, POINTS), {}
-        for disease, here in information.diseases.items():
-            quantiles[disease] = np.quantile([_distance(here, x) for x in X[named == disease]], at)
+    def fit(cls, completion: Completion, cohort: Cohort) -> "Likeness":
+        """Take the quantiles over the training patients."""
+        named, at, quantiles = (
+            np.array(cohort.text("disease"), dtype=object),
+            np.linspace(0.0, 1.0, POINTS),
+            {},
+        )
+        for disease, here in completion.diseases.items():
+            scores = completion.cohort_scores(cohort.take(np.flatnonzero(named == disease)), disease)
+            distances = [unusualness(z, here.joint.correlation) for z in scores]
+            quantiles[disease] = np.quantile(distances, at)
         return cls(quantiles)
 
-    def typical(self, information: Information, x: FloatArray, disease: str) -> Typical:
-        """Return the share of training patients at least as far from the mean as one patient (columns,)."""
-        quantiles = self.quantiles[disease]
-        share = 1.0 - float(np.searchsorted(quantiles, _distance(information.diseases[disease], x))) / POINTS
+    def typical(self, completion: Completion, z: FloatArray, disease: str) -> Typical:
+        """Return the share of training patients at least as far from the mean as one with scores ``z``."""
+        distance = unusualness(z, completion.diseases[disease].joint.correlation)
+        share = 1.0 - float(np.searchsorted(self.quantiles[disease], distance)) / POINTS
         return Typical(share, _words(share))
 
     def check(self, diseases: Collection[str]) -> None:
@@ -58,10 +65,6 @@ class Likeness:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Likeness":
         return cls({disease: np.array(quantiles) for disease, quantiles in stored.items()})
-
-
-def _distance(here: InDisease, x: FloatArray) -> float:
-    return unusualness(x, here.means, here.scales, here.correlation)
 
 
 def _words(share: float) -> str:

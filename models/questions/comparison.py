@@ -197,7 +197,8 @@ def _difference(
     times = NO_TIME if months[0] is None else np.array(months)
     X, other = (bundle.encoder.encode(one) for one in (cohort, first))
     ours, theirs = (
-        endpoint.probabilities(row, bundle.strata(one), times) for row, one in ((X, cohort), (other, first))
+        endpoint.probabilities(bundle.completion.complete_cohort(one), bundle.strata(one), times)
+        for one in (cohort, first)
     )
     reach = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0) * endpoint.intervals.errors_between(X, other)
     ends = np.stack([ours, *(endpoint.intervals.moved(ours, way * reach) for way in (-1.0, 1.0))]) - theirs

@@ -8,7 +8,8 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
 from features.dictionary import Field
-from models.bundle.bundle import ModelBundle, read_bundle
+from models.bundle.bundle import ModelBundle
+from models.bundle.reading import read_bundle
 from models.bundle.tables import score_names, score_table
 
 TYPES = {"flag": DataType.boolean, "category": DataType.string}

@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from features.errors import BundleRefused, NotFound
-from models.bundle.bundle import MANIFEST
+from models.bundle.manifest import MANIFEST
 from models.registry.settings import RegistrySettings
 from models.registry.tracking import connect
 

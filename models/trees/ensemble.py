@@ -49,16 +49,6 @@ class Trees:
             _in_threads(work, rows, out, threads)
         return self._shaped(out, axis=1)
 
-    def changes(self, X: FloatArray, columns: Sequence[int]) -> FloatArray:
-        """Return by how much margins of rows differ from the first one's, shape as of :meth:`margins`.
-
-        Rows may differ in these columns alone: only what asks for them is added.
-        """
-        rows, at = self._rows(X), self._layout
-        out = np.empty((len(rows), at.groups.slots))
-        shap.margins(at.conditions, at.asking(tuple(columns)), at.reach, rows, out)
-        return self._shaped(out - out[0], axis=1)
-
     def contributions(self, X: FloatArray, *, threads: int = 1) -> FloatArray:
         """Return exact path-dependent SHAP values, shape (rows, intervals, columns) or (rows, columns).
 
@@ -72,6 +62,14 @@ class Trees:
             work = partial(shap.contributions, at.conditions, at.groups, at.table)
             _in_threads(work, rows, out, threads)
         return self._shaped(out, axis=1)
+
+    def contributions_apart(self, X: FloatArray, columns: tuple[int, ...]) -> FloatArray:
+        """Return the same for rows that differ in these columns alone; what asks for none is added once."""
+        rows, at = self._rows(X), self._layout
+        first, out = (np.empty((n, at.groups.slots, self.columns)) for n in (1, len(rows)))
+        shap.contributions_of_few(at.conditions, at.groups, at.table, rows[:1], first)
+        shap.contributions(at.conditions, at.asking(columns), at.table, rows, out)
+        return self._shaped(first + (out - out[0]), axis=1)
 
     def expected(self) -> FloatArray:
         """Return the cover-weighted mean margin, shape (intervals,) or (); without the base margin."""

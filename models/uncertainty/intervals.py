@@ -38,7 +38,7 @@ from models.estimators.links import LINKS, Link, off_link, on_link
 
 DOCUMENT = "intervals.json"
 MOST_PATIENTS = 1000
-FARTHEST = 4.0
+FARTHEST = 12.0
 
 
 @dataclass(frozen=True)
@@ -84,19 +84,21 @@ class Intervals:
         )
 
     def around(
-        self, probability: FloatArray, X: FloatArray, *, level: float = 0.9
+        self, probability: FloatArray, X: FloatArray, spread: FloatArray | None = None, *, level: float = 0.9
     ) -> tuple[FloatArray, FloatArray]:
         """Return lower and upper bounds around probabilities, each of shape (patients, outcomes, times).
 
-        They hold the probability between them, lie in [0, 1] and run in time as it does.
+        They hold the probability between them and lie in [0, 1]. ``spread``, of the probabilities' shape, is
+        the variance on the link's scale of what they would be if unknown values were known.
 
         Raises:
             InvalidInput: a level that is not between 0 and 1.
 
         """
         reach = np.sqrt(distance(X, self.means, self.scales))[:, None] * self.reach(level)
+        unknown = np.zeros(probability.shape) if spread is None else normal_reach(level) ** 2 * spread
         low, high = np.empty(probability.shape), np.empty(probability.shape)
-        find_ends(np.ascontiguousarray(probability), reach, self.link.code, low, high)
+        find_ends(np.ascontiguousarray(probability), reach, unknown, self.link.code, low, high)
         return low, high
 
     def reach(self, level: float = 0.9) -> FloatArray:
@@ -106,9 +108,7 @@ class Intervals:
             InvalidInput: a level that is not between 0 and 1.
 
         """
-        if not 0.0 < level < 1.0:
-            raise InvalidInput("interval", [Problem("level", "is not between 0 and 1", "use 0.9")])
-        reach: FloatArray = NormalDist().inv_cdf((1.0 + level) / 2.0) * self.inflation * self.errors
+        reach: FloatArray = normal_reach(level) * self.inflation * self.errors
         return reach
 
     def errors_between(self, X: FloatArray, others: FloatArray) -> FloatArray:
@@ -148,6 +148,18 @@ class Intervals:
 _ARRAYS = ("means", "scales", "errors", "inflation")
 
 
+def normal_reach(level: float) -> float:
+    """Return how many standard deviations an interval of this level reaches.
+
+    Raises:
+        InvalidInput: a level that is not between 0 and 1.
+
+    """
+    if not 0.0 < level < 1.0:
+        raise InvalidInput("interval", [Problem("level", "is not between 0 and 1", "use 0.9")])
+    return NormalDist().inv_cdf((1.0 + level) / 2.0)
+
+
 def shrinkage(penalties: FloatArray, probability: FloatArray, endpoint: Endpoint) -> FloatArray:
     """Return variance and squared bias over variance under each outcome's ridge penalty, shape (outcomes,).
 
@@ -181,7 +193,7 @@ def distance(X: FloatArray, means: FloatArray, scales: FloatArray) -> FloatArray
     """Return (1 + sum of squared standardised columns) / (1 + columns), shape (patients,): 1 on average.
 
     It is the leverage, up to a factor, of a regression with an intercept on uncorrelated columns. A missing
-    value counts 1, a value more than four standard deviations from the mean as four.
+    value counts 1, a value more than twelve standard deviations from the mean as twelve.
 
     >>> distance(np.array([[2.0, np.nan]]), np.zeros(2), np.ones(2))
     array([2.])
@@ -193,15 +205,18 @@ def distance(X: FloatArray, means: FloatArray, scales: FloatArray) -> FloatArray
 
 @compiled
 def find_ends(
-    probability: FloatArray, reach: FloatArray, link: int, low: FloatArray, high: FloatArray
+    probability: FloatArray, reach: FloatArray, more: FloatArray, link: int, low: FloatArray, high: FloatArray
 ) -> None:
-    """Write the ends of intervals (rows, outcomes, times) that reach so far on the link (rows, outcomes)."""
+    """Write the ends of intervals (rows, outcomes, times) that reach so far on the link (rows, outcomes).
+
+    ``more`` (rows, outcomes, times) adds to the square of the reach.
+    """
     for r in range(probability.shape[0]):
         for o in range(probability.shape[1]):
             for t in range(probability.shape[2]):
                 middle = probability[r, o, t]
-                value = on_link(link, middle)
-                one, other = off_link(link, value - reach[r, o]), off_link(link, value + reach[r, o])
+                value, by = on_link(link, middle), np.sqrt(reach[r, o] ** 2 + more[r, o, t])
+                one, other = off_link(link, value - by), off_link(link, value + by)
                 low[r, o, t] = min(middle, one, other)
                 high[r, o, t] = max(middle, one, other)
 

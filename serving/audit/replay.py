@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 
 from features.errors import NotFound
-from models.bundle.bundle import ModelBundle, read_bundle
+from models.bundle.bundle import ModelBundle
+from models.bundle.reading import read_bundle
 from models.bundle.shelf import Shelf
 from models.questions.comparison import compare
 from models.questions.timeline import explain_over_time

@@ -16,6 +16,7 @@ from serving.wording import COVERAGE, REAL, event_at, in_percent, notices, reaso
 
 LONGEST_SUMMARY = 139
 MOST_LISTED, MOST_TESTS = 8, 3
+ASKED = (("Known already to you?", "history"), ("To be done", "test"))
 SIMULATED = "SIMULATED, not for care: "
 OVERRIDES = "urn:salvage:override-reason"
 TOPICS = "urn:salvage:topic"
@@ -145,14 +146,17 @@ def _orders(assessed: ChartAssessment, extracted: Extracted) -> str:
 def _limits(assessed: ChartAssessment, gathered: PrefetchedChart) -> Iterator[str]:
     """Yield what limits the estimate: missing values, useful tests, unusual values, unread resources."""
     prediction = assessed.recorded.prediction
-    labels = {field.name: field.label for field in assessed.bundle.dictionary.fields}
-    missing = [labels[c.predictor] for c in prediction.warnings if c.kind == "missing" and c.predictor]
+    contributions = prediction.endpoints[0].outcomes[0].explanation.scales[0].contributions
+    order = {test.predictor: at for at, test in enumerate(prediction.next_tests)}
+    missing = [c for c in contributions if c.value is None]
+    missing.sort(key=lambda c: order.get(c.predictor, len(order)))
     if missing:
-        yield f"**Not known of this patient**: {_some(missing)}."
-    if prediction.next_tests:
-        tests = prediction.next_tests[:MOST_TESTS]
-        yield "**Worth finding out**: " + "; ".join(test.words for test in tests)
-    unusual = [c.message for c in prediction.warnings if c.kind != "missing"]
+        yield f"**Not known of this patient**: {_some([c.label for c in missing])}."
+    for heading, source in ASKED:
+        tests = [test.words for test in prediction.next_tests if test.source == source][:MOST_TESTS]
+        if tests:
+            yield f"**{heading}**: " + "; ".join(tests)
+    unusual = [c.message for c in prediction.warnings if c.kind != "not_known"]
     if unusual:
         yield "**Take care**: " + "; ".join(unusual[:MOST_LISTED]) + "."
     if gathered.absent:

@@ -8,7 +8,8 @@ import numpy as np
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
-from models.bundle.bundle import ModelBundle, read_bundle
+from models.bundle.bundle import ModelBundle
+from models.bundle.reading import read_bundle
 from serving.contract import Answer, AuditReceipt, ModelStamp
 from tests.serving.several import EXAMINED
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.bundle.bundle import bundle_hash
+from models.bundle.manifest import bundle_hash
 from tests.lib.patients import BREAST
 from tests.serving.client import (
     COLORECTAL,

@@ -9,7 +9,7 @@ import pytest
 
 from features.endpoints import ENDPOINTS, overall_survival
 from features.errors import InvalidCohort, NotFound
-from models.bundle.bundle import read_bundle
+from models.bundle.reading import read_bundle
 from models.bundle.shelf import Shelf
 from tests.lib.patients import protocol, simulated_cohort
 from tests.models.registry.noise import NOISE

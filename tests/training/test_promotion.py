@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from features.errors import BundleRefused, NotFound
-from models.bundle.bundle import bundle_hash
+from models.bundle.manifest import bundle_hash
 from models.bundle.shelf import Shelf
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry

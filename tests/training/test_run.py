@@ -13,7 +13,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from features.errors import InvalidCohort, NoChampion
-from models.bundle.bundle import bundle_hash, read_bundle
+from models.bundle.manifest import bundle_hash
+from models.bundle.reading import read_bundle
 from models.bundle.shelf import Shelf
 from models.bundle.tables import score_cohort
 from models.registry.settings import RegistrySettings

@@ -13,7 +13,8 @@ import pytest
 
 from features.errors import BundleRefused
 from features.fingerprint import canonical_json, sha256
-from models.bundle.bundle import MANIFEST, read_bundle
+from models.bundle.manifest import MANIFEST
+from models.bundle.reading import read_bundle
 from models.npz import read_arrays
 
 Array = npt.NDArray[Any]

@@ -7,7 +7,7 @@ import pytest
 import xgboost
 
 from features.errors import BundleRefused
-from models.bundle.bundle import read_bundle
+from models.bundle.reading import read_bundle
 from tests.models.bundle.hostile import BOOSTER, OS, TREES, put, refuse
 from tests.serving.several import several_bundle, several_cohort
 

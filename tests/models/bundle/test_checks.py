@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from features.errors import BundleRefused
-from models.bundle.bundle import read_bundle
+from models.bundle.reading import read_bundle
 from models.npz import read_arrays
 from models.trees.ensemble import Trees
 from tests.models.bundle.hostile import (

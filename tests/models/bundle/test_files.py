@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from features.cohort import Cohort
 from features.errors import BundleRefused, InvalidCohort
 from features.fingerprint import canonical_json, sha256
-from models.bundle.bundle import FORMAT, MANIFEST, bundle_hash, read_bundle
+from models.bundle.manifest import FORMAT, MANIFEST, bundle_hash
+from models.bundle.reading import read_bundle
 from salvage import commands
 from tests.lib.fitting import small_bundle
 from tests.lib.patients import BREAST

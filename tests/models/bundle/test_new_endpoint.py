@@ -8,7 +8,8 @@ import pytest
 
 from features.cohort import Cohort
 from features.endpoints import ENDPOINTS, PredictedOutcome
-from models.bundle.bundle import ModelBundle, read_bundle
+from models.bundle.bundle import ModelBundle
+from models.bundle.reading import read_bundle
 from tests.lib.fitting import PLAN, small_bundle, small_evaluation
 from tests.lib.patients import BREAST, protocol
 

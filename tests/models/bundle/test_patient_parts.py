@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from models.bundle.bundle import read_bundle
+from models.bundle.reading import read_bundle
 from tests.models.bundle.hostile import put, put_nested, refuse
 
 BREAST = "breast_cancer"

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from features.errors import BundleRefused, NoChampion, NotFound
-from models.bundle.bundle import MANIFEST, bundle_hash, read_bundle
+from models.bundle.manifest import MANIFEST, bundle_hash
+from models.bundle.reading import read_bundle
 from models.bundle.shelf import CHAMPION, Shelf
 
 NAME = "salvage-test"

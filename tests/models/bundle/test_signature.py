@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from features.errors import BundleRefused, InvalidInput
-from models.bundle.bundle import MANIFEST
 from models.bundle.keyfile import read_or_make
+from models.bundle.manifest import MANIFEST
 from models.bundle.shelf import Shelf
 from models.bundle.signature import Keys, verify
 

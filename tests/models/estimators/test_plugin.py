@@ -21,7 +21,8 @@ from features.dictionary import load_dictionary
 from features.endpoints import RESPONSE, SURVIVAL
 from features.errors import BundleRefused, InvalidInput
 from features.protocol import StudyProtocol
-from models.bundle.bundle import MANIFEST, read_bundle
+from models.bundle.manifest import MANIFEST
+from models.bundle.reading import read_bundle
 from models.estimators.registry import OWN, estimator_class
 from models.estimators.scikit import SurvivalEstimator
 from models.explanation import sampled

@@ -3,7 +3,8 @@
 import pytest
 
 from features.errors import BundleRefused, NotFound
-from models.bundle.bundle import bundle_hash, read_bundle
+from models.bundle.manifest import bundle_hash
+from models.bundle.reading import read_bundle
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
 from models.registry.tracking import environment, tracked_run
