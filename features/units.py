@@ -47,7 +47,7 @@ def suspected_unit(
     usual = seen or declared.usual
     if usual is None or _within(value * factor, usual):
         return None
-    others = {u: f for u, f in factors(declared).items() if not math.isclose(f, factor)}
+    others = {u: f for u, f in factors(declared).items() if not math.isclose(f, factor, rel_tol=1e-6)}
     if seen is not None and (unit := suspected_unit(declared, (seen[0] + seen[1]) / 2.0)) is not None:
         return unit if _within(value / declared.conversions[unit], seen) else None
     return _likeliest(declared, value, others, usual)
@@ -111,19 +111,20 @@ def converted(declared: Field, unit: str) -> str:
 
 
 def rows_in_question(
-    declared: Field, series: "pd.Series", column: Column, *, stated: bool
+    declared: Field, series: "pd.Series", column: Column, *, stated: bool, factor: float = 1.0
 ) -> tuple[Column, Mapping[str, tuple[int, ...]]]:
     """Return a column's rows, from 0, by the unit that they fit better; they are no longer out of range.
 
     ``column`` is what :meth:`Field.read_series` made of ``series``. Of a column whose unit is ``stated``
     (declared in a recipe, or by each record), rare extremes are believed: rows are in question only where
     they are several, and more than ``BELIEVED_SHARE`` of the column's numbers. Of any other column, all are.
+    ``factor`` is what its numbers have been multiplied by, to get from the stated unit to the field's.
     """
     by_unit: dict[str, list[int]] = {}
     if declared.usual is None:
         return column, {}
     for row, number in _unusual(declared.usual, series, column):
-        if (unit := suspected_unit(declared, number)) is not None:
+        if (unit := suspected_unit(declared, number / factor, factor=factor)) is not None:
             by_unit.setdefault(unit, []).append(row)
     known = np.count_nonzero(~np.isnan(column.numbers)) + len(column.faults.get(OUT_OF_RANGE, ()))
     if stated:
