@@ -46,7 +46,7 @@ unit is judged by what is expected alone.
 
 "Alike" are the numbers that are usual in both units. Nobody can tell by such a number which unit it is in;
 where a whole column is read, its other rows often tell. Units that differ in name only (U/mL and kU/L of
-CA-125, CEA, AFP, hCG) need no question.
+CA-125, CEA, AFP, hCG), and an adult's age in months or days, which no range allows, need no question.
 
 The usual ranges are this project's judgement, chosen wider than the highest limits at which CTCAE 5.0
 (National Cancer Institute, 2017) grades a value, and than leukaemic counts, because a true value must not

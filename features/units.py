@@ -1,10 +1,10 @@
 """Units: whether a number fits another usual unit of its field better than the declared one.
 
 A field's ``usual`` range holds what is met in patients with cancer; its ``conversions`` are the other usual
-units. The range is taken as the central interval of a normal distribution, log-normal where the field's scale
-is ``log``, so that of several units the likeliest brings the number nearest to the middle. Assumption: a
-number within the range of its own unit is right. Where the ranges of two units overlap they cannot be told
-apart by one number (:func:`alike`; docs/dictionary.md lists these numbers).
+units. The range is taken as the central interval of a log-normal distribution, so that of several units the
+likeliest brings the number nearest to its middle. Assumption: a number within the range of its own unit is
+right. Where the ranges of two units overlap they cannot be told apart by one number (:func:`alike`;
+docs/dictionary.md lists these numbers).
 """
 
 import math
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Range = tuple[float, float]
+
+TINY = 1e-6
+"""Where a range that begins at zero is taken to begin on the scale of logarithms."""
 
 BELIEVED_SHARE = 0.05
 """Largest share of a column in a stated unit that may fit another: a usual range holds all but a few."""
@@ -147,16 +150,14 @@ def _unusual(usual: Range, series: "pd.Series", column: Column) -> Iterator[tupl
 
 
 def _likeliest(declared: Field, value: float, units: Mapping[str, float], usual: Range) -> str | None:
-    fitting = {unit: value * by for unit, by in units.items() if _within(value * by, usual)}
-    return min(fitting, key=lambda unit: _distance(declared, fitting[unit], usual), default=None)
+    fitting = {unit: value * by for unit, by in units.items() if value > 0.0 and _within(value * by, usual)}
+    return min(fitting, key=lambda unit: _distance(fitting[unit], usual), default=None)
 
 
-def _distance(declared: Field, number: float, usual: Range) -> float:
-    """Return the distance from the middle of the range, on the field's scale."""
-    low, high = usual
-    if declared.scale == "log" and low > 0.0:
-        return abs(math.log(number) - (math.log(low) + math.log(high)) / 2.0)
-    return abs(number - (low + high) / 2.0)
+def _distance(number: float, usual: Range) -> float:
+    """Return the distance from the middle of the range on the scale of logarithms."""
+    low, high = (math.log(max(end, TINY)) for end in usual)
+    return abs(math.log(number) - (low + high) / 2.0)
 
 
 def _within(number: float, usual: Range) -> bool:

@@ -41,8 +41,6 @@ TYPICAL = [
     ("tumour_burden",                 70.0, "cm",     False),
     ("largest_lesion",                36.0, "cm",     False),
     ("tumour_volume",                 20.0, "mm3",    True),
-    ("age",                           61.0, "months", True),
-    ("age",                           61.0, "days",   True),
     ("months_diagnosis_to_relapse",   40.0, "days",   True),
     ("months_diagnosis_to_relapse",   40.0, "weeks",  False),
     ("months_diagnosis_to_relapse",   40.0, "years",  False),
@@ -132,8 +130,8 @@ def test_the_question_takes_the_place_of_out_of_range():
 
 
 def test_of_several_units_the_likeliest_is_asked_about():
-    assert suspected_unit(DICTIONARY["age"], 732.0) == "months"
-    assert suspected_unit(DICTIONARY["age"], 22280.0) == "days"
+    assert suspected_unit(DICTIONARY["months_followed"], 1200.0) == "days"
+    assert suspected_unit(DICTIONARY["haemoglobin"], 2.0) == "mmol/L"
 
 
 @pytest.mark.parametrize(("number", "unit"), [(38.0, "g/L"), (3.8, "g/dL"), (1000.0, None)])
