@@ -15,6 +15,7 @@ from features.dictionary import Column, Dictionary, Field, FloatArray, load_dict
 from features.eligibility import Attrition
 from features.errors import InvalidCohort, InvalidRequest, Problem
 from features.fingerprint import canonical_json, sha256
+from features.units import asked, rows_in_question, unit_question
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,9 +70,17 @@ class Cohort:
 
     @classmethod
     def from_frame(
-        cls, frame: "pd.DataFrame", *, dictionary: Dictionary, provenance: tuple[Provenance, ...] = ()
+        cls,
+        frame: "pd.DataFrame",
+        *,
+        dictionary: Dictionary,
+        provenance: tuple[Provenance, ...] = (),
+        units_stated: bool = False,
     ) -> "Cohort":
         """Validate a table whose columns are dictionary names plus ``patient``.
+
+        A number that fits another usual unit better than its field's is refused, as in a request. Where the
+        source has stated its units (``units_stated``), rare extremes are believed, a column of them is not.
 
         Raises:
             InvalidCohort: naming every problem in every column at once.
@@ -86,9 +95,12 @@ class Cohort:
             for name in (PATIENT, *dictionary.names)
             if name not in frame.columns
         ]
-        columns = {f.name: f.read_series(frame[f.name]) for f in dictionary.fields if f.name in frame.columns}
-        for name, column in columns.items():
-            problems += _table_problems(dictionary[name], column)
+        columns = dict[str, Column]()
+        for declared in (f for f in dictionary.fields if f.name in frame.columns):
+            read = declared.read_series(series := frame[declared.name])
+            columns[declared.name], units = rows_in_question(declared, series, read, stated=units_stated)
+            problems += _table_problems(declared, columns[declared.name])
+            problems += [_column_question(declared, unit, rows) for unit, rows in units.items()]
         values = {name: column.numbers for name, column in columns.items()}
         problems += applicability_problems(dictionary, values, rows=np.arange(1, len(frame) + 1))
         if PATIENT in frame.columns:
@@ -176,22 +188,28 @@ class Cohort:
         import pyarrow.parquet as pq  # noqa: PLC0415  takes a while to load and is never needed to answer
 
         dictionary, provenance = read_header(path)
-        return cls.from_frame(pq.read_table(path).to_pandas(), dictionary=dictionary, provenance=provenance)
+        table = pq.read_table(path).to_pandas()
+        return cls.from_frame(table, dictionary=dictionary, provenance=provenance, units_stated=True)
 
 
 def read_patient(patient: Mapping[str, object], *, dictionary: Dictionary) -> dict[str, float]:
     """Validate one patient given by field; return each field's number, NaN where missing.
 
+    A number that fits another usual unit better than its field's is refused with the question which is meant.
+
     Raises:
-        InvalidRequest: naming every unknown field and every value outside its rule.
+        InvalidRequest: naming every unknown field, every value outside its rule and every unit in question.
 
     """
     values, problems = {}, list[Problem]()
     if not patient.keys() <= dictionary.known:
         problems += _unknown_fields([name for name in patient if name not in dictionary], dictionary)
     for name, declared in dictionary.by_name.items():
-        values[name], fault = declared.read_one(patient.get(name))
-        if fault is not None:
+        value = patient.get(name)
+        values[name], fault = declared.read_one(value)
+        if declared.usual is not None and (question := unit_question(declared, value)) is not None:
+            problems.append(question)
+        elif fault is not None:
             problems.append(Problem(name, fault, f"expected {declared.expected}"))
     problems += _misapplied(dictionary, values)
     if problems:
@@ -301,6 +319,12 @@ def _table_problems(declared: Field, column: Column) -> list[Problem]:
         Problem.in_rows(declared.name, fault, f"expected {declared.expected}", [row + 1 for row in rows])
         for fault, rows in column.faults.items()
     ]
+
+
+def _column_question(declared: Field, unit: str, rows: Sequence[int]) -> Problem:
+    by = f"multiply by {declared.conversions[unit]:.6g}"
+    remedy = f"{by} if they are in {unit}; if they are in {declared.unit}, check them, or state the units"
+    return Problem.in_rows(declared.name, asked(declared, unit), remedy, [row + 1 for row in rows])
 
 
 def _misapplied(dictionary: Dictionary, values: Mapping[str, float]) -> list[Problem]:

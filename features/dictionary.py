@@ -39,8 +39,8 @@ class Field:
     """One predictor or outcome: its meaning, unit, range and when it becomes known.
 
     ``known`` is ``diagnosis``, ``index`` (by the index date) or ``after``. ``applies_to`` lists the diseases
-    in which the field has a meaning, None for all. ``conversions`` give, by other unit, the factor to
-    ``unit``.
+    in which the field has a meaning, None for all. ``conversions`` give, by other usual unit, the factor to
+    ``unit``; ``usual`` is the range met in patients with cancer, by which units are told apart.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Field:
     scale: Literal["linear", "log"] = "linear"
     codes: Mapping[str, str] = field(default_factory=dict)
     conversions: Mapping[str, float] = field(default_factory=dict)
+    usual: tuple[float, float] | None = None
 
     @property
     def category_names(self) -> tuple[str, ...]:
@@ -172,6 +173,7 @@ class Field:
             "unit": self.unit, "minimum": self.minimum, "maximum": self.maximum,
             "ordered": self.ordered, "scale": self.scale, "codes": dict(self.codes),
             "conversions": dict(self.conversions),
+            "usual": None if self.usual is None else list(self.usual),
             "applies_to": None if self.applies_to is None else list(self.applies_to),
             "categories": {c.name: {"label": c.label, "codes": dict(c.codes)} for c in self.categories},
         }  # fmt: skip
@@ -305,6 +307,7 @@ def _field(name: str, entry: Mapping[str, Any]) -> Field:
         applies_to=None if applies_to is None else tuple(applies_to),
         codes=options.pop("codes", {}),
         conversions=options.pop("conversions", {}),
+        usual=tuple(options.pop("usual", ())) or None,
         **options,
     )
 
@@ -357,6 +360,19 @@ def _range_problems(name: str, entry: Mapping[str, Any]) -> list[Problem]:
         return [Problem(name, "has no usable range", "declare a minimum and a larger maximum")]
     if scale not in ("linear", "log") or (scale == "log" and low <= -1):
         return [Problem(name, "has no usable scale", "use linear, or log with a minimum above -1")]
+    return _unit_problems(name, entry, low, high)
+
+
+def _unit_problems(name: str, entry: Mapping[str, Any], low: float, high: float) -> list[Problem]:
+    """Return problems of the other units and of the usual range, which both rest on the field's own unit."""
+    by, usual = entry.get("conversions", {}), entry.get("usual", [low, high])
+    if not isinstance(by, dict) or not all(
+        isinstance(f, int | float) and 0.0 < f < math.inf for f in by.values()
+    ):
+        return [Problem(name, "has no usable conversions", "give by other unit the factor to the field's")]
+    numbers = isinstance(usual, list) and len(usual) == 2 and all(isinstance(u, int | float) for u in usual)
+    if not numbers or not low <= usual[0] < usual[1] <= high:
+        return [Problem(name, "has no usable usual range", "give [low, high] within minimum and maximum")]
     return []
 
 

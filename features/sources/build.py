@@ -69,7 +69,8 @@ def follow(tables: SourceTables) -> Cohort:
         attrition,
     )
     dictionary = load_dictionary().slice(load_dictionary().ordered(recipe.fields))
-    return Cohort.from_frame(frame.reset_index(drop=True), dictionary=dictionary, provenance=(provenance,))
+    frame = frame.reset_index(drop=True)
+    return Cohort.from_frame(frame, dictionary=dictionary, provenance=(provenance,), units_stated=True)
 
 
 def _require_columns(tables: SourceTables) -> None:

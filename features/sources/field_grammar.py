@@ -7,7 +7,7 @@ from typing import Any
 
 from features.dictionary import Dictionary, Field
 from features.errors import Problem
-from features.sources.forms import COMPARISONS, DAYS_IN
+from features.sources.forms import COMPARISONS, DAYS_IN, units_of
 
 WORDS: Mapping[type, str] = {str: "a text", dict: "a mapping", list: "a list", object: "a value"}
 TEXT_KEYS = frozenset({"column", "codes", "matches", "contains", "otherwise", "until"})
@@ -101,7 +101,7 @@ def _joined_problems(
     name: str, entry: Mapping[str, Any], form: str, related: frozenset[str]
 ) -> list[Problem]:
     problems = []
-    if form not in ("constant", "column") or "unit" in entry:
+    if form not in ("constant", "column"):
         remedy = "give a constant, or a column with or without codes"
         problems.append(Problem(name, "reads records in a form that is not for records", remedy))
     if not isinstance(entry["related"], str) or entry["related"] not in related:
@@ -196,15 +196,19 @@ def _term_problems(name: str, entry: Mapping[str, Any], field: Field) -> list[Pr
         or not all(isinstance(t, dict) and isinstance(t.get("column"), str) for t in terms)
     ):
         return [Problem(f"{name}.sum", "has the wrong form", "list entries with a column each")]
+    known = units_of(field)
+    remedy = f"use {', '.join(known)}" if known else "leave the unit out: the field has none"
     problems = [p for t in terms if "sum" in entry for p in unknown_keys(f"{name}.sum", t, SUM_KEYS)]
     problems += [
-        Problem(name, f"has the unknown unit {term['unit']}", "use " + ", ".join(DAYS_IN))
+        Problem(name, _wrong_unit(term["unit"]), remedy)
         for term in terms
-        if term.get("unit") is not None and term["unit"] not in DAYS_IN
+        if term.get("unit") is not None and term["unit"] not in known
     ]
-    if any(term.get("unit") for term in terms) and field.unit not in DAYS_IN:
-        problems.append(Problem(name, "is not a time", "leave the unit out"))
     return problems
+
+
+def _wrong_unit(unit: object) -> str:
+    return "is not a time" if unit in DAYS_IN else f"has the unknown unit {unit}"
 
 
 def _target_problems(name: str, entry: Mapping[str, Any], field: Field) -> Iterator[Problem]:

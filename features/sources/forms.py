@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from features.dictionary import Field
+from features.units import factors
+
 MONTH = 365.25 / 12
 YEAR = 365.25
 DAYS_IN = {"days": 1.0, "weeks": 7.0, "months": MONTH, "years": YEAR}
@@ -34,7 +37,7 @@ class RowCondition:
 
 @dataclass(frozen=True)
 class SumTerm:
-    """One column of a sum, its sign (1 or -1), and its unit of time where it is one."""
+    """One column of a sum, its sign (1 or -1), and its unit where the recipe declares it."""
 
     column: str
     sign: int
@@ -113,7 +116,7 @@ class Joined:
     """
 
     related: str
-    form: Constant | CodedColumn | PlainColumn
+    form: Constant | CodedColumn | PlainColumn | Sum
     without: object
     several: Explicit = ()
 
@@ -148,6 +151,23 @@ class FieldMapping:
         elif isinstance(self.form, FirstOf):
             for reading in self.form.readings:
                 yield from reading.joined
+
+
+def units_of(field: Field) -> tuple[str, ...]:
+    """Return the units that a column of the field can be in: those of time, or the dictionary's, or none."""
+    if field.unit in DAYS_IN:
+        return tuple(DAYS_IN)
+    return tuple(factors(field)) if field.unit else ()
+
+
+def factor(field: Field, unit: str) -> float:
+    """Return what to multiply by to bring a unit of :func:`units_of` to the field's.
+
+    >>> from features.dictionary import load_dictionary
+    >>> factor(load_dictionary()["age"], "months") * 12.0, factor(load_dictionary()["albumin"], "g/dL")
+    (1.0, 10.0)
+    """
+    return DAYS_IN[unit] / DAYS_IN[field.unit] if field.unit in DAYS_IN else factors(field)[unit]
 
 
 def form_columns(form: Form) -> Iterator[str]:

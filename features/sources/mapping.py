@@ -20,7 +20,6 @@ from features.sources.codes import (
 )
 from features.sources.conditions import judge_all
 from features.sources.forms import (
-    DAYS_IN,
     Cases,
     CodedColumn,
     Constant,
@@ -30,9 +29,11 @@ from features.sources.forms import (
     Joined,
     PlainColumn,
     Sum,
+    factor,
     form_columns,
 )
 from features.sources.related import OWNER, RelatedRecords, gather
+from features.units import asked, rows_in_question
 
 DISEASE = "__disease__"
 UNKNOWN_COMBINATION = "combination is not in the recipe"
@@ -92,16 +93,34 @@ def _plain(field: Field, form: PlainColumn, table: pd.DataFrame) -> MappedField:
     series = table[form.column]
     if field.type in ("number", "integer"):
         series = as_numbers(series)
-    return _judged(field, series, table)
+    return _judged(field, series, table, columns=form.column, units=frozenset({None}))
 
 
-def _judged(field: Field, series: pd.Series, table: pd.DataFrame) -> MappedField:
-    column = field.read_series(series)
-    problems = (
+def _judged(
+    field: Field, series: pd.Series, table: pd.DataFrame, *, columns: str, units: frozenset[str | None]
+) -> MappedField:
+    """Return a field's numbers; a value against its rule, or that fits another unit, is a problem.
+
+    ``units`` are those that the recipe declares for the columns, None among them where it declares none.
+    """
+    own = next(iter(units)) if len(units) == 1 else None
+    by, stated = 1.0 if own is None else factor(field, own), None not in units
+    read = field.read_series(series)
+    column, asked_about = rows_in_question(field, series, read, stated=stated, factor=by)
+    problems = [
         rows_problem(field.name, fault, f"expected {field.expected}", table, list(at))
         for fault, at in column.faults.items()
-    )
+    ]
+    for unit, at in asked_about.items():
+        problem = f"{asked(field, unit, own=own)[:-1]} as {field.name}?"
+        problems.append(rows_problem(columns, problem, _declare(field, unit, stated), table, list(at)))
     return MappedField(column.numbers, tuple(problems))
+
+
+def _declare(field: Field, unit: str, stated: bool) -> str:
+    if stated:
+        return f"declare unit: {unit} in the recipe in its place, or correct the values"
+    return f"declare it in the recipe as unit: {unit}, or as unit: {field.unit} if the values are right"
 
 
 def _coded(field: Field, form: CodedColumn, table: pd.DataFrame) -> MappedField:
@@ -119,9 +138,11 @@ def _sum(field: Field, form: Sum, table: pd.DataFrame) -> MappedField:
     for term in form.terms:
         numbers, wrong = numeric(table[term.column], table)
         problems += wrong
-        factor = 1.0 if term.unit is None else DAYS_IN[term.unit] / DAYS_IN[field.unit or "days"]
-        total = total + term.sign * factor * numbers
-    judged = _judged(field, pd.Series(total), table)
+        by = 1.0 if term.unit is None else factor(field, term.unit)
+        total = total + term.sign * by * numbers
+    columns = " + ".join(term.column for term in form.terms)
+    units = frozenset(term.unit for term in form.terms)
+    judged = _judged(field, pd.Series(total), table, columns=columns, units=units)
     return MappedField(judged.numbers, (*problems, *judged.problems))
 
 

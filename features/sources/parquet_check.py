@@ -93,7 +93,7 @@ def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[tuple[int, pa
 
 def _judge(frame: pd.DataFrame, dictionary: Dictionary) -> tuple[Problem, ...]:
     try:
-        Cohort.from_frame(frame, dictionary=dictionary)
+        Cohort.from_frame(frame, dictionary=dictionary, units_stated=True)
     except InvalidCohort as error:
         return error.problems
     return ()

@@ -39,7 +39,7 @@ def mapped(entry: Mapping[str, Any]) -> FieldMapping:
 def _form(entry: Mapping[str, Any]) -> Form:
     if "related" in entry:
         form = _one_column(entry)
-        assert isinstance(form, Constant | CodedColumn | PlainColumn)
+        assert isinstance(form, Constant | CodedColumn | PlainColumn | Sum)
         return Joined(entry["related"], form, entry["without"], explicit(entry, "several"))
     if "first_of" in entry:
         return FirstOf(tuple(mapped(reading) for reading in entry["first_of"]))

@@ -40,13 +40,14 @@ async def assess(
     """Predict for the patient of a chart; the RiskAssessment references the resources that were used.
 
     Raises:
-        InvalidRequest: when the chart is not that of one living patient with a relapse in the model's scope.
+        InvalidRequest: when the chart is not that of one living patient with a relapse in the model's scope,
+            or a predictor's unit is in question.
         RecordNotWritten, TooBusy: when the record could not be made durable; nothing was answered.
 
     """
     bundle = champion.bundle
     extracted = chart.at(bundle.protocol.index_event)
-    index_date = require_readable(extracted)
+    index_date = require_readable(extracted, bundle)
     subject = f"Patient/{extracted.patient}"
     recorded = await predictor.predict_patient(
         champion, patient_of(extracted, bundle), horizon, caller, facts, subject=subject

@@ -30,8 +30,11 @@ class Chart:
         return self._read[which]
 
 
-def require_readable(extracted: Extracted) -> date:
+def require_readable(extracted: Extracted, bundle: ModelBundle) -> date:
     """Return the index date of a record that holds one living patient with a relapse of a known cancer.
+
+    A value of one of the model's predictors whose unit is in question refuses the record: taken as missing it
+    would change the answer as quietly as a wrong unit would.
 
     Raises:
         InvalidRequest: naming everything that stands against it.
@@ -42,6 +45,8 @@ def require_readable(extracted: Extracted) -> date:
         problems.append(Problem("Bundle", str(extracted.excluded), remedy))
     if extracted.fields.get("died"):
         problems.append(Problem("Patient", "has died", "ask for a living patient"))
+    asked = extracted.units_in_question
+    problems += [asked[name] for name in bundle.dictionary.names if name in asked]
     if problems or extracted.index_date is None:
         raise InvalidRequest("record", problems)
     return extracted.index_date

@@ -212,6 +212,37 @@ class TestOnePatient:
     def test_units_in_their_spellings(self, unit: str) -> None:
         assert extract_bundle([*RELAPSED, lab("777-3", "2020-01-01", 210, unit)]).fields["platelets"] == 210.0
 
+    @pytest.mark.parametrize(
+        ("code", "value", "unit", "asked"),
+        [
+            ("1751-7", 38, "g/dL", "albumin fits g/L better than g/dL: did you mean g/L?"),
+            ("1751-7", 3.8, "g/L", "albumin fits g/dL better than g/L: did you mean g/dL?"),
+            ("1751-7", 3.8, "", "albumin has no unit: did you mean g/dL?"),
+            ("1751-7", 1000, "", "albumin has no unit"),
+            ("777-3", 210000, "10*9/L", "platelets fits /uL better than 10*9/L: did you mean /uL?"),
+        ],
+    )
+    def test_a_unit_that_is_missing_or_contradicted_is_asked_about(
+        self, code: str, value: float, unit: str, asked: str
+    ) -> None:
+        found = extract_bundle([*RELAPSED, lab(code, "2020-01-01", value, unit)])
+        (question,) = found.units_in_question.values()
+        assert (question.problem, found.value_problems) == (asked, (question,))
+
+    def test_a_stated_unit_is_converted(self) -> None:
+        found = extract_bundle([*RELAPSED, lab("718-7", "2020-01-01", 7.5, "mmol/L")])
+        assert found.fields["haemoglobin"] == pytest.approx(12.08, abs=0.01)
+        assert found.units_in_question == {}
+
+    def test_a_whole_number_without_a_unit_is_asked_about_as_any_other(self) -> None:
+        whole = observation("1751-7", "2020-01-01", valueInteger=38)
+        assert set(extract_bundle([*RELAPSED, whole]).units_in_question) == {"albumin"}
+
+    def test_a_missing_unit_that_could_only_be_one_is_a_plain_problem(self) -> None:
+        found = extract_bundle([*RELAPSED, lab("2039-6", "2020-01-01", 4.0, "")])
+        assert [p.problem for p in found.value_problems] == ["cea has no unit"]
+        assert found.units_in_question == {}
+
     def test_a_field_without_meaning_in_the_disease_is_left_out_and_noted(self) -> None:
         found = extract_bundle([*RELAPSED, lab("10334-1", "2020-01-01", 35, "U/mL")])
         assert "ca_125" not in found.fields
@@ -307,7 +338,10 @@ CASES = {
         [*RELAPSED, lab("1751-7", "2020-01-01", 39, "kg")],
         "Observation/1751-7-2020-01-01: albumin is in kg; expected g/L or g/dL",
     ),
-    "no unit": ([*RELAPSED, lab("1751-7", "2020-01-01", 39, "")], "albumin has no unit; expected g/L"),
+    "no unit": (
+        [*RELAPSED, lab("1751-7", "2020-01-01", 39, "")],
+        "albumin has no unit: did you mean g/L?; expected g/L",
+    ),
     "range": ([*RELAPSED, lab("718-7", "2020-01-01", 900, "g/dL")], "haemoglobin is out of range"),
     "before birth": ([*RELAPSED, condition("old", "1950-01-01")], "Condition/old: is dated before birth"),
     "died before": ([patient(deceasedDateTime="2019-01-01"), *RELAPSED[1:]], "died before the index date"),
@@ -379,7 +413,8 @@ class TestPublishedExamples:
         assert found.disease_status == "improved"
         assert found.excluded == "no relapse or progression recorded"
         # The example states 3000 thousand neutrophils a microlitre.
-        assert [p.problem for p in found.problems] == ["neutrophils is out of range"]
+        asked = "neutrophils fits /uL better than 10*3/uL: did you mean /uL?"
+        assert [p.problem for p in found.problems] == [asked]
 
     @pytest.mark.parametrize("file", published("mcode-examples", "synthea-breast", "mopa"), ids=str)
     def test_every_bundle_is_read(self, file: Path) -> None:

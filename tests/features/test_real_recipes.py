@@ -277,7 +277,9 @@ def test_one_word_makes_no_number_of_the_column_a_word(tmp_path: Path):
     assert column(cohort, "ecog") == ["ecog_0", None, "ecog_1"]
     assert refused(tmp_path, entry, table(ecog=["0", "good", "1"])) == [("ecog", UNKNOWN, 1, (2,))]
     entry = declared({"tumour_burden": {"column": "burden"}})
-    assert refused(tmp_path, entry, table(burden=[1, "big", 3])) == [("tumour_burden", "wrong type", 1, (2,))]
+    assert refused(tmp_path, entry, table(burden=[10, "big", 30])) == [
+        ("tumour_burden", "wrong type", 1, (2,))
+    ]
 
 
 REGIMEN = {

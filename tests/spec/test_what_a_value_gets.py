@@ -12,6 +12,8 @@ from features.errors import InvalidRequest
 from features.protocol import load_protocol
 from tests.lib.patients import one_patient
 
+ASKED = "fits {0} better than {1}: did you mean {0}?"
+
 # fmt: off
 TABLE = [
     # field                          value                     verdict
@@ -37,7 +39,11 @@ TABLE = [
     ("positive_lymph_nodes",         "false",                  "wrong type"),
     ("months_diagnosis_to_relapse",  "0",                      "accepted"),
     ("months_diagnosis_to_relapse",  "-0.5",                   "out of range"),
-    ("months_diagnosis_to_relapse",  "601",                    "out of range"),
+    ("months_diagnosis_to_relapse",  "601",                    ASKED.format("days", "months")),
+    ("months_diagnosis_to_relapse",  "20000",                  "out of range"),
+    ("albumin",                      "38",                     "accepted"),
+    ("albumin",                      "3.8",                    ASKED.format("g/dL", "g/L")),
+    ("haemoglobin",                  "118",                    ASKED.format("g/L", "g/dL")),
     ("oestrogen_receptor",           "10000",                  "accepted"),
     ("oestrogen_receptor",           "10001",                  "out of range"),
     ("oestrogen_receptor",           '"positive"',             "wrong type"),

@@ -91,7 +91,9 @@ class FhirDoor:
             raise InvalidCohort(source, problems)
         kept = [one for one in extracted if one.excluded is None]
         provenance = _provenance(recipe, Path(source).name, extracted, findings)
-        return Cohort.from_frame(_frame(kept), dictionary=readable(), provenance=(provenance,))
+        return Cohort.from_frame(
+            _frame(kept), dictionary=readable(), provenance=(provenance,), units_stated=True
+        )
 
 
 def readable() -> Dictionary:

@@ -46,7 +46,8 @@ class Extracted:
     lack what is relative to it (age, prior treatment, follow-up). ``disease_status`` is mCODE's status
     (improved, stable, worsened, ...), not the dictionary's (relapsed, refractory, ...). ``excluded`` is the
     reason why the patient cannot enter a cohort, None where they can. ``record_problems`` concern the record
-    as a whole, ``value_problems`` single values.
+    as a whole, ``value_problems`` single values. ``units_in_question`` are, by field, those of a unit that is
+    missing or that the number contradicts.
 
     ``basis`` holds, by field, the resources that its value was read from, ``condition`` the treated cancer,
     and ``unread_orders`` the draft orders that map to no plan field. All are references, Type/id.
@@ -63,6 +64,7 @@ class Extracted:
     basis: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     condition: str | None = None
     unread_orders: tuple[str, ...] = ()
+    units_in_question: Mapping[str, Problem] = field(default_factory=dict)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -131,6 +133,7 @@ def extract_patient(
         basis=basis_of(kept, seen),
         condition=cancer.reference if cancer else None,
         unread_orders=unread_orders(record.drafts),
+        units_in_question=dict(findings.units),
     )
 
 

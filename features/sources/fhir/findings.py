@@ -12,11 +12,13 @@ class Findings:
 
     ``record`` holds problems of the record itself (its patient, its dates). They stop the reading even where
     the patient would be excluded, because they may be the reason. ``values`` holds problems of single values,
-    which stop it only for a patient who enters the cohort. ``notes`` counts notes by their wording.
+    which stop it only for a patient who enters the cohort; those of a unit stand by field in ``units``, too.
+    ``notes`` counts notes by their wording.
     """
 
     record: list[Problem] = field(default_factory=list)
     values: list[Problem] = field(default_factory=list)
+    units: dict[str, Problem] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
 
     def wrong(self, where: str, problem: str, remedy: str) -> None:
@@ -27,6 +29,11 @@ class Findings:
     def unreadable(self, where: str, problem: str, remedy: str) -> None:
         """Add a problem of a value."""
         self.values.append(Problem(where, problem, remedy))
+
+    def ask_unit(self, where: str, name: str, problem: str, remedy: str) -> None:
+        """Add a problem of the unit of a field's value."""
+        self.unreadable(where, problem, remedy)
+        self.units[name] = self.values[-1]
 
     def note(self, wording: str) -> None:
         """Count a note."""

@@ -88,6 +88,9 @@ def _latest(
         read = read_value(field, reading.element)
         if read.remark:
             findings.note(read.remark)
+        if read.problem and read.unit_in_question:
+            findings.ask_unit(reading.item.entry.label, field.name, read.problem, read.remedy)
+            return None
         if read.problem:
             findings.unreadable(reading.item.entry.label, read.problem, read.remedy)
             return None

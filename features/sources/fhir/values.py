@@ -8,6 +8,7 @@ from features.dictionary import Field
 from features.sources.fhir.element import Element, child, codes, number, string, words
 from features.sources.fhir.terminology import load_terminology
 from features.sources.fhir.units import expected_units, factor
+from features.units import asked, likeliest_unit, rescaled, suspected_unit
 
 PlainValue = float | int | bool | str
 STAGE = re.compile(r"\b(?:stage\s*)?(iv|iii|ii|i|[1-4])(?:[a-e]?\d?)?\b")
@@ -18,12 +19,16 @@ ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
 
 @dataclass(frozen=True)
 class FieldValue:
-    """A field's value, or its problem and remedy; neither where the answer is unknown. A remark is noted."""
+    """A field's value, or its problem and remedy; neither where the answer is unknown. A remark is noted.
+
+    ``unit_in_question`` tells that the problem is the unit: it is missing, or the number fits another better.
+    """
 
     value: PlainValue | None = None
     problem: str | None = None
     remedy: str = ""
     remark: str | None = None
+    unit_in_question: bool = False
 
 
 def read_value(field: Field, element: Element) -> FieldValue:
@@ -37,20 +42,36 @@ def read_value(field: Field, element: Element) -> FieldValue:
 
 def _number(field: Field, element: Element) -> FieldValue:
     whole = number(element, "valueInteger")
-    if whole is not None:
-        return FieldValue(_typed(field, whole))
     quantity = child(element, "valueQuantity")
-    amount = number(quantity, "value")
+    amount = number(quantity, "value") if whole is None else whole
     if amount is None:
         return FieldValue(remark=f"{field.name}: an Observation without a number is not read")
-    unit = string(quantity, "code") or string(quantity, "unit")
-    by = factor(field, unit[:40])
+    unit = (string(quantity, "code") or string(quantity, "unit"))[:40]
+    by = 1.0 if whole is not None and not rescaled(field) else factor(field, unit)
     if by is None:
-        stated = f"is in {unit[:40]}" if unit else "has no unit"
-        return FieldValue(problem=f"{field.name} {stated}", remedy=expected_units(field))
+        return _unreadable_unit(field, amount, unit)
+    if other := suspected_unit(field, amount, factor=by):
+        return FieldValue(
+            problem=f"{field.name} {asked(field, other, own=unit)}",
+            remedy=f"correct its unit or its value; {expected_units(field)}",
+            unit_in_question=True,
+        )
     bound = string(quantity, "comparator")
     remark = f"{field.name}: a value stated as a bound (< or >) is read as the bound" if bound else None
     return FieldValue(_typed(field, amount * by), remark=remark)
+
+
+def _unreadable_unit(field: Field, amount: float, unit: str) -> FieldValue:
+    """Return the problem of a unit that the dictionary cannot convert, or of none."""
+    if unit:
+        return FieldValue(problem=f"{field.name} is in {unit}", remedy=expected_units(field))
+    likeliest = likeliest_unit(field, amount)
+    question = f": did you mean {likeliest}?" if likeliest else ""
+    return FieldValue(
+        problem=f"{field.name} has no unit{question}",
+        remedy=expected_units(field),
+        unit_in_question=rescaled(field),
+    )
 
 
 def _typed(field: Field, amount: float) -> PlainValue:

@@ -43,7 +43,9 @@ class OmopDoor:
             attrition=attrition,
         )
         names = dictionary.ordered(name for name in frame.columns if name != PATIENT)
-        return Cohort.from_frame(frame, dictionary=dictionary.slice(names), provenance=(provenance,))
+        return Cohort.from_frame(
+            frame, dictionary=dictionary.slice(names), provenance=(provenance,), units_stated=True
+        )
 
 
 def _selection(recipe: OmopRecipe, indexed: IndexedPatients) -> tuple[str, ...]:
