@@ -105,7 +105,8 @@ class Endpoint:
     ``fields`` are read from the cohort: with time, the clock (months from the index date) and what ended it
     (a flag, or the number of the cause that came first); without time, the response or the flag. ``link``
     names the scale of explanations and intervals. ``falls`` tells that the probability starts at one and
-    falls with time, as survival does; otherwise it starts at zero and rises.
+    falls with time, as survival does; otherwise it starts at zero and rises. ``events`` name what ends it,
+    with competing risks all causes together: survival free of more events is never the likelier one.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Endpoint:
     fields: tuple[str, ...]
     link: str
     falls: bool = False
+    events: tuple[str, ...] = ()
 
     @property
     def timed(self) -> bool:
@@ -167,7 +169,13 @@ class Endpoint:
 
     def check(self) -> None:
         """Raise ValueError, naming the part, where a stored declaration is none."""
-        words = (self.name, self.title, *self.fields, *(w for o in self.outcomes for w in (o.name, o.label)))
+        words = (
+            self.name,
+            self.title,
+            *self.fields,
+            *self.events,
+            *(w for o in self.outcomes for w in (o.name, o.label)),
+        )
         flags = (self.falls, *(outcome.harm for outcome in self.outcomes))
         if not all(isinstance(word, str) for word in words) or not all(isinstance(f, bool) for f in flags):
             raise ValueError("words and flags of the endpoint are not as they must be")
@@ -181,17 +189,19 @@ class Endpoint:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the declaration as plain JSON values, as a bundle stores it."""
-        return asdict(self) | {"outcomes": [asdict(o) for o in self.outcomes], "fields": list(self.fields)}
+        lists = {"fields": list(self.fields), "events": list(self.events)}
+        return asdict(self) | {"outcomes": [asdict(o) for o in self.outcomes]} | lists
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Endpoint":
         outcomes = tuple(PredictedOutcome(**outcome) for outcome in stored["outcomes"])
-        return cls(**{**stored, "outcomes": outcomes, "fields": tuple(stored["fields"])})
+        lists = {name: tuple(stored[name]) for name in ("fields", "events")}
+        return cls(**{**stored, "outcomes": outcomes, **lists})
 
 
-def _survival(name: str, title: str, label: str, *fields: str) -> Endpoint:
+def _survival(name: str, title: str, label: str, *fields: str, events: tuple[str, ...]) -> Endpoint:
     outcome = PredictedOutcome(name, label)
-    return Endpoint(name, title, SURVIVAL, (outcome,), fields, LOG_CUMULATIVE_HAZARD, falls=True)
+    return Endpoint(name, title, SURVIVAL, (outcome,), fields, LOG_CUMULATIVE_HAZARD, True, events)
 
 
 def _harm(name: str, title: str, label: str) -> Endpoint:
@@ -201,14 +211,17 @@ def _harm(name: str, title: str, label: str) -> Endpoint:
 ENDPOINTS: Mapping[str, Endpoint] = {
     endpoint.name: endpoint
     for endpoint in (
-        _survival("overall_survival", "Overall survival", "being alive", "months_followed", "died"),
+        _survival(
+            "overall_survival", "Overall survival", "being alive", "months_followed", "died",
+            events=("death",),
+        ),
         _survival(
             "progression_free_survival", "Progression-free survival", "being alive without progression",
-            "months_progression_free", "progressed_or_died",
+            "months_progression_free", "progressed_or_died", events=("death", "progression"),
         ),
         _survival(
             "event_free_survival", "Event-free survival", "being free of the trial's events",
-            "months_event_free", "event_free_ended",
+            "months_event_free", "event_free_ended", events=("death", "progression", "other_event"),
         ),
         Endpoint(
             "relapse_and_non_relapse_mortality", "Relapse and non-relapse mortality", COMPETING_RISKS,
@@ -217,6 +230,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
                 PredictedOutcome("non_relapse_mortality", "death without relapse", harm=True),
             ),
             ("months_progression_free", "first_event"), COMPLEMENTARY_LOG_LOG,
+            events=("death", "progression"),
         ),
         Endpoint(
             "response", "Response", RESPONSE,

@@ -58,8 +58,9 @@ class GroupContribution:
 class ExplainedScale:
     """Contributions on one scale: ``reference`` plus their sum, by predictor or group, is ``prediction``.
 
-    The reference is the disease's own; ``whole`` is that of all diseases, so their difference is what the
-    disease says by itself. The group ``not_known`` has the contributions of unknown values.
+    ``coherence`` belongs to the sum too: what moved the answer so that it does not contradict another
+    endpoint's. The reference is the disease's own; ``whole`` is that of all diseases, so their difference is
+    what the disease says by itself. The group ``not_known`` has the contributions of unknown values.
     ``standard_error`` is the largest of the contributions', None where they are exact.
     """
 
@@ -70,6 +71,7 @@ class ExplainedScale:
     reference_name: str
     whole: float
     whole_name: str
+    coherence: float
     standard_error: float | None
     contributions: tuple[Contribution, ...]
     groups: tuple[GroupContribution, ...]

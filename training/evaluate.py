@@ -11,10 +11,12 @@ from features.cohort import Cohort
 from features.dictionary import FloatArray
 from features.endpoints import ENDPOINTS, Endpoint, EndpointOutcome
 from features.protocol import StudyProtocol
+from models.answer.coherence import event_free, reconciled, relations
 from models.bundle.bundle import strata
 from models.estimators.curves import IntArray
 from models.estimators.interface import NO_TIME
-from training.fit import Outcomes, fit_models
+from models.patient.completion import Completions
+from training.fit import FittedModels, Outcomes, fit_models
 from training.kinds.interface import RiskGroup
 from training.kinds.registry import AnyKind, kind_of
 from training.metrics import CalibrationCurve
@@ -151,13 +153,29 @@ def predict_fold(
             for part in (cohort.take(train), cohort.take(test))
         )
         completed = fitted.completion.complete_cohort(cohort.take(test))
+        each = {name: _predicted(fitted, name, completed, unseen.strata, protocol) for name in known}
         for name, outcome in known.items():
-            endpoint, model = ENDPOINTS[name], fitted.endpoints[name].model
-            times = scored_times(protocol, endpoint)
-            each = model.predict(completed.X, completed.strata(unseen.strata), times)
-            ours = {MODEL: completed.mean(each)}
+            endpoint, times = ENDPOINTS[name], scored_times(protocol, ENDPOINTS[name])
+            ours = {MODEL: _coherent(endpoint, each)}
             predictions[name] = ours | kind_of(endpoint).predict_baselines(learned, unseen, outcome, times)
     return predictions
+
+
+def _predicted(
+    fitted: FittedModels, name: str, patients: Completions, strata: IntArray, protocol: StudyProtocol
+) -> FloatArray:
+    """Return an endpoint's probabilities of completed patients at the scored times."""
+    times = scored_times(protocol, ENDPOINTS[name])
+    return patients.mean(fitted.endpoints[name].model.predict(patients.X, patients.strata(strata), times))
+
+
+def _coherent(endpoint: Endpoint, each: Mapping[str, FloatArray]) -> FloatArray:
+    """Return an endpoint's probabilities as they stand to those of the others, as answers give them."""
+    stands = relations(endpoint, [ENDPOINTS[name] for name in each])
+    if not stands:
+        return each[endpoint.name]
+    free = {r.other: event_free(ENDPOINTS[r.other], each[r.other]) for r in stands}
+    return reconciled(each[endpoint.name][:, 0], stands, free)[:, None]
 
 
 def scored_times(protocol: StudyProtocol, endpoint: Endpoint) -> FloatArray:

@@ -4,7 +4,7 @@ The numbers of many patients are computed together; a patient's are the same, bi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
@@ -13,11 +13,13 @@ import numpy as np
 
 from features.censoring import BoolArray
 from features.dictionary import Field, FloatArray
+from models.answer.coherence import event_free, reconciled, relations
 from models.answer.curves import crossing_times, monotone, monotone_ends
 from models.answer.fitted_endpoint import FittedEndpoint
 from models.estimators.additive import AdditiveModel
 from models.estimators.curves import IntArray
 from models.estimators.interface import NO_TIME
+from models.estimators.links import on_both_scales
 from models.estimators.transforms import Steps, probabilities_after
 from models.explanation.attribution import PROBABILITY, Attributions, Explainer
 from models.patient.completion import Completions
@@ -59,20 +61,32 @@ class Numbers(NamedTuple):
 class EndpointAnswer:
     """An endpoint, a disease that it answers for, and the horizon it explains, None without time.
 
-    ``diseases`` are the protocol's, in order.
+    ``diseases`` are the protocol's, in order; ``others`` the endpoints that the answer must not contradict.
     """
 
     endpoint: FittedEndpoint
     diseases: tuple[str, ...]
     disease: str
     horizon: float | None
+    others: tuple[FittedEndpoint, ...] = ()
 
     @classmethod
     def of(
-        cls, endpoint: FittedEndpoint, diseases: tuple[str, ...], disease: str, horizon: float | None
+        cls,
+        endpoint: FittedEndpoint,
+        diseases: tuple[str, ...],
+        disease: str,
+        horizon: float | None,
+        protocol: Sequence[FittedEndpoint] = (),
     ) -> "EndpointAnswer":
-        """Return the answer explained at the requested horizon, or at the one that stands for it."""
-        return cls(endpoint, diseases, disease, endpoint.explained_at(disease, horizon))
+        """Return the answer explained at the requested horizon, or at the one that stands for it.
+
+        ``protocol`` are all endpoints of the protocol.
+        """
+        stands = relations(endpoint.endpoint, [other.endpoint for other in protocol])
+        named = {other.endpoint.name: other for other in protocol}
+        others = tuple(named[relation.other] for relation in stands)
+        return cls(endpoint, diseases, disease, endpoint.explained_at(disease, horizon), others)
 
     def numbers(self, patients: Completions, X: FloatArray) -> Numbers:
         """Return every number of the answers, a row a patient, encoded as given in ``X``."""
@@ -90,18 +104,40 @@ class EndpointAnswer:
     def _numbers(self, patients: Completions, X: FloatArray) -> Numbers:
         attributions = self.explainer.explain(patients, self.explained)
         each = self._drawn(patients.X, attributions.scores)
-        probability, falls = patients.mean(each), self.endpoint.endpoint.falls
-        drawn = len(self._months)
+        own, falls = patients.mean(each), self.endpoint.endpoint.falls
+        probability, drawn = self._coherent(patients, own), len(self._months)
         curve, stated = monotone(probability[:, :, :drawn], falling=falls), probability[:, :, drawn:]
         low, high = self.endpoint.intervals.around(stated, X, self._spread(patients, each[:, :, drawn:]))
         if not patients.complete:
             low, high = monotone_ends(low, high, falling=falls)
+        attributions = self._moved(attributions, probability)
         stated = np.stack([stated, low, high], axis=3).reshape(*stated.shape[:2], -1)
         parts = [stated, curve, *self._on_scales(attributions, patients.unknown)]
         values = np.concatenate(parts, axis=2).reshape(len(X), -1)
         crossings = crossing_times(self._months, curve, self._levels).reshape(len(X), -1)
         now = attributions.prediction[:, 0, 0, 0]
         return Numbers(values, crossings, attributions.scores, attributions.shares, now)
+
+    def _coherent(self, patients: Completions, own: FloatArray) -> FloatArray:
+        """Return probabilities (patients, outcomes, times) that contradict no other endpoint's."""
+        if not self.others:
+            return own
+        stands = relations(self.endpoint.endpoint, [other.endpoint for other in self.others])
+        strata = np.full(len(own), self.diseases.index(self.disease))
+        free = {}
+        for other in self.others:
+            found = event_free(other.endpoint, other.probabilities(patients, strata, self._times))
+            reached = self._times <= other.supported[self.disease]
+            free[other.endpoint.name] = np.where(reached, found, np.nan)
+        return reconciled(own[:, 0], stands, free)[:, None]
+
+    def _moved(self, attributions: Attributions, probability: FloatArray) -> Attributions:
+        """Return attributions of the coherent answer, with what moved it there."""
+        if not self.others:
+            return attributions
+        at = len(self._months) + self._reached.index(float(self.explained[0]))
+        prediction = on_both_scales(probability[:, :, at : at + 1], self.endpoint.intervals.link)
+        return replace(attributions, prediction=prediction, moved=prediction - attributions.prediction)
 
     def _spread(self, patients: Completions, each: FloatArray) -> FloatArray | None:
         """Return the variance on the link's scale of what the rows of each patient are answered."""
@@ -129,6 +165,7 @@ class EndpointAnswer:
         grouped = attributions.by_group(group, len(names))
         for scale in (0, 1):
             yield attributions.prediction[:, scale]
+            yield attributions.coherence[:, scale]
             yield attributions.contributions[:, scale, :, 0][..., self._applying]
             yield grouped[:, scale, :, 0]
             if attributions.standard_error is not None:
@@ -175,7 +212,7 @@ class EndpointAnswer:
     @cached_property
     def count(self) -> int:
         """Return the number of numbers in one patient's answer."""
-        on_a_scale = 1 + len(self._applying) + len(self.endpoint.group_names)
+        on_a_scale = 2 + len(self._applying) + len(self.endpoint.group_names)
         on_a_scale += 0 if self._exact else 1
         return len(self._names) * (3 * max(1, len(self._reached)) + len(self._months) + 2 * on_a_scale)
 
@@ -236,7 +273,7 @@ class EndpointAnswer:
         reference: float,
         whole: float,
     ) -> ExplainedScale:
-        prediction = next(numbers)
+        prediction, coherence = next(numbers), next(numbers)
         contributions = tuple(
             Contribution(field.name, field.label, field.group, value, field.unit, next(numbers))
             for field, value in zip(self._fields, values, strict=True)
@@ -244,7 +281,17 @@ class EndpointAnswer:
         groups = tuple(GroupContribution(name, next(numbers)) for name in self.endpoint.group_names)
         error = None if self._exact else next(numbers)
         return ExplainedScale(
-            scale, unit, prediction, reference, REFERENCE, whole, WHOLE, error, contributions, groups
+            scale,
+            unit,
+            prediction,
+            reference,
+            REFERENCE,
+            whole,
+            WHOLE,
+            coherence,
+            error,
+            contributions,
+            groups,
         )
 
     @property

@@ -32,6 +32,7 @@ from features.encoder import Encoder
 from features.errors import InvalidRequest, NotExplained, Problem
 from features.fingerprint import canonical_json, sha256
 from features.protocol import StudyProtocol
+from models.answer.coherence import event_free, reconciled, relations
 from models.answer.endpoint_answer import EndpointAnswer
 from models.answer.fitted_endpoint import FittedEndpoint
 from models.answer.patient_answer import PatientAnswer
@@ -40,7 +41,7 @@ from models.bundle.manifest import FORMAT, MANIFEST
 from models.estimators.curves import IntArray
 from models.estimators.registry import DEFAULT
 from models.patient.applicability import Applicability
-from models.patient.completion import Completion
+from models.patient.completion import Completion, Completions
 from models.patient.plans import Plans
 from models.patient.typicality import Likeness
 from models.prediction import Caution, Prediction
@@ -169,7 +170,7 @@ class ModelBundle:
             answering = [endpoint for endpoint in self.endpoints if endpoint.answers(disease)]
             made = self._frames[disease, horizon] = PatientAnswer(
                 endpoints=tuple(
-                    EndpointAnswer.of(endpoint, self.protocol.diseases, disease, horizon)
+                    EndpointAnswer.of(endpoint, self.protocol.diseases, disease, horizon, answering)
                     for endpoint in answering
                 ),
                 disease=disease,
@@ -211,8 +212,30 @@ class ModelBundle:
 
     def probabilities(self, cohort: Cohort, name: str, times: FloatArray) -> FloatArray:
         """Return an endpoint's probabilities for a whole cohort, shape (patients, outcomes, times)."""
-        completed = self.completion.complete_cohort(cohort)
-        return self.endpoint(name).probabilities(completed, self.strata(cohort), times)
+        return self.completed_probabilities(
+            self.completion.complete_cohort(cohort), self.strata(cohort), name, times
+        )
+
+    def completed_probabilities(
+        self, patients: Completions, strata: IntArray, name: str, times: FloatArray
+    ) -> FloatArray:
+        """Return the same of completed patients, ``strata`` (patients,) being their diseases.
+
+        No endpoint contradicts another, as in an answer to one patient.
+        """
+        own = self.endpoint(name)
+        probability = own.probabilities(patients, strata, times)
+        for at, disease in enumerate(self.protocol.diseases):
+            here, answering = strata == at, [e for e in self.endpoints if e.answers(disease)]
+            stands = relations(own.endpoint, [e.endpoint for e in answering])
+            if not stands or not here.any():
+                continue
+            free = {}
+            for other in (self.endpoint(relation.other) for relation in stands):
+                found = event_free(other.endpoint, other.probabilities(patients, strata, times))[here]
+                free[other.endpoint.name] = np.where(times <= other.supported[disease], found, np.nan)
+            probability[here, 0] = reconciled(probability[here, 0], stands, free)
+        return probability
 
     def strata(self, cohort: Cohort) -> IntArray:
         """Return each patient's disease as its position in the protocol."""

@@ -74,7 +74,7 @@ def _supported(
 ) -> FloatArray:
     """Return probabilities (patients, outcomes, times), NaN where the patient's disease was not followed."""
     strata = bundle.strata(cohort)
-    probability = endpoint.probabilities(bundle.completion.complete_cohort(cohort), strata, times)
+    probability = bundle.probabilities(cohort, endpoint.endpoint.name, times)
     if not endpoint.endpoint.timed:
         return probability
     limits = np.array([endpoint.supported[disease] for disease in bundle.protocol.diseases])[strata]

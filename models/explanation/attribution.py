@@ -53,6 +53,7 @@ class Attributions:
     ``contributions`` (patients, 2, outcomes, times, predictors). ``standard_error``, of the prediction's
     shape, is the largest of the contributions', None where they are exact. ``scores`` (rows, scores) are an
     additive model's, of every complete row, and ``shares`` (rows, scores, predictors) what they are sums of.
+    ``moved``, of the prediction's shape, is what made it agree with other endpoints, None where nothing did.
     """
 
     prediction: FloatArray
@@ -61,6 +62,13 @@ class Attributions:
     standard_error: FloatArray | None = None
     scores: FloatArray | None = None
     shares: FloatArray | None = None
+    moved: FloatArray | None = None
+
+    @cached_property
+    def coherence(self) -> FloatArray:
+        """Return what moves the prediction beside reference and contributions, of the prediction's shape."""
+        moved: FloatArray = np.zeros_like(self.prediction) if self.moved is None else self.moved
+        return moved
 
     def by_group(self, group: IntArray, count: int) -> FloatArray:
         """Return sums over groups, (..., count); ``group`` (patients, predictors) is each predictor's."""
