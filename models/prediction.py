@@ -28,10 +28,29 @@ class Curve:
 
 @dataclass(frozen=True)
 class MedianTime:
-    """Median time in months; None, with the reason, where the curve does not reach one half."""
+    """Median time in months; None, with the reason, where the curve does not reach one half.
+
+    ``low`` and ``high`` are where the ends of the probabilities' intervals reach it, None where they do not
+    by the end of follow-up.
+    """
 
     months: float | None
+    low: float | None = None
+    high: float | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class RestrictedMean:
+    """Mean months lived, or free of the event, of those up to ``horizon``: the area under the curve.
+
+    ``low`` and ``high`` are the areas under the ends of the probabilities' intervals.
+    """
+
+    horizon: float
+    months: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -96,9 +115,10 @@ class LowerBound:
 
 @dataclass(frozen=True)
 class OutcomePrediction:
-    """One outcome: its probabilities, and with time its curve; where it is survival, a median and a bound.
+    """One outcome: its probabilities, and with time its curve; of survival also times.
 
-    ``at_least`` is None where too few of the training cohort had the event to calibrate a bound.
+    ``restricted_mean`` is up to the explained horizon. ``at_least`` is None where too few of the training
+    cohort had the event to calibrate a bound.
     """
 
     outcome: str
@@ -106,6 +126,7 @@ class OutcomePrediction:
     probabilities: tuple[Probability, ...]
     curve: Curve | None
     median: MedianTime | None
+    restricted_mean: RestrictedMean | None
     at_least: LowerBound | None
     explanation: Explanation
 

@@ -14,8 +14,9 @@ import numpy as np
 from features.censoring import BoolArray
 from features.dictionary import Field, FloatArray
 from models.answer.coherence import event_free, reconciled, relations
-from models.answer.curves import crossing_times, monotone, monotone_ends
+from models.answer.curves import monotone, monotone_ends
 from models.answer.fitted_endpoint import FittedEndpoint
+from models.answer.times import SurvivalTimes
 from models.estimators.additive import AdditiveModel
 from models.estimators.curves import IntArray
 from models.estimators.interface import NO_TIME
@@ -34,6 +35,7 @@ from models.prediction import (
     MedianTime,
     OutcomePrediction,
     Probability,
+    RestrictedMean,
 )
 
 REFERENCE = "mean prediction of the training patients with this disease"
@@ -44,14 +46,14 @@ class Numbers(NamedTuple):
     """What is computed of some patients, a row each.
 
     ``values`` has every number in the order in which :meth:`EndpointAnswer.prediction` takes them.
-    ``crossings`` are the months at which survival falls to each reported level, NaN where it does not; empty
-    where probabilities rise. ``scores`` (rows, scores) are an additive model's, of every complete row, and
+    ``times`` are survival outcomes' times, as :class:`SurvivalTimes` reads them; empty where probabilities
+    rise. ``scores`` (rows, scores) are an additive model's, of every complete row, and
     ``shares`` (rows, scores, predictors) what they are sums of; ``now`` (patients,) are the first outcome's
     probabilities at the explained horizon.
     """
 
     values: FloatArray
-    crossings: FloatArray
+    times: FloatArray
     scores: FloatArray | None
     shares: FloatArray | None
     now: FloatArray
@@ -95,7 +97,7 @@ class EndpointAnswer:
         each = [self._numbers(one, X[at : at + 1]) for at, one in enumerate(patients.one_by_one())]
         return Numbers(
             values=np.vstack([one.values for one in each]),
-            crossings=np.vstack([one.crossings for one in each]),
+            times=np.vstack([one.times for one in each]),
             scores=None,
             shares=None,
             now=np.concatenate([one.now for one in each]),
@@ -106,24 +108,25 @@ class EndpointAnswer:
         each = self._drawn(patients.X, attributions.scores)
         own, falls = patients.mean(each), self.endpoint.endpoint.falls
         probability, drawn = self._coherent(patients, own), len(self._months)
+        strata, spread = np.full(len(X), self._stratum), self._spread(patients, each)
+        low, high = self.endpoint.intervals.around(probability, X, strata, self._times, spread)
         curve, stated = monotone(probability[:, :, :drawn], falling=falls), probability[:, :, drawn:]
-        low, high = self.endpoint.intervals.around(stated, X, self._spread(patients, each[:, :, drawn:]))
-        if not patients.complete:
-            low, high = monotone_ends(low, high, falling=falls)
+        around = monotone_ends(low[:, :, :drawn], high[:, :, :drawn], falling=falls)
+        low, high = monotone_ends(low[:, :, drawn:], high[:, :, drawn:], falling=falls)
         attributions = self._moved(attributions, probability)
         stated = np.stack([stated, low, high], axis=3).reshape(*stated.shape[:2], -1)
         parts = [stated, curve, *self._on_scales(attributions, patients.unknown)]
         values = np.concatenate(parts, axis=2).reshape(len(X), -1)
-        crossings = crossing_times(self._months, curve, self._levels).reshape(len(X), -1)
+        times = self._survival_times.read(curve, *around) if falls else np.empty((len(X), 0))
         now = attributions.prediction[:, 0, 0, 0]
-        return Numbers(values, crossings, attributions.scores, attributions.shares, now)
+        return Numbers(values, times, attributions.scores, attributions.shares, now)
 
     def _coherent(self, patients: Completions, own: FloatArray) -> FloatArray:
         """Return probabilities (patients, outcomes, times) that contradict no other endpoint's."""
         if not self.others:
             return own
         stands = relations(self.endpoint.endpoint, [other.endpoint for other in self.others])
-        strata = np.full(len(own), self.diseases.index(self.disease))
+        strata = np.full(len(own), self._stratum)
         free = {}
         for other in self.others:
             found = event_free(other.endpoint, other.probabilities(patients, strata, self._times))
@@ -148,7 +151,7 @@ class EndpointAnswer:
     def _drawn(self, X: FloatArray, scores: FloatArray | None) -> FloatArray:
         """Return rows' probabilities at the curve's months and the supported horizons."""
         if scores is None or self._steps is None:
-            strata = np.full(len(X), self.diseases.index(self.disease))
+            strata = np.full(len(X), self._stratum)
             return np.clip(self.endpoint.model.predict(X, strata, self._times), 0.0, 1.0)
         return probabilities_after(self._steps, scores)
 
@@ -177,7 +180,7 @@ class EndpointAnswer:
 
     def first_probabilities(self, X: FloatArray) -> FloatArray:
         """Return any model's first probabilities at the explained horizon, (rows,), from complete rows."""
-        strata = np.full(len(X), self.diseases.index(self.disease))
+        strata = np.full(len(X), self._stratum)
         return np.clip(self.endpoint.model.predict(X, strata, self.explained), 0.0, 1.0)[:, 0, 0]
 
     @cached_property
@@ -202,6 +205,7 @@ class EndpointAnswer:
                     probabilities=self._probabilities(numbers),
                     curve=self._curve(numbers),
                     median=next(times) if declared.falls else None,
+                    restricted_mean=next(times) if declared.falls else None,
                     at_least=next(times) if self.endpoint.bounds is not None else None,
                     explanation=self._explanation(numbers, values, at),
                 )
@@ -218,22 +222,22 @@ class EndpointAnswer:
 
     @property
     def times(self) -> int:
-        """Return the number of times in one answer: the median and, where known, a lower bound."""
-        return len(self._names) * len(self._levels)
+        """Return how many results one answer has that are times."""
+        falls = self.endpoint.endpoint.falls
+        return len(self._names) * self._survival_times.count if falls else 0
 
-    def time(self, at: int, months: float) -> MedianTime | LowerBound:
-        """Return one of the times, as :meth:`prediction` takes them; NaN is beyond the follow-up."""
-        if at % len(self._levels) == 0:
-            return self._median(months)
-        limit, bounds = self.endpoint.supported[self.disease], self.endpoint.bounds
-        return LowerBound(months if months == months else limit, bounds.level if bounds else np.nan)
+    def times_of(self, months: Sequence[float]) -> list[MedianTime | RestrictedMean | LowerBound]:
+        """Return these results, given one patient's ``times``."""
+        return self._survival_times.results(months) if self.endpoint.endpoint.falls else []
 
-    def _median(self, months: float) -> MedianTime:
-        if months == months:
-            return MedianTime(months)
-        limit = self.endpoint.supported[self.disease]
-        return MedianTime(
-            None, f"more than half are predicted to get beyond {limit:.0f} months, where follow-up ends"
+    @cached_property
+    def _survival_times(self) -> SurvivalTimes:
+        bounds = self.endpoint.bounds
+        return SurvivalTimes(
+            months=self._months,
+            horizon=float(self.explained[0]),
+            limit=self.endpoint.supported[self.disease],
+            bound=None if bounds is None else (1.0 - bounds.chance(self.disease), bounds.level),
         )
 
     def _probabilities(self, numbers: Iterator[Any]) -> tuple[Probability, ...]:
@@ -301,7 +305,7 @@ class EndpointAnswer:
     @cached_property
     def explainer(self) -> Explainer:
         """Return what explains the endpoint in the disease."""
-        return self.endpoint.explainer(self.disease, self.diseases.index(self.disease))
+        return self.endpoint.explainer(self.disease, self._stratum)
 
     @cached_property
     def _references(self) -> FloatArray:
@@ -326,14 +330,6 @@ class EndpointAnswer:
         return self.endpoint.model.outcomes
 
     @cached_property
-    def _levels(self) -> FloatArray:
-        """Return the survival levels whose crossing times are reported: one half, and the lower bound's."""
-        if not self.endpoint.endpoint.falls:
-            return np.empty(0)
-        bounds = self.endpoint.bounds
-        return np.array([0.5] if bounds is None else [0.5, 1.0 - bounds.chance(self.disease)])
-
-    @cached_property
     def _reached(self) -> tuple[float, ...]:
         return self.endpoint.explainable(self.disease)
 
@@ -341,6 +337,15 @@ class EndpointAnswer:
     def _months(self) -> FloatArray:
         """Return the months at which a curve is drawn after 0."""
         return np.empty(0) if self.horizon is None else curve_months(self.endpoint.supported[self.disease])
+
+    @cached_property
+    def _stratum(self) -> int:
+        return self.diseases.index(self.disease)
+
+    @cached_property
+    def _stated(self) -> FloatArray:
+        """Return the supported horizons as a model takes them."""
+        return np.array(self._reached) if self._reached else NO_TIME
 
     @cached_property
     def _times(self) -> FloatArray:

@@ -145,7 +145,7 @@ class FittedEndpoint:
         if set(self.supported) != expected or not all(map(isfinite, self.supported.values())):
             raise ValueError("supported is not as it must be")
         self.background.check(columns=columns, strata=len(diseases))
-        self.intervals.check(columns=columns, outcomes=len(self.model.outcomes))
+        self.intervals.check(columns=columns, strata=len(diseases), outcomes=len(self.model.outcomes))
         if self.bounds is not None:
             self.bounds.check(diseases)
             if not self.endpoint.falls:

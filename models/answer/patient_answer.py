@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from math import isnan
 from typing import Any
 
@@ -29,7 +30,7 @@ class AnswerParts:
 
     ``numbers`` are in the order of the endpoints; ``values`` are the applying predictors', None where
     unknown;
-    ``times`` are a survival outcome's median and lower bound.
+    ``times`` are survival outcomes' medians, restricted means and lower bounds.
     """
 
     numbers: Sequence[Any]
@@ -69,7 +70,7 @@ class PatientAnswer:
             X, Z = self.encoder.encode_each(some), self.completion.scores(some, self.disease)
             completed = self.completion.complete(Z, X, self.disease)
             each = [endpoint.numbers(completed, X) for endpoint in self.endpoints]
-            crossings = np.hstack([numbers.crossings for numbers in each]).tolist()
+            times = [numbers.times.tolist() for numbers in each]
             values = np.hstack([numbers.values for numbers in each]).tolist()
             ends = np.append(completed.first[1:], len(completed.X))
             for at, (start, end) in enumerate(zip(completed.first.tolist(), ends.tolist(), strict=True)):
@@ -77,7 +78,9 @@ class PatientAnswer:
                 if (told := completed.told[at]) is not None:
                     rows = slice(start, end)
                     tests = self._next_tests(each[0], at, rows, told, completed.weights[rows], X[at], Z[at])
-                yield self._of_one(some[at], Z[at], tests, values[at], crossings[at])
+                own = zip(self.endpoints, times, strict=True)
+                made = chain.from_iterable(endpoint.times_of(months[at]) for endpoint, months in own)
+                yield self._of_one(some[at], Z[at], tests, values[at], list(made))
 
     def _of_one(
         self,
@@ -85,12 +88,12 @@ class PatientAnswer:
         z: FloatArray,
         tests: tuple[NextTest, ...],
         numbers: Sequence[float],
-        crossings: Sequence[float],
+        times: Sequence[object],
     ) -> AnswerParts:
         return AnswerParts(
             numbers,
             [field.value(patient[field.name]) for field in self._fields],
-            [each.time(at, months) for (each, at), months in zip(self._times, crossings, strict=True)],
+            times,
             tests,
             self.likeness.typical(self.completion, z, self.disease),
             self.unanswered
@@ -113,11 +116,6 @@ class PatientAnswer:
     def _fields(self) -> tuple[Field, ...]:
         """Return the predictors that have a meaning in the disease."""
         return tuple(field for field in self.dictionary.fields if field.applies(self.disease))
-
-    @cached_property
-    def _times(self) -> tuple[tuple[EndpointAnswer, int], ...]:
-        """Return the statement that each time belongs to, and its place there."""
-        return tuple((each, at) for each in self.endpoints for at in range(each.times))
 
     def _next_tests(
         self,
@@ -172,7 +170,7 @@ class PatientAnswer:
     def _template(self) -> Template:
         """Return the answer's JSON with a marker for each part, numbered as :func:`_as_json` orders them."""
         count = sum(endpoint.count for endpoint in self.endpoints)
-        counts = [count, len(self._fields), len(self._times)]
+        counts = [count, len(self._fields), sum(endpoint.times for endpoint in self.endpoints)]
         starts = np.cumsum([0, *counts]).tolist()
         numbers, values, times = (
             markers(count, start=start) for count, start in zip(counts, starts[:-1], strict=True)

@@ -197,7 +197,8 @@ def _difference(
     times = NO_TIME if months[0] is None else np.array(months)
     X, other = (bundle.encoder.encode(one) for one in (cohort, first))
     ours, theirs = (bundle.probabilities(one, endpoint.endpoint.name, times) for one in (cohort, first))
-    reach = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0) * endpoint.intervals.errors_between(X, other)
+    errors = endpoint.intervals.errors_between(X, other, bundle.strata(cohort), times)
+    reach = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0) * errors
     ends = np.stack([ours, *(endpoint.intervals.moved(ours, way * reach) for way in (-1.0, 1.0))]) - theirs
     difference: FloatArray = np.stack([ours - theirs, ends.min(axis=0), ends.max(axis=0)])[:, 0]
     return difference

@@ -300,7 +300,10 @@ def measured(truth: Truth | Salvage, patients: int, *, seed: int) -> dict[str, f
         unlearned=CrossFitted.unlearned,
     )  # fmt: skip
     predicted = fit.model.predict(sample.asked, sample.asked_strata, sample.horizons)
-    low, high = (bound[:, 0] for bound in found.around(predicted, sample.asked, level=LEVEL))
+    low, high = (
+        bound[:, 0]
+        for bound in found.around(predicted, sample.asked, sample.asked_strata, sample.horizons, level=LEVEL)
+    )
     return {
         "coverage": inside(sample.truth, low, high),
         "everything": inside(sample.own, low, high),

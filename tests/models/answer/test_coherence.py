@@ -79,6 +79,21 @@ def test_nobody_s_survival_crosses_at_any_month(bundle, anyone):
         assert right.all(axis=1)[reached[:, 1:]].all()
 
 
+def check_times(outcome):
+    """Compare a survival outcome's times with its curve."""
+    if outcome.median is None:
+        return
+    mean, median, curve = outcome.restricted_mean, outcome.median, outcome.curve
+    assert mean.low <= mean.months <= mean.high <= mean.horizon
+    months = [month for month in curve.months if month < mean.horizon] + [mean.horizon]
+    heights = np.interp(months, curve.months, curve.probability)
+    assert mean.months == pytest.approx(np.trapezoid(heights, months), abs=1e-9)
+    ends = median.low or 0.0, median.months or np.inf, median.high or np.inf
+    assert ends == tuple(sorted(ends))
+    if median.months is not None:
+        assert np.interp(median.months, curve.months, curve.probability) == pytest.approx(0.5, abs=1e-9)
+
+
 def test_the_answer_to_one_patient_says_the_same_and_its_sum_holds(bundle, anyone):
     horizons = np.array(bundle.protocol.horizons)
     table = {
@@ -106,9 +121,5 @@ def test_the_answer_to_one_patient_says_the_same_and_its_sum_holds(bundle, anyon
                     )
                     assert total == pytest.approx(scale.prediction, abs=1e-6)
                     moved += scale.coherence != 0.0
-                median = outcome.median
-                if median is not None and median.months is not None and outcome.curve is not None:
-                    assert np.interp(
-                        median.months, outcome.curve.months, outcome.curve.probability
-                    ) == pytest.approx(0.5, abs=1e-9)
+                check_times(outcome)
     assert moved
