@@ -107,7 +107,7 @@ class EndpointAnswer:
         attributions = self.explainer.explain(patients, self.explained)
         each = self._drawn(patients.X, attributions.scores)
         own, falls = patients.mean(each), self.endpoint.endpoint.falls
-        probability, drawn = self._coherent(patients, own), len(self._months)
+        probability, drawn = self._coherent(patients, own), len(self.months)
         strata, spread = np.full(len(X), self._stratum), self._spread(patients, each)
         low, high = self.endpoint.intervals.around(probability, X, strata, self._times, spread)
         curve, stated = monotone(probability[:, :, :drawn], falling=falls), probability[:, :, drawn:]
@@ -138,7 +138,7 @@ class EndpointAnswer:
         """Return attributions of the coherent answer, with what moved it there."""
         if not self.others:
             return attributions
-        at = len(self._months) + self._reached.index(float(self.explained[0]))
+        at = len(self.months) + self._reached.index(float(self.explained[0]))
         prediction = on_both_scales(probability[:, :, at : at + 1], self.endpoint.intervals.link)
         return replace(attributions, prediction=prediction, moved=prediction - attributions.prediction)
 
@@ -218,7 +218,7 @@ class EndpointAnswer:
         """Return the number of numbers in one patient's answer."""
         on_a_scale = 2 + len(self._applying) + len(self.endpoint.group_names)
         on_a_scale += 0 if self._exact else 1
-        return len(self._names) * (3 * max(1, len(self._reached)) + len(self._months) + 2 * on_a_scale)
+        return len(self._names) * (3 * max(1, len(self._reached)) + len(self.months) + 2 * on_a_scale)
 
     @property
     def times(self) -> int:
@@ -234,7 +234,7 @@ class EndpointAnswer:
     def _survival_times(self) -> SurvivalTimes:
         bounds = self.endpoint.bounds
         return SurvivalTimes(
-            months=self._months,
+            months=self.months,
             horizon=float(self.explained[0]),
             limit=self.endpoint.supported[self.disease],
             bound=None if bounds is None else (1.0 - bounds.chance(self.disease), bounds.level),
@@ -252,7 +252,7 @@ class EndpointAnswer:
     def _curve(self, numbers: Iterator[Any]) -> Curve | None:
         if self.horizon is None:
             return None
-        months = self._months.tolist()
+        months = self.months.tolist()
         start = 1.0 if self.endpoint.endpoint.falls else 0.0
         return Curve((0.0, *months), (start, *islice(numbers, len(months))))
 
@@ -334,7 +334,7 @@ class EndpointAnswer:
         return self.endpoint.explainable(self.disease)
 
     @cached_property
-    def _months(self) -> FloatArray:
+    def months(self) -> FloatArray:
         """Return the months at which a curve is drawn after 0."""
         return np.empty(0) if self.horizon is None else curve_months(self.endpoint.supported[self.disease])
 
@@ -350,7 +350,7 @@ class EndpointAnswer:
     @cached_property
     def _times(self) -> FloatArray:
         """Return the curve's months and behind them the supported horizons."""
-        return np.append(self._months, self._reached) if self._reached else NO_TIME
+        return np.append(self.months, self._reached) if self._reached else NO_TIME
 
     @cached_property
     def explained(self) -> FloatArray:

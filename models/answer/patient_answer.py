@@ -14,12 +14,13 @@ from features.dictionary import Dictionary, Field, FloatArray
 from features.encoder import Encoder
 from models.answer.endpoint_answer import EndpointAnswer, Numbers
 from models.answer.json import Template, markers, numbers_as_json
+from models.answer.mean_explained import explained_mean
 from models.patient.applicability import Applicability
 from models.patient.completion import Completion
 from models.patient.draws import Told
 from models.patient.next_tests import Now, next_test
 from models.patient.typicality import Likeness
-from models.prediction import Caution, NextTest, Prediction
+from models.prediction import Caution, ExplainedScale, NextTest, Prediction
 
 AT_ONCE = 256
 
@@ -63,6 +64,20 @@ class PatientAnswer:
     def answers(self, patients: Sequence[Mapping[str, float]]) -> list[bytes]:
         """Return the same as JSON."""
         return [self._template.filled(_as_json(parts)) for parts in self._parts(patients)]
+
+    def explained_means(
+        self, patient: Mapping[str, float], answered: Prediction
+    ) -> dict[str, ExplainedScale]:
+        """Return, by survival endpoint, the explanation of the restricted mean that was answered."""
+        X, Z = self.encoder.encode_each([patient]), self.completion.scores([patient], self.disease)
+        completed = self.completion.complete(Z, X, self.disease)
+        values = [field.value(patient[field.name]) for field in self._fields]
+        stated = {e.endpoint: e.outcomes[0].restricted_mean for e in answered.endpoints}
+        return {
+            name: explained_mean(endpoint, completed, values, mean.months)
+            for endpoint in self.endpoints
+            if (mean := stated[name := endpoint.endpoint.endpoint.name]) is not None
+        }
 
     def _parts(self, patients: Sequence[Mapping[str, float]]) -> Iterator[AnswerParts]:
         for start in range(0, len(patients), AT_ONCE):

@@ -44,7 +44,7 @@ from models.patient.applicability import Applicability
 from models.patient.completion import Completion, Completions
 from models.patient.plans import Plans
 from models.patient.typicality import Likeness
-from models.prediction import Caution, Prediction
+from models.prediction import Caution, ExplainedScale, Prediction
 
 NOTICE = (
     "Describes patients of the training cohorts who were like this one. It is an association, not the effect "
@@ -133,6 +133,12 @@ class ModelBundle:
         """Answer for a cohort of one, explained at a horizon; :meth:`validate` has passed both."""
         values = {name: float(column[0]) for name, column in patient.values.items()}
         return self._frame(str(patient.text("disease")[0]), horizon).predictions([values])[0]
+
+    def explained_means(self, patient: Cohort, answered: Prediction) -> dict[str, ExplainedScale]:
+        """Explain the restricted means of a cohort of one as answered by :meth:`predict`, by endpoint."""
+        values = {name: float(column[0]) for name, column in patient.values.items()}
+        horizon = answered.endpoints[0].outcomes[0].explanation.horizon
+        return self._frame(str(patient.text("disease")[0]), horizon).explained_means(values, answered)
 
     def answer(self, patient: Mapping[str, object], *, horizon: float | None = None) -> bytes:
         """Return what :meth:`predict` says of a patient that :meth:`validate` passes, as JSON.

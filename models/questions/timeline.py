@@ -5,17 +5,21 @@ from dataclasses import dataclass
 
 from features.errors import InvalidRequest, Problem
 from models.bundle.bundle import ModelBundle
-from models.prediction import Caution, Explanation, Prediction, Typical
+from models.prediction import Caution, ExplainedScale, Explanation, Prediction, Typical
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """One outcome's explanations, in the order of their horizons; one for an outcome without time."""
+    """One outcome's explanations, in the order of their horizons; one for an outcome without time.
+
+    ``restricted_means`` explains, of survival, the restricted mean up to each horizon, in the same order.
+    """
 
     endpoint: str
     outcome: str
     label: str
     explanations: tuple[Explanation, ...]
+    restricted_means: tuple[ExplainedScale, ...]
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,20 @@ def explain_over_time(
         raise InvalidRequest("request", problems)
     wanted = tuple(dict.fromkeys(horizons)) or supported or (None,)
     predictions = [bundle.predict(cohort, horizon=horizon) for horizon in wanted]
+    means = [bundle.explained_means(cohort, prediction) for prediction in predictions]
     first = predictions[0]
     timelines = tuple(
         Timeline(
-            endpoint.endpoint, outcome.outcome, outcome.label, _explanations(predictions, at, place, wanted)
+            endpoint.endpoint,
+            outcome.outcome,
+            outcome.label,
+            _explanations(predictions, at, place, wanted),
+            tuple(
+                explained[endpoint.endpoint]
+                for explained, prediction, horizon in zip(means, predictions, wanted, strict=True)
+                if endpoint.endpoint in explained
+                and prediction.endpoints[at].outcomes[place].explanation.horizon == horizon
+            ),
         )
         for at, endpoint in enumerate(first.endpoints)
         for place, outcome in enumerate(endpoint.outcomes)
