@@ -34,9 +34,10 @@ from models.patient.draws import (
     plausible_knots,
     score,
 )
-from models.patient.joint import JointDistribution
+from models.patient.joint import JointDistribution, read_numbers
 
 LARGEST_SAMPLE = 20_000
+NEAR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,19 @@ class InDisease:
     low: FloatArray
     high: FloatArray
 
-    def check(self, *, columns: int) -> None:
-        """Raise ValueError, naming the part, where it is not of so many columns."""
-        require_numbers("borders", self.low, (columns,), finite=False)
-        require_numbers("borders", self.high, (columns,), finite=False)
-        if np.isnan(self.low).any() or np.isnan(self.high).any():
+    def check(self, encoder: Encoder, disease: str) -> None:
+        """Raise ValueError, naming the part, where it is not of the encoder's columns and the disease."""
+        for end in (self.low, self.high):
+            require_numbers("borders", end, (len(encoder.columns),), finite=False)
+        seen = np.isfinite(self.low) & np.isfinite(self.high) & (self.low <= self.high)
+        if not (seen | ((self.low == np.inf) & (self.high == -np.inf))).all():
             raise ValueError("borders are not as they must be")
-        self.joint.check()
+        self.joint.check(encoder.dictionary, disease)
+        for name, margin in self.joint.margins.items():
+            columns, shown = encoder.show(name, margin.values)
+            below, above = shown < self.low[columns] - NEAR, shown > self.high[columns] + NEAR
+            if not np.isfinite(shown).all() or (below | above).any():
+                raise ValueError(f"margin of {name} is not as it must be")
 
 
 @dataclass(frozen=True)
@@ -240,12 +247,11 @@ class Completion:
         return {}
 
     def check(self, diseases: Collection[str]) -> None:
-        """Raise ValueError, or what a value that is not there raises, where it does not fit the encoder."""
+        """Raise ValueError, naming the part, where it does not fit the encoder and these diseases."""
         if set(self.diseases) != set(diseases):
             raise ValueError("the completion's diseases are not as they must be")
         for disease, here in self.diseases.items():
-            here.check(columns=len(self.encoder.columns))
-            self._drawing(disease)
+            here.check(self.encoder, disease)
 
     def as_dict(self) -> dict[str, Any]:
         """Return borders and distributions as JSON values; no patient's row is among them."""
@@ -265,8 +271,8 @@ class Completion:
             {
                 disease: InDisease(
                     JointDistribution.from_dict(here["joint"]),
-                    np.array([np.inf if end is None else end for end in here["low"]], dtype=np.float64),
-                    np.array([-np.inf if end is None else end for end in here["high"]], dtype=np.float64),
+                    read_numbers([np.inf if end is None else end for end in here["low"]]),
+                    read_numbers([-np.inf if end is None else end for end in here["high"]]),
                 )
                 for disease, here in stored.items()
             },

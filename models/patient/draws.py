@@ -61,7 +61,7 @@ def drawing_of(joint: JointDistribution, encoder: Encoder) -> Drawing:
         np.concatenate(
             [np.zeros((0, width)), *(np.pad(by, ((0, 0), (0, width - by.shape[1]))) for _, by in shown)]
         ),
-        np.array([[*c, *[0] * (width - len(c))] for c, _ in shown], dtype=np.int64).reshape(-1, width),
+        np.array([[*c, *[0] * (width - len(c))] for c, _ in shown], dtype=np.int64).reshape(-1, width or 1),
         widths,
         np.array([encoder.dictionary[n].type in ("category", "flag") for n in joint.margins], dtype=bool),
         spread_deviates(SEVERAL, len(joint.margins)),

@@ -21,13 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from features.dictionary import Field, FloatArray
+from features.dictionary import Dictionary, Field, FloatArray
 from models.estimators.additive import require_numbers
 
 MOST_KNOTS = 101
 FEWEST = 5
 FEW = 10.0  # patients without correlation added to each pair
 DEFINITE = 1e-3
+SMALLEST_EIGENVALUE = 1e-6
+LARGEST = 1e3
+"""Of scores and edges: a value that one of 20,000 patients has is at 141."""
 DIGITS = 5
 NORMAL = NormalDist()
 
@@ -60,15 +63,26 @@ class Margin:
         found = np.interp(values, self.values[order], self.scores[order])
         return np.where(np.isnan(values), np.nan, found)
 
-    def check(self) -> None:
-        """Raise ValueError where the parts are no margin's."""
-        shape = (max(1, len(self.values)),)
-        for part in (self.values, self.scores, self.edges[:-1], np.diff(self.edges[:-1])):
-            require_numbers("margin", part, part.shape)
-        if not self.values.shape == self.scores.shape == self.edges.shape == shape:
-            raise ValueError("margin is not as it must be")
-        if np.unique(self.values).size < len(self.values) or (np.diff(self.edges) < 0.0).any():
-            raise ValueError("margin is not as it must be")
+    def check(self, field: Field) -> None:
+        """Raise ValueError where the parts are no margin's of this predictor.
+
+        Compiled code looks for values in rising order, and until a deviate lies below an edge.
+        """
+        name, count = f"margin of {field.name}", len(self.edges)
+        for part, size in ((self.values, count), (self.scores, count), (self.edges[:-1], count - 1)):
+            require_numbers(name, part, (size,))
+        rising = (np.diff(self.edges[:-1]) >= 0.0).all() and (np.diff(self.scores) >= 0.0).all()
+        moderate = max(np.abs(self.scores).max(), np.abs(self.edges[:-1]).max(initial=0.0)) <= LARGEST
+        if field.type in ("category", "flag"):
+            known = np.isin(self.values, np.arange(len(field.categories) or 2)).all()
+            allowed = bool(known) and np.unique(self.values).size == count
+        else:
+            low = -np.inf if field.minimum is None else field.minimum
+            high = np.inf if field.maximum is None else field.maximum
+            within = low <= self.values[0] <= self.values[-1] <= high
+            allowed = bool(within) and bool((np.diff(self.values) > 0.0).all())
+        if not (rising and moderate and allowed):
+            raise ValueError(f"{name} is not as it must be")
 
 
 @dataclass(frozen=True)
@@ -95,17 +109,18 @@ class JointDistribution:
             order = _along(component, values[name], margins[name].values)
             margins[name] = _margin(known[name], values[name], order)
         scores = [margin.score(values[name]) for name, margin in margins.items()]
-        return cls(margins, correlation_of(np.array(scores).T.reshape(-1, len(scores))))
+        return cls(margins, correlation_of(np.column_stack(scores) if scores else np.zeros((0, 0))))
 
-    def scores(self, values: Mapping[str, FloatArray]) -> FloatArray:
-        """Return patients' scores, shape (patients, predictors), NaN where unknown."""
-        return np.column_stack([margin.score(values[name]) for name, margin in self.margins.items()])
-
-    def check(self) -> None:
-        """Raise ValueError, naming the part, where the parts do not fit together."""
+    def check(self, dictionary: Dictionary, disease: str) -> None:
+        """Raise ValueError, naming the part, where it is no distribution of the disease's predictors."""
         require_numbers("correlation", self.correlation, (len(self.margins),) * 2)
-        for margin in self.margins.values():
-            margin.check()
+        sound = (self.correlation == self.correlation.T).all() and (np.diag(self.correlation) == 1.0).all()
+        if not sound or np.linalg.eigvalsh(self.correlation).min(initial=1.0) < SMALLEST_EIGENVALUE:
+            raise ValueError("correlation is not as it must be")
+        for name, margin in self.margins.items():
+            if name == "disease" or name not in dictionary or not dictionary[name].applies(disease):
+                raise ValueError(f"margin of {name} is not as it must be")
+            margin.check(dictionary[name])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the distribution as JSON values; no patient's row is among them."""
@@ -125,13 +140,14 @@ class JointDistribution:
     def from_dict(cls, stored: Mapping[str, Any]) -> "JointDistribution":
         margins = {
             name: Margin(
-                np.array(own["values"], dtype=np.float64),
-                np.array(own["scores"], dtype=np.float64),
-                np.array([*own["edges"], np.inf]),
+                read_numbers(own["values"]),
+                read_numbers(own["scores"]),
+                np.concatenate([read_numbers(own["edges"]), [np.inf]]),
             )
             for name, own in stored["margins"].items()
         }
-        return cls(margins, np.array(stored["correlation"]).reshape(len(margins), len(margins)))
+        correlation = read_numbers(stored["correlation"])
+        return cls(margins, correlation if correlation.size else np.zeros((0, 0)))
 
 
 def correlation_of(Z: FloatArray) -> FloatArray:
@@ -152,7 +168,15 @@ def correlation_of(Z: FloatArray) -> FloatArray:
     sizes, directions = np.linalg.eigh(kept * pairwise + np.eye(len(pairwise)))
     definite = (directions * np.maximum(sizes, DEFINITE)) @ directions.T
     scale = np.sqrt(np.diag(definite))
-    return _short(definite / np.outer(scale, scale))
+    return _short((definite + definite.T) / 2.0 / np.outer(scale, scale))
+
+
+def read_numbers(stored: object) -> FloatArray:
+    """Return JSON numbers as an array; raises ValueError where any is none."""
+    numbers = np.array(stored)
+    if numbers.dtype.kind not in "if":
+        raise ValueError("a distribution has what is no number")
+    return numbers.astype(np.float64)
 
 
 def normal_quantiles(shares: FloatArray) -> FloatArray:

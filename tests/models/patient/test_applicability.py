@@ -1,6 +1,7 @@
 """Applicability: every way in which a patient is unlike those trained on is said, and nothing else."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,12 @@ def found_in(applicability, patient):
     return applicability.cautions(read_patient(patient, dictionary=known), patient["disease"], known)
 
 
+def too_far(applicability, patient):
+    known = load_dictionary().slice(protocol().predictors)
+    values = read_patient(patient, dictionary=known)
+    return list(applicability.too_far(values, patient["disease"], known))
+
+
 def cautions(applicability, patient):
     return {(caution.kind, caution.predictor) for caution in found_in(applicability, patient)}
 
@@ -50,15 +57,12 @@ def test_a_patient_like_the_training_cohort_gets_no_warning(applicability, patie
     assert cautions(applicability, patient) == set()
 
 
-@pytest.mark.parametrize("name", [name for name in BREAST if name != "disease"])
-def test_each_missing_predictor_of_the_disease_is_named(applicability, name):
-    rest = {key: value for key, value in BREAST.items() if key != name}
-    assert cautions(applicability, rest) == {("missing", name)}
-
-
-def test_a_predictor_without_meaning_in_the_disease_is_not_missing(applicability):
-    named = {name for _, name in cautions(applicability, {"disease": "colorectal_cancer"})}
-    assert named == set(COLON) - {"disease"}
+@pytest.mark.parametrize("patient", [BREAST, COLON])
+def test_what_is_not_known_is_like_anybody(applicability, patient):
+    """One caution for all of it comes from the answer, which knows what matters most."""
+    only = {"disease": patient["disease"]}
+    assert cautions(applicability, only) == set()
+    assert too_far(applicability, only) == []
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,6 @@ def test_every_problem_is_named_at_once(applicability):
     assert cautions(applicability, odd) == {
         ("out_of_range", "age"),
         ("unseen_category", "sex"),
-        ("missing", "tumour_size"),
     }
 
 
@@ -128,3 +131,59 @@ def test_a_message_names_the_field_and_its_unit_but_no_patients_value(applicabil
 def test_a_stored_summary_warns_as_before(applicability):
     again = Applicability.from_dict(json.loads(json.dumps(applicability.as_dict())))
     assert again == applicability
+
+
+# Too far to be answered for
+
+
+def ends(applicability, name, *, log=False):
+    """Return how far a number may be: half the width of the range beyond it, on the encoder's scale."""
+    low, high = applicability.ranges["breast_cancer"][name]
+    if not log:
+        return low - (high - low) / 2, high + (high - low) / 2
+    low, high = np.log1p([low, high])
+    return tuple(np.expm1([low - (high - low) / 2, high + (high - low) / 2]))
+
+
+@pytest.mark.parametrize(("name", "log"), [("age", False), ("oestrogen_receptor", True)])
+def test_within_half_the_ranges_width_a_number_is_answered_for_and_beyond_it_refused(cohort, name, log):
+    """The fields' own limits aside, which refuse most of what is so far off."""
+    found = fit(cohort)
+    field = replace(load_dictionary()[name], minimum=None, maximum=None)
+    known = load_dictionary().slice(protocol().predictors)
+    check = found._check(field, "breast_cancer")
+    least, most = ends(found, name, log=log)
+    assert check.near(float("nan"))
+    for end, step in ((least, -1.0), (most, 1.0)):
+        assert check.near(end - step * 1e-6)
+        assert not check.near(end + step * 1e-6)
+    patient = read_patient(BREAST, dictionary=known) | {name: most * 1.0001}
+    (problem,) = found.too_far(patient, "breast_cancer", known)
+    low, high = found.ranges["breast_cancer"][name]
+    assert problem.field == name
+    assert problem.problem.startswith("is too far from what training saw in this disease: ")
+    assert f"{low:.4g} to {high:.4g}" in problem.problem
+    assert "check the value and its unit" in problem.remedy
+    assert f"{patient[name]:.4g}" not in str(problem)
+
+
+def test_what_is_near_is_answered_with_a_caution_and_every_value_too_far_is_named(applicability):
+    low, high = applicability.ranges["breast_cancer"]["age"]
+    assert too_far(applicability, BREAST | {"age": high + 0.2 * (high - low)}) == []
+    assert cautions(applicability, BREAST | {"age": high + 0.2 * (high - low)}) == {("out_of_range", "age")}
+    both = BREAST | {"months_diagnosis_to_relapse": 599.0, "positive_lymph_nodes": 99}
+    far = {problem.field for problem in too_far(applicability, both)}
+    expected = {
+        name
+        for name in ("months_diagnosis_to_relapse", "positive_lymph_nodes")
+        if both[name] > ends(applicability, name, log=load_dictionary()[name].scale == "log")[1]
+    }
+    assert far == expected
+
+
+def test_a_number_of_which_training_saw_one_value_alone_has_no_width_to_be_too_far_from():
+    cohort = simulated_cohort(200, seed=9)
+    same = cohort.values | {"age": np.full(200, 50.0)}
+    found = fit(Cohort(cohort.dictionary, cohort.patients, same, cohort.provenance))
+    assert too_far(found, BREAST | {"age": 100.0}) == []
+    assert cautions(found, BREAST | {"age": 100.0}) >= {("out_of_range", "age")}
