@@ -68,7 +68,10 @@ def calibration_plot(evaluation: EndpointEvaluation) -> Figure:
 
 
 def shap_summary(bundle: ModelBundle, cohort: Cohort) -> Figure:
-    """Draw the contributions to the leading endpoint's first probability in a spread of training patients."""
+    """Draw the contributions to the leading endpoint's first probability in a spread of training patients.
+
+    A predictor that has no meaning in a patient's disease contributes nothing.
+    """
     import shap  # noqa: PLC0415  takes seconds to load and is needed for this figure alone
     from matplotlib import pyplot as plt  # noqa: PLC0415  shap draws on pyplot's current figure
 
@@ -76,7 +79,8 @@ def shap_summary(bundle: ModelBundle, cohort: Cohort) -> Figure:
     patients = [cohort.take(np.array([row])) for row in range(0, len(cohort), every)]
     explained = [bundle.predict(patient).endpoints[0].outcomes[0].explanation for patient in patients]
     scales = [next(s for s in e.scales if s.scale == PROBABILITY) for e in explained]
-    values = np.array([[c.contribution for c in scale.contributions] for scale in scales])
+    added = [{c.predictor: c.contribution for c in scale.contributions} for scale in scales]
+    values = np.array([[one.get(f.name, 0.0) for f in bundle.dictionary.fields] for one in added])
     data = np.array([[float(p.values[f.name][0]) for f in bundle.dictionary.fields] for p in patients])
     plt.switch_backend("agg")
     figure = plt.figure()

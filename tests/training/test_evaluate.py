@@ -65,9 +65,14 @@ def test_held_out_curves_are_those_of_a_fit_on_the_others(cohort, leading, split
     )
     known = {SURVIVAL: outcome.take(train)}
     fitted = fit_models(cohort.take(train), known, protocol=protocol(), plan=PLAN)
-    X = fitted.encoder.encode(cohort.take(test))
-    expected = fitted.endpoints[SURVIVAL].model.predict(X, stratum[test], times)[:, 0]
+    X, model = fitted.encoder.encode(cohort.take(test)), fitted.endpoints[SURVIVAL].model
+    rows = fitted.completion.complete_cohort(cohort.take(test))
+    expected = rows.mean(model.predict(rows.X, rows.strata(stratum[test]), times))[:, 0]
     np.testing.assert_array_equal(leading.held_out.curves[MODEL][test], expected)
+    as_left_out = model.predict(X, stratum[test], times)[:, 0]
+    changed, incomplete = (as_left_out != expected).any(axis=1), rows.unknown.any(axis=1)
+    assert changed[incomplete].any(), "unknown values are averaged over"
+    assert not changed[~incomplete].all(), "complete patients are not"
     km = fit_kaplan_meier(fitted.encoder.encode(cohort.take(train)), stratum[train], outcome.take(train))
     np.testing.assert_array_equal(
         leading.held_out.curves[KAPLAN_MEIER][test], km.survival(X, stratum[test], times)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.estimators.curves import kaplan_meier
+from tests.lib.patients import protocol
 from tests.models.registry.noise import NOISE
 from training.figures import calibration_plot, figures_of, shap_summary, survival_by_risk_group
 from training.metrics import restricted_mean_risk
@@ -67,6 +68,18 @@ def test_the_summary_of_contributions_names_every_predictor(summary_figure, bund
     assert named == {field.label for field in bundle.dictionary.fields}
     assert axes.get_xlabel() == "Contribution to the probability of being alive at 24 months"
     assert len(picture(summary_figure)) > 10_000
+
+
+def test_a_predictor_without_a_meaning_in_a_disease_stands_at_zero_there(summary_figure, bundle, cohort):
+    axes, named = summary_figure.axes[0], np.array(cohort.text("disease"))
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    drawn = np.vstack([np.asarray(points.get_offsets()) for points in axes.collections])
+    for field in bundle.dictionary.fields:
+        zeros = (drawn[np.round(drawn[:, 1]) == labels.index(field.label), 0] == 0.0).sum()
+        assert zeros >= sum(
+            (named == disease).sum() for disease in protocol().diseases if not field.applies(disease)
+        )
+    assert np.abs(drawn[:, 0]).max() > 0.01
 
 
 def test_figures_stay_out_of_pyplots_global_list(summary_figure):

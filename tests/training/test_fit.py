@@ -13,22 +13,28 @@ from training.plan import TrainingPlan
 
 
 def test_the_background_is_made_of_training_patients(bundle, cohort):
-    X, strata = bundle.encoder.encode(cohort), bundle.strata(cohort)
+    X, strata = bundle.completion.complete_cohort(cohort).one_each(), bundle.strata(cohort)
     known = {(row.tobytes(), int(s)) for row, s in zip(np.nan_to_num(X, nan=-9.0), strata, strict=True)}
     background = bundle.endpoints[0].background
-    assert len(background) <= PLAN.background + 2 * len(protocol().horizons) + 1
-    assert background.weights.sum() == pytest.approx(1.0)
+    for at in range(len(protocol().diseases)):
+        assert len(background.of(at)) <= PLAN.background + 2 * len(protocol().horizons) + 1
+        assert background.of(at).weights.sum() == pytest.approx(1.0)
+        assert background.shares[at] == (strata == at).mean()
     assert (background.weights > 0.0).all()
     for row, stratum in zip(np.nan_to_num(background.X, nan=-9.0), background.strata, strict=True):
         assert (row.tobytes(), int(stratum)) in known
 
 
-def test_the_backgrounds_mean_prediction_is_the_cohorts_at_every_horizon(bundle, cohort):
-    at, background = np.array(protocol().horizons), bundle.endpoints[0].background
-    everyone = bundle.probabilities(cohort, "overall_survival", at)[:, 0].mean(axis=0)
-    model = bundle.endpoints[0].model
-    weighted = background.weights @ model.predict(background.X, background.strata, at)[:, 0]
-    np.testing.assert_allclose(weighted, everyone, atol=1e-8)
+def test_each_diseases_background_has_the_mean_prediction_of_its_patients_at_every_horizon(bundle, cohort):
+    at, model, strata = np.array(protocol().horizons), bundle.endpoints[0].model, bundle.strata(cohort)
+    rows = bundle.completion.complete_cohort(cohort).one_each()
+    answered = bundle.probabilities(cohort, "overall_survival", at)[:, 0]
+    for stratum in range(len(protocol().diseases)):
+        own, background = strata == stratum, bundle.endpoints[0].background.of(stratum)
+        weighted = background.weights @ model.predict(background.X, background.strata, at)[:, 0]
+        theirs = model.predict(rows[own], strata[own], at)[:, 0].mean(axis=0)
+        np.testing.assert_allclose(weighted, theirs, atol=1e-8)
+        np.testing.assert_allclose(weighted, answered[own].mean(axis=0), atol=0.01)
 
 
 def test_follow_up_is_supported_by_each_diseases_own_patients(bundle, cohort):
