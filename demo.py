@@ -164,9 +164,10 @@ def _show(console: Console, registered: dict[str, Any], answer: dict[str, Any]) 
         asked.add_row(name.replace("_", " "), str(value))
     console.print(asked)
     console.rule("The answer")
+    unused = [w for w in prediction["warnings"] if w["kind"] in ("not_known", "unseen_category")]
     for endpoint in prediction["endpoints"]:
         for outcome in endpoint["outcomes"]:
-            _show_outcome(console, endpoint["title"], outcome)
+            _show_outcome(console, endpoint["title"], outcome, unused)
     console.rule("How sure")
     _show_next_tests(console, prediction["next_tests"])
     console.print(f"how typical: {prediction['typical']['words']}")
@@ -177,8 +178,13 @@ def _show(console: Console, registered: dict[str, Any], answer: dict[str, Any]) 
     console.print(f"mode: {answer['mode']}")
 
 
-def _show_outcome(console: Console, title: str, outcome: dict[str, Any]) -> None:
-    """Print one outcome's probabilities with their intervals, its median, and the reasons."""
+def _show_outcome(
+    console: Console, title: str, outcome: dict[str, Any], unused: list[dict[str, Any]]
+) -> None:
+    """Print one outcome's probabilities with their intervals, its median, and the reasons.
+
+    What is not known, or taken as not known, is no reason; the warnings ``unused`` tell of it.
+    """
     stated = Table("months", f"probability of {outcome['label']}", "nine times in ten within", title=title)
     for at in outcome["probabilities"]:
         known = at["probability"] is not None
@@ -192,13 +198,17 @@ def _show_outcome(console: Console, title: str, outcome: dict[str, Any]) -> None
     console.print(f"{explained['reference']:.1%} is the {explained['reference_name']};")
     console.print(f"the reasons for {explained['prediction']:.1%} ({explained['unit']}):")
     reasons = Table("predictor", "value", "adds")
-    known = [c for c in explained["contributions"] if c["value"] is not None and c["predictor"] != "disease"]
+    none = {"disease", *(warning["predictor"] for warning in unused)}
+    known = [c for c in explained["contributions"] if c["value"] is not None and c["predictor"] not in none]
     for reason in sorted(known, key=lambda c: -abs(c["contribution"]))[:8]:
         points = f"{100 * reason['contribution']:+.1f} points"
         reasons.add_row(reason["label"], str(reason["value"]), points)
     console.print(reasons)
-    together = next(group["contribution"] for group in explained["groups"] if group["group"] == "not_known")
-    console.print(f"what is not known adds {100 * together:+.1f} points and widens the interval")
+    if unused:
+        together = next(g["contribution"] for g in explained["groups"] if g["group"] == "not_known")
+        console.print(f"what is not known adds {100 * together:+.1f} points and widens the interval")
+    if explained["coherence"]:
+        console.print(f"agreeing with the other endpoints adds {100 * explained['coherence']:+.1f} points")
 
 
 def _show_next_tests(console: Console, tests: list[dict[str, Any]]) -> None:

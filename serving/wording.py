@@ -1,8 +1,8 @@
 """The words of an answer, the same in every protocol: notices, outcomes, probabilities and reasons."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from models.prediction import Contribution, EndpointPrediction, OutcomePrediction, Probability
+from models.prediction import Contribution, EndpointPrediction, OutcomePrediction, Prediction, Probability
 
 SYNTHETIC = "Every patient behind this model is simulated: its answers must not be used for a patient."
 REAL = "real"
@@ -10,6 +10,7 @@ COVERAGE = "90 %"
 MOST_REASONS = 5
 SMALLEST_SHARE = 0.0005
 NOT_KNOWN = "not_known"
+NO_REASON = "Nothing known of this patient moves it."
 
 
 def notices(notice: str, evidence: str) -> tuple[str, ...]:
@@ -39,13 +40,20 @@ def in_percent(probability: Probability) -> str:
     return f"{middle} ({100 * probability.low:.0f}–{100 * probability.high:.0f} %)"
 
 
-def reasons(outcome: OutcomePrediction) -> list[str]:
+def unseen_categories(prediction: Prediction) -> frozenset[str]:
+    """Return the predictors whose category no training patient had: the answer takes them as not known."""
+    return frozenset(c.predictor for c in prediction.warnings if c.predictor and c.kind == "unseen_category")
+
+
+def reasons(outcome: OutcomePrediction, unseen: Collection[str] = ()) -> list[str]:
     """Return the largest contributions to a probability in words, the largest first.
 
-    A value that is not known is no reason; nor is the disease, from whose own mean contributions start.
+    A value that is not known, or taken as not known because it is ``unseen``, is no reason; nor is the
+    disease, from whose own mean contributions start.
     """
     contributions = outcome.explanation.scales[0].contributions
-    known = [c for c in contributions if c.value is not None and c.predictor != "disease"]
+    none = {"disease", *unseen}
+    known = [c for c in contributions if c.value is not None and c.predictor not in none]
     ranked = sorted(known, key=lambda c: -abs(c.contribution))[:MOST_REASONS]
     return [
         f"{c.label} ({_value(c)}): {100 * c.contribution:+.1f} points"
@@ -54,17 +62,18 @@ def reasons(outcome: OutcomePrediction) -> list[str]:
     ]
 
 
-def rationale(outcome: OutcomePrediction) -> str:
+def rationale(outcome: OutcomePrediction, unseen: Collection[str] = ()) -> str:
     """Explain in words why a probability differs from the reference, as associations and not effects."""
     scale = outcome.explanation.scales[0]
     start = f"Starts from {100 * scale.reference:.0f} %, the {scale.reference_name}. "
-    return start + _listed(reasons(outcome)) + unknown(outcome) + " These are associations, not effects."
+    said = _listed(reasons(outcome, unseen)) + unknown(outcome, unseen)
+    return start + said + " These are associations, not effects."
 
 
-def unknown(outcome: OutcomePrediction) -> str:
+def unknown(outcome: OutcomePrediction, unseen: Collection[str] = ()) -> str:
     """Say what the values not known add together, nothing where all are known."""
     scale = outcome.explanation.scales[0]
-    if all(c.value is not None for c in scale.contributions):
+    if not unseen and all(c.value is not None for c in scale.contributions):
         return ""
     together = next(g.contribution for g in scale.groups if g.group == NOT_KNOWN)
     return f" What is not known adds {100 * together:+.1f} points and widens the interval."
@@ -72,7 +81,7 @@ def unknown(outcome: OutcomePrediction) -> str:
 
 def _listed(parts: Sequence[str]) -> str:
     if not parts:
-        return "Nothing known of this patient moves it."
+        return NO_REASON
     return "Largest contributions in percentage points: " + "; ".join(parts) + "."
 
 

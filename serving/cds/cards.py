@@ -12,7 +12,17 @@ from serving.cds.services import CdsService
 from serving.contract import ModelStamp
 from serving.fhir.assessment import ChartAssessment
 from serving.fhir.datatypes import coding
-from serving.wording import COVERAGE, REAL, event_at, in_percent, notices, reasons
+from serving.wording import (
+    COVERAGE,
+    NO_REASON,
+    REAL,
+    event_at,
+    in_percent,
+    notices,
+    reasons,
+    unknown,
+    unseen_categories,
+)
 
 LONGEST_SUMMARY = 139
 MOST_LISTED, MOST_TESTS = 8, 3
@@ -123,7 +133,11 @@ def _why(prediction: Prediction) -> str:
     scale = outcome.explanation.scales[0]
     words = event_at(endpoint, outcome, outcome.explanation.horizon)
     head = f"**Why** ({words}; the {scale.reference_name} is {100 * scale.reference:.0f} %):"
-    return "\n".join([head, "", *(f"- {reason}" for reason in reasons(outcome))])
+    unseen = unseen_categories(prediction)
+    said = [f"- {reason}" for reason in reasons(outcome, unseen)] or [f"- {NO_REASON}"]
+    if together := unknown(outcome, unseen).strip():
+        said.append(f"- {together}")
+    return "\n".join([head, "", *said])
 
 
 def _orders(assessed: ChartAssessment, extracted: Extracted) -> str:

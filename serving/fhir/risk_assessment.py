@@ -1,6 +1,6 @@
 """A prediction as a FHIR R4 RiskAssessment: probabilities in per cent, each with its period."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from itertools import chain
 
@@ -23,7 +23,7 @@ from serving.fhir.datatypes import (
     percent,
     references,
 )
-from serving.wording import COVERAGE, REAL, event_at, notices, rationale
+from serving.wording import COVERAGE, REAL, event_at, notices, rationale, unseen_categories
 
 TEST_DATA = coding(ACT_REASON, "HTEST", "test health data")
 LOINC_OUTCOMES = {"complete_response": coding(LOINC, "LA28366-5", "Complete response")}
@@ -83,7 +83,7 @@ def device(stamp: ModelStamp) -> Json:
 
 def _predictions(prediction: Prediction, index_date: date) -> list[Json]:
     predictions = (
-        _stated(endpoint, outcome, probability, index_date)
+        _stated(endpoint, outcome, probability, index_date, unseen_categories(prediction))
         for endpoint in prediction.endpoints
         for outcome in endpoint.outcomes
         for probability in outcome.probabilities
@@ -92,7 +92,11 @@ def _predictions(prediction: Prediction, index_date: date) -> list[Json]:
 
 
 def _stated(
-    endpoint: EndpointPrediction, outcome: OutcomePrediction, probability: Probability, index_date: date
+    endpoint: EndpointPrediction,
+    outcome: OutcomePrediction,
+    probability: Probability,
+    index_date: date,
+    unseen: Collection[str],
 ) -> list[Json]:
     """Return the elements of one probability and its interval, none beyond the supported follow-up."""
     horizon = probability.horizon
@@ -110,7 +114,7 @@ def _stated(
         "whenPeriod": period,
     }
     if horizon == outcome.explanation.horizon:
-        point["rationale"] = rationale(outcome)
+        point["rationale"] = rationale(outcome, unseen)
     if probability.low is None or probability.high is None:
         return [point]
     bounds = {"low": _quantity(probability.low), "high": _quantity(probability.high)}

@@ -1,12 +1,15 @@
 """What the tour shows of an answer, for every kind of endpoint."""
 
+import copy
 import io
+import re
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 import demo
+from features.dictionary import load_dictionary
 from tests.lib.patients import BREAST
 from tests.serving.client import answer, client_of, deploy
 from tests.serving.several import EXAMINED, SEVERAL, several_bundle, supporting
@@ -48,15 +51,41 @@ def test_each_outcomes_strongest_reasons_are_shown_and_start_from_the_reference(
         on_probability = outcome["explanation"]["scales"][0]
         assert f"{on_probability['reference']:.1%} is the {on_probability['reference_name']}" in text
         assert f"the reasons for {on_probability['prediction']:.1%} ({on_probability['unit']})" in text
-        strongest = max(on_probability["contributions"], key=lambda c: abs(c["contribution"]))
+        known = [c for c in on_probability["contributions"] if c["value"] is not None]
+        strongest = max(known, key=lambda c: abs(c["contribution"]))
         assert f"{100 * strongest['contribution']:+.1f} points" in text
+
+
+def reasons(text: str) -> list[str]:
+    return [line for line in text.splitlines() if re.search(r"[+-]\d+\.\d points *│", line)]
+
+
+def test_no_reason_is_shown_for_what_is_not_known_but_what_it_adds_together(answered):
+    text = shown(answered, BREAST)
+    assert len(reasons(text)) >= len(outcomes(answered))
+    for outcome in outcomes(answered):
+        scale = outcome["explanation"]["scales"][0]
+        unknown = [c["label"] for c in scale["contributions"] if c["value"] is None]
+        assert unknown
+        assert not any(label in line for label in (*unknown, "None") for line in reasons(text))
+        (together,) = (g["contribution"] for g in scale["groups"] if g["group"] == "not_known")
+        assert f"what is not known adds {100 * together:+.1f} points and widens the interval" in text
+
+
+def test_a_category_that_no_training_patient_had_is_no_reason(answered):
+    changed, label = copy.deepcopy(answered), load_dictionary()["tumour_grade"].label
+    unseen = {"kind": "unseen_category", "predictor": "tumour_grade", "message": "nobody had it"}
+    changed["prediction"]["warnings"].append(unseen)
+    assert any(label in line for line in reasons(shown(answered, BREAST)))
+    assert not any(label in line for line in reasons(shown(changed, BREAST)))
 
 
 def test_what_to_find_out_next_and_how_typical_the_patient_is_are_shown(answered):
     text, prediction = shown(answered, BREAST), answered["prediction"]
     assert len(prediction["next_tests"]) == 2
-    for rank, test in enumerate(prediction["next_tests"], start=1):
-        assert f"what to find out next, {rank}: {test['words']}"[:150] in text
+    for test in prediction["next_tests"]:
+        heading = {"history": "known already to you?", "test": "to be done"}[test["source"]]
+        assert f"{heading} {test['words']}"[:150] in text
     assert f"how typical: {prediction['typical']['words']}" in text
     for warning in prediction["warnings"]:
         assert warning["message"] in text

@@ -103,9 +103,25 @@ def test_the_detail_shows_every_answer_why_and_what_is_missing(cds, served):
     assert "Counted from first relapse, taken as 2024-03-31." in detail
     assert detail.count(" points") >= 1
     assert "Histological grade" in detail.split("**Not known of this patient**")[1]
+    asked = detail.split("**Known already to you?**: ")[1].splitlines()[0]
+    assert "knowing it would" in asked
+    assert "**To be done**" not in detail, "no predictor of this model is a test"
     assert "**Not sent by the record system**: procedures." in detail
     assert "simulated" in detail
     assert "association, not the effect" in detail
+
+
+def test_no_reason_is_given_for_what_is_not_known_but_what_it_adds_together(cds, served):
+    card = the_card(cds)
+    why = card["detail"].split("**Why**")[1].split("\n\n**")[0]
+    content = json.loads(served.log.get(card["uuid"]).content)
+    scale = content["prediction"]["endpoints"][0]["outcomes"][0]["explanation"]["scales"][0]
+    unknown = [c["label"] for c in scale["contributions"] if c["value"] is None]
+    assert load_dictionary()["tumour_grade"].label in unknown
+    assert not any(label in why for label in unknown)
+    (together,) = [g["contribution"] for g in scale["groups"] if g["group"] == "not_known"]
+    assert f"- What is not known adds {100 * together:+.1f} points and widens the interval." in why
+    assert load_dictionary()["positive_lymph_nodes"].label in why
 
 
 def test_the_suggestion_creates_a_risk_assessment_that_r4_accepts(cds):

@@ -1,14 +1,18 @@
 """A Bundle in, a RiskAssessment out: what it says, what it stands on, and what is refused."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import orjson
 import pytest
 
+from features.dictionary import load_dictionary
 from models.bundle.bundle import ModelBundle
 from serving.fhir.export import fhir_bundle_of
 from serving.fhir.provenance import provenance
+from serving.wording import rationale, unseen_categories
+from tests.lib.patients import BREAST
 from tests.node import medplum
 from tests.serving.fhir import charts
 from tests.serving.fhir.charts import ANNA, RELAPSE, bundle, relapsed
@@ -16,6 +20,7 @@ from tests.serving.fhir.service import PUBLIC, TODAY, Service
 
 URL = "/v1/fhir/predictions"
 FHIR = "application/fhir+json"
+NODES, GRADE = (load_dictionary()[name].label for name in ("positive_lymph_nodes", "tumour_grade"))
 
 
 def assess(fhir, *resources, expect=200, **options):
@@ -87,6 +92,31 @@ def test_explains_one_horizon_with_at_most_five_contributions_called_association
     assert "associations, not effects" in said
 
 
+def test_gives_no_reason_for_a_value_that_is_not_known_and_says_what_they_add_together(
+    assessment, served: Service
+):
+    (said,) = [p["rationale"] for p in assessment["prediction"] if "rationale" in p]
+    prediction = orjson.loads(served.log.get(assessment["id"]).content)["prediction"]
+    scale = prediction["endpoints"][0]["outcomes"][0]["explanation"]["scales"][0]
+    unknown = [c["label"] for c in scale["contributions"] if c["value"] is None]
+    assert GRADE in unknown
+    assert not any(label in said for label in unknown)
+    assert f"{NODES} (4" in said
+    (together,) = [g["contribution"] for g in scale["groups"] if g["group"] == "not_known"]
+    assert f"What is not known adds {100 * together:+.1f} points and widens the interval." in said
+
+
+def test_a_category_that_no_training_patient_had_is_no_reason(bundle: ModelBundle):
+    seen = {name: dict(by) for name, by in bundle.applicability.categories["breast_cancer"].items()}
+    seen["tumour_grade"]["grade_3"] = 0
+    categories = {**bundle.applicability.categories, "breast_cancer": seen}
+    unlike = replace(bundle, applicability=replace(bundle.applicability, categories=categories))
+    for asked, expected in ((bundle, True), (unlike, False)):
+        prediction = asked.predict(asked.validate(BREAST))
+        said = rationale(prediction.endpoints[0].outcomes[0], unseen_categories(prediction))
+        assert (f"{GRADE} (grade 3)" in said) is expected
+
+
 def test_explains_the_horizon_asked_for(fhir):
     found = assess(fhir, *relapsed(), params={"horizon": 12})
     (explained,) = [p for p in found["prediction"] if "rationale" in p]
@@ -103,7 +133,8 @@ def test_a_value_that_cannot_be_read_is_left_out_and_said(fhir):
     wrong = [r for r in relapsed() if r["id"] != f"o-{charts.NODES}"] + [charts.nodes(unit="furlong")]
     found = assess(fhir, *wrong)
     assert any("positive_lymph_nodes is in furlong: not read" in n["text"] for n in found["note"])
-    assert any("missing: " in n["text"] for n in found["note"])
+    (unknown,) = [n["text"] for n in found["note"] if n["text"].startswith("not known: ")]
+    assert NODES in unknown
 
 
 @pytest.mark.parametrize(
