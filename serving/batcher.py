@@ -10,6 +10,7 @@ import orjson
 from features.errors import RecordNotWritten, SalvageError, TooBusy
 from serving.audit.record import IdempotencyKey
 from serving.contract import PredictionRequest, parse_request
+from serving.detail import Detail
 from serving.errors import BodyTooLarge, document_of, problem_of
 from serving.predictor import Predictor, UnrecordedAnswer
 from serving.recorder import Caller
@@ -42,7 +43,11 @@ class Batcher:
     most_lines: int
 
     async def answers(
-        self, stream: AsyncIterator[bytes], model: str | None, caller: Caller
+        self,
+        stream: AsyncIterator[bytes],
+        model: str | None,
+        caller: Caller,
+        detail: Detail = Detail.BRIEF,
     ) -> AsyncIterator[bytes]:
         """Yield chunks of answered lines, in the order of the lines; it is also that of their records.
 
@@ -64,7 +69,7 @@ class Batcher:
         try:
             while (started := await begun.get()) is not None:
                 chunk, computing = started
-                yield await self._answered_lines(chunk, await computing, caller)
+                yield await self._answered_lines(chunk, await computing, caller, detail)
                 room.release()
             await reading
         finally:
@@ -81,7 +86,11 @@ class Batcher:
         return [next(answers) if isinstance(one, PredictionRequest) else one for one in requests]
 
     async def _answered_lines(
-        self, chunk: list[BatchLine], computed: list[UnrecordedAnswer | SalvageError], caller: Caller
+        self,
+        chunk: list[BatchLine],
+        computed: list[UnrecordedAnswer | SalvageError],
+        caller: Caller,
+        detail: Detail,
     ) -> bytes:
         """Return the lines of a chunk, its answers on record."""
         answered = [
@@ -89,18 +98,23 @@ class Batcher:
             for line, one in zip(chunk, computed, strict=True)
             if isinstance(one, UnrecordedAnswer)
         ]
-        recorded = iter(await self._recorded(answered))
+        recorded = iter(await self._recorded(answered, detail))
         results = [next(recorded) if isinstance(one, UnrecordedAnswer) else one for one in computed]
         return b"".join(_as_json(line, one) for line, one in zip(chunk, results, strict=True))
 
-    async def _recorded(self, answered: list[tuple[UnrecordedAnswer, Caller]]) -> list[bytes | SalvageError]:
+    async def _recorded(
+        self, answered: list[tuple[UnrecordedAnswer, Caller]], detail: Detail
+    ) -> list[bytes | SalvageError]:
         """Record answers in one commit, or each in its own when one of them is refused."""
+        if not answered:
+            return []
         try:
-            return list(await self.predictor.record_many(*zip(*answered, strict=True))) if answered else []
+            answers, callers = zip(*answered, strict=True)
+            return list(await self.predictor.record_many(answers, callers, detail))
         except SalvageError as error:
             if len(answered) == 1 or isinstance(error, RecordNotWritten | TooBusy):
                 return [error] * len(answered)
-        return [given for one in answered for given in await self._recorded([one])]
+        return [given for one in answered for given in await self._recorded([one], detail)]
 
     async def _chunks(self, stream: AsyncIterator[bytes]) -> AsyncIterator[list[BatchLine]]:
         """Yield chunks of the lines that have arrived, at most 64, without waiting for a full chunk."""

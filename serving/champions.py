@@ -37,6 +37,12 @@ class Champion:
         """Return the stamp as it stands in answers."""
         return orjson.dumps(self.stamp)
 
+    @cached_property
+    def predictors(self) -> int:
+        """Return the number of predictors of the disease that has most."""
+        fields = self.bundle.dictionary.fields
+        return max(sum(f.applies(disease) for f in fields) for disease in self.bundle.protocol.diseases)
+
 
 @dataclass(frozen=True)
 class _HeldChampion:

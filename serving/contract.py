@@ -6,18 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from features.dictionary import Dictionary, Field, load_dictionary
 from features.errors import InvalidRequest, Problem
+from models.patient.applicability import FARTHEST, Applicability
 from models.patient.plans import GROUP
 from models.prediction import Prediction
 from models.questions.comparison import MOST_PLANS, Comparison
 from models.questions.timeline import Explanations
+from serving.detail import MOST_LISTED, Detail
 
 DISEASE = "disease"
 REQUEST_FIELDS = ("model", "patient", "horizon", "subject")
 EXPLANATION_FIELDS = ("model", "patient", "horizons", "subject")
 COMPARISON_FIELDS = ("model", "patient", "plans", "subject")
 LONGEST_SUBJECT = 200
+DETAIL = (
+    f"brief: of more than {MOST_LISTED} contributions to a probability the largest {MOST_LISTED}, on the "
+    f"link's scale none, of next tests the first {MOST_LISTED}; full: all of them, as the record holds them"
+)
 UTF_8 = "utf-8-sig"  # a byte order mark is no fault
 SUBJECT = {
     "type": ["string", "null"],
@@ -95,12 +103,16 @@ class AuditReceipt:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answered prediction; ``mode`` tells whether access was controlled."""
+    """One answered prediction; ``mode`` tells whether access was controlled.
+
+    ``detail`` is brief where lists were abridged; the record holds them whole.
+    """
 
     model: ModelStamp
     prediction: Prediction
     audit: AuditReceipt
     mode: str
+    detail: Detail
 
 
 @dataclass(frozen=True)
@@ -283,20 +295,49 @@ def number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def patient_schema(dictionary: Dictionary, *, diseases: tuple[str, ...] | None = None) -> dict[str, Any]:
+def patient_schema(
+    dictionary: Dictionary,
+    *,
+    diseases: tuple[str, ...] | None = None,
+    applicability: Applicability | None = None,
+) -> dict[str, Any]:
     """Return the JSON Schema of a patient; every field but the disease may be left out or null.
 
-    ``diseases`` are those in a model's scope, every one of the dictionary when absent.
+    ``diseases`` are those in a model's scope, every one of the dictionary when absent. Where a model's
+    ``applicability`` is given, numbers too far from what it saw in a disease are not allowed there.
     """
     properties = {field.name: _field_schema(field) for field in dictionary.fields}
-    properties[DISEASE]["enum"] = list(diseases or dictionary[DISEASE].category_names)
-    return {
+    names = diseases or dictionary[DISEASE].category_names
+    properties[DISEASE]["enum"] = list(names)
+    schema = {
         "type": "object",
         "title": "Patient",
         "properties": properties,
         "required": [DISEASE],
         "additionalProperties": False,
     }
+    if applicability is not None:
+        schema["allOf"] = [_near(applicability, disease, dictionary) for disease in names]
+    return schema
+
+
+def _near(applicability: Applicability, disease: str, dictionary: Dictionary) -> dict[str, Any]:
+    """Return what a schema allows in one disease: numbers near enough to what training saw there."""
+    seen = applicability.ranges[disease]
+    near = {f.name: _limits(f, *seen[f.name]) for f in dictionary.fields if f.name in seen}
+    return {
+        "if": {"properties": {DISEASE: {"const": disease}}},
+        "then": {"properties": {name: limits for name, limits in near.items() if limits}},
+    }
+
+
+def _limits(field: Field, low: float, high: float) -> dict[str, float]:
+    """Return how far from a range a number may lie, as :meth:`Applicability.too_far` judges it."""
+    if low >= high:
+        return {}
+    into, out_of = (np.log1p, np.expm1) if field.scale == "log" else (float, float)
+    margin = FARTHEST * (into(high) - into(low))
+    return {"minimum": float(out_of(into(low) - margin)), "maximum": float(out_of(into(high) + margin))}
 
 
 def request_schema() -> dict[str, Any]:

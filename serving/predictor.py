@@ -20,6 +20,7 @@ from serving.contract import (
     ModelStamp,
     PredictionRequest,
 )
+from serving.detail import MOST_LISTED, Detail, abridged
 from serving.errors import ContentErased
 from serving.recorder import Caller, Recorder
 from serving.tracing import step
@@ -76,8 +77,10 @@ class Predictor:
         self._counted = counted
         self._mode = orjson.dumps(mode)
 
-    async def predict(self, request: PredictionRequest, caller: Caller) -> bytes:
-        """Return the answer as JSON; its record is durable by then.
+    async def predict(
+        self, request: PredictionRequest, caller: Caller, detail: Detail = Detail.BRIEF
+    ) -> bytes:
+        """Return the answer as JSON; its record, which holds all of it, is durable by then.
 
         With an Idempotency-Key that came before, the earlier answer is given again.
 
@@ -91,7 +94,7 @@ class Predictor:
         champion = await self._champion(request.model, request.problems)
         with step("answer"):
             answered = self.answer(champion, request)
-        return await self._record_and_render(answered, caller)
+        return await self._record_and_render(answered, caller, detail)
 
     async def explain(self, request: ExplanationRequest, caller: Caller) -> bytes:
         """Return explanations at several horizons as JSON, on record; raises as :meth:`predict` does."""
@@ -123,7 +126,10 @@ class Predictor:
             return await asyncio.to_thread(self._answer_all, requests)
 
     async def record_many(
-        self, answered: Sequence[UnrecordedAnswer], callers: Sequence[Caller]
+        self,
+        answered: Sequence[UnrecordedAnswer],
+        callers: Sequence[Caller],
+        detail: Detail = Detail.FULL,
     ) -> list[bytes]:
         """Put answers on record in one commit, and return them as JSON.
 
@@ -134,7 +140,7 @@ class Predictor:
         """
         drafts = [self._draft(one, caller) for one, caller in zip(answered, callers, strict=True)]
         receipts = await self._recorder.record_all(drafts)
-        return [self._rendered(one, receipt) for one, receipt in zip(answered, receipts, strict=True)]
+        return [self._rendered(*pair, detail) for pair in zip(answered, receipts, strict=True)]
 
     async def predict_patient(
         self,
@@ -194,9 +200,11 @@ class Predictor:
     def _hashed(self, subject: str | None) -> str | None:
         return None if subject is None else self._subject_of(subject)
 
-    async def _record_and_render(self, answered: UnrecordedAnswer, caller: Caller) -> bytes:
+    async def _record_and_render(
+        self, answered: UnrecordedAnswer, caller: Caller, detail: Detail = Detail.FULL
+    ) -> bytes:
         """Put an answer on record, and return it as JSON."""
-        return self._rendered(answered, await self._recorder.record(self._draft(answered, caller)))
+        return self._rendered(answered, await self._recorder.record(self._draft(answered, caller)), detail)
 
     def _answer_all(self, requests: Sequence[PredictionRequest]) -> list[UnrecordedAnswer | SalvageError]:
         """Return every request's answer or error; those of one model and horizon are computed together."""
@@ -252,7 +260,7 @@ class Predictor:
             idempotency_key=caller.idempotency_key,
         )
 
-    def _rendered(self, answered: UnrecordedAnswer, receipt: Receipt) -> bytes:
+    def _rendered(self, answered: UnrecordedAnswer, receipt: Receipt, detail: Detail) -> bytes:
         """Return a recorded answer as JSON: the earlier one where an Idempotency-Key repeated a request."""
         if receipt.repeated:
             content = orjson.loads(_content(self._recorder.log.get(receipt.id)))
@@ -260,7 +268,14 @@ class Predictor:
         else:
             model, answer = answered.champion.stamp_json, answered.answer
             self._counted(answered.champion.stamp.name, answered.champion.stamp.version)
-        parts = model, answered.kind.encode(), answer, orjson.dumps(audit_receipt(receipt)), self._mode
+        sent = Detail.FULL
+        if detail is Detail.BRIEF and answered.champion.predictors > MOST_LISTED:
+            answer, sent = abridged(answer)
+        audit = orjson.dumps(audit_receipt(receipt))
+        if answered.kind == PREDICTION:
+            parts = model, answer, audit, self._mode, sent.encode()
+            return b'{"model":%b,"prediction":%b,"audit":%b,"mode":%b,"detail":"%b"}' % parts
+        parts = model, answered.kind.encode(), answer, audit, self._mode
         return b'{"model":%b,"%b":%b,"audit":%b,"mode":%b}' % parts
 
     def _reread(self, entry: LogEntry) -> bytes:

@@ -9,7 +9,8 @@ from starlette.types import Receive, Scope, Send
 from serving.access.gate import Gate
 from serving.access.principal import AccessScope, Principal
 from serving.batcher import Batcher
-from serving.contract import request_schema
+from serving.contract import DETAIL, request_schema
+from serving.detail import Detail
 from serving.routes.incoming import IDEMPOTENT, caller_of, require_media_type
 from serving.routes.responses import problems
 
@@ -60,9 +61,11 @@ def batches_router(batcher: Batcher, gate: Gate) -> APIRouter:
         request: Request,
         principal: Annotated[Principal, Depends(gate.needs(AccessScope.PREDICT))],
         model: Annotated[str | None, Query(description="the model of lines that name none")] = None,
+        detail: Annotated[Detail, Query(description=DETAIL)] = Detail.BRIEF,
     ) -> StreamingResponse:
         require_media_type(request, ACCEPTED)
         caller = caller_of(request, principal, b"")
-        return DuplexResponse(batcher.answers(request.stream(), model, caller), media_type=JSON_LINES)
+        answers = batcher.answers(request.stream(), model, caller, detail)
+        return DuplexResponse(answers, media_type=JSON_LINES)
 
     return router

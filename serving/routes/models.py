@@ -91,7 +91,9 @@ def _detail(champions: Champions, name: str) -> ModelDetail:
     return ModelDetail(
         champion.stamp,
         bundle.protocol.as_dict(),
-        patient_schema(bundle.dictionary, diseases=bundle.protocol.diseases),
+        patient_schema(
+            bundle.dictionary, diseases=bundle.protocol.diseases, applicability=bundle.applicability
+        ),
         bundle.protocol.horizons,
         {e.endpoint.name: dict(e.supported) for e in bundle.endpoints},
         bundle.card.as_dict(),

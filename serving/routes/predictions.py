@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from serving.access.gate import Gate
 from serving.access.principal import AccessScope, Principal
-from serving.contract import Answer, RecordedAnswer, parse_request, request_schema
+from serving.contract import DETAIL, Answer, RecordedAnswer, parse_request, request_schema
+from serving.detail import Detail
 from serving.gateway import request_id
 from serving.predictor import Predictor
 from serving.recorder import Caller
@@ -35,9 +36,13 @@ def predictions_router(predictor: Predictor, gate: Gate, *, largest_body: int) -
         },
         summary="Predict every endpoint for one patient, explained and on record",
     )
-    async def predict(request: Request, principal: Annotated[Principal, may_predict]) -> Response:
+    async def predict(
+        request: Request,
+        principal: Annotated[Principal, may_predict],
+        detail: Annotated[Detail, Query(description=DETAIL)] = Detail.BRIEF,
+    ) -> Response:
         body = await body_of(request, largest=largest_body, media_types=(JSON,))
-        answer = await predictor.predict(parse_request(body), caller_of(request, principal, body))
+        answer = await predictor.predict(parse_request(body), caller_of(request, principal, body), detail)
         return Response(answer, media_type=JSON)
 
     @router.get(

@@ -59,6 +59,11 @@ def narrowed(predictors: dict[str, Any], horizons: list[float], record: str) -> 
         if known[name].applies_to is None or DISEASE in known[name].applies_to
     }
     patient["properties"]["disease"]["enum"] = [DISEASE]
+    by_disease = {one["if"]["properties"]["disease"]["const"]: one["then"] for one in patient.pop("allOf")}
+    for name, limits in by_disease[DISEASE]["properties"].items():
+        schema = patient["properties"][name]
+        schema["minimum"] = max(schema["minimum"], limits["minimum"])
+        schema["maximum"] = min(schema["maximum"], limits["maximum"])
     names: dict[str, list[Any]] = {
         "name": [PLANNED],
         "version": ["1"],
