@@ -30,7 +30,7 @@ FILES = [
     "dictionary.json",
     "encoder.json",
     "provenance.json",
-    "information.json",
+    "completion.json",
     "applicability.json",
     "likeness.json",
     "plans.json",

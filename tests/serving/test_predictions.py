@@ -8,14 +8,17 @@ import uuid
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
+from features.dictionary import Field, load_dictionary
 from models.bundle.manifest import bundle_hash
 from tests.lib.patients import BREAST
 from tests.serving.client import (
     COLORECTAL,
     MODEL,
     PREDICTIONS,
+    TestClient,
     answer,
     ask,
     assert_problem,
@@ -33,8 +36,8 @@ PATIENTS = {
     "colorectal": COLORECTAL,
     "only the disease known": {"disease": "breast_cancer"},
     "everything else null": dict.fromkeys(BREAST) | {"disease": "breast_cancer"},
-    "smallest values": {"disease": "breast_cancer", "age": 0, "months_diagnosis_to_relapse": 0},
-    "largest values": {"disease": "colorectal_cancer", "age": 120, "positive_lymph_nodes": 100},
+    "smallest values": {"disease": "breast_cancer", "age": 3.5, "months_diagnosis_to_relapse": 0.06},
+    "largest values": {"disease": "colorectal_cancer", "age": 112, "positive_lymph_nodes": 26},
 }
 each_patient = pytest.mark.parametrize("patient", PATIENTS.values(), ids=PATIENTS)
 
@@ -121,17 +124,50 @@ def test_on_each_scale_reference_plus_contributions_is_the_prediction(shared, pa
         for parts in (scale["contributions"], scale["groups"]):
             total = scale["reference"] + sum(part["contribution"] for part in parts)
             assert total == pytest.approx(scale["prediction"], abs=1e-6)
+        assert scale["coherence"] == 0.0
+
+
+def predictors_of(client: TestClient) -> list[Field]:
+    """Return the model's predictors as it lists them."""
+    predictors = client.get(f"/v1/models/{MODEL}").json()["predictors"]["properties"]
+    return [load_dictionary()[name] for name in predictors]
 
 
 @each_patient
-def test_a_groups_contribution_is_the_sum_of_its_predictors(shared, patient):
+def test_a_groups_contribution_is_that_of_its_known_values_and_one_group_has_the_unknown(shared, patient):
+    groups = {field.group for field in predictors_of(shared)}
     for scale in survival_of(answer(shared, patient))["explanation"]["scales"]:
-        expected: dict[str, float] = {}
+        expected = dict.fromkeys((*groups, "not_known"), 0.0)
         for part in scale["contributions"]:
-            expected[part["group"]] = expected.get(part["group"], 0.0) + part["contribution"]
+            expected["not_known" if part["value"] is None else part["group"]] += part["contribution"]
         grouped = {group["group"]: group["contribution"] for group in scale["groups"]}
         assert grouped == pytest.approx(expected, abs=1e-12)
-        assert len(scale["groups"]) == len(grouped) > 1
+        assert len(scale["groups"]) == len(grouped) > 2
+        assert scale["groups"][-1]["group"] == "not_known"
+
+
+@pytest.mark.parametrize("disease", ["breast_cancer", "colorectal_cancer"])
+def test_contributions_start_from_the_diseases_own_mean_beside_that_of_all(shared, bundle, cohort, disease):
+    scale = survival_of(answer(shared, {"disease": disease}, horizon=24))["explanation"]["scales"][0]
+    own = np.array(cohort.text("disease")) == disease
+    predicted = bundle.probabilities(cohort, "overall_survival", np.array([24.0]))[:, 0, 0]
+    assert scale["reference"] == pytest.approx(predicted[own].mean(), abs=0.01)
+    assert scale["whole"] == pytest.approx(predicted.mean(), abs=0.01)
+    assert scale["reference_name"] == "mean prediction of the training patients with this disease"
+    assert scale["whole_name"] == "mean prediction of all training patients"
+
+
+@pytest.mark.parametrize("known", [BREAST, COLORECTAL], ids=["breast", "colorectal"])
+def test_with_nothing_known_the_answer_is_near_the_diseases_mean_and_less_sure(shared, known):
+    said, nothing = (
+        survival_of(answer(shared, patient, horizon=24)) for patient in (known, {"disease": known["disease"]})
+    )
+    scale = nothing["explanation"]["scales"][0]
+    assert scale["prediction"] == pytest.approx(scale["reference"], abs=0.05)
+    narrow, wide = (
+        one["probabilities"][1]["high"] - one["probabilities"][1]["low"] for one in (said, nothing)
+    )
+    assert wide > narrow
 
 
 @each_patient
@@ -148,21 +184,41 @@ def test_the_explained_survival_is_the_survival_at_that_horizon(shared, patient)
 def test_every_predictor_contributes_with_the_value_that_was_given(shared, patient):
     for scale in survival_of(answer(shared, patient))["explanation"]["scales"]:
         said = {part["predictor"]: part["value"] for part in scale["contributions"]}
-        predictors = shared.get(f"/v1/models/{MODEL}").json()["predictors"]["properties"]
-        assert list(said) == list(predictors)
+        assert list(said) == [f.name for f in predictors_of(shared) if f.applies(patient["disease"])]
         assert said == dict.fromkeys(said) | patient
 
 
-def test_a_missing_predictor_is_warned_of_and_a_complete_patient_is_not(shared):
-    assert answer(shared)["prediction"]["warnings"] == []
-    incomplete = {name: value for name, value in BREAST.items() if name != "age"}
-    warnings = answer(shared, incomplete)["prediction"]["warnings"]
-    assert [(w["kind"], w["predictor"]) for w in warnings] == [("missing", "age")]
+def test_all_that_is_not_known_is_warned_of_at_once_and_a_complete_patient_is_not(shared):
+    complete = answer(shared)["prediction"]
+    assert complete["warnings"] == complete["next_tests"] == []
+    incomplete = {name: value for name, value in BREAST.items() if name not in ("age", "tumour_grade")}
+    given = answer(shared, incomplete)["prediction"]
+    (warning,) = given["warnings"]
+    assert (warning["kind"], warning["predictor"]) == ("not_known", None)
+    assert {test["predictor"] for test in given["next_tests"]} == {"age", "tumour_grade"}
+    labels = "; ".join(test["label"] for test in given["next_tests"])
+    assert warning["message"] == f"not known, what matters most first: {labels}"
 
 
-def test_a_missing_predictor_that_no_test_finds_out_is_no_next_test(shared):
-    incomplete = {name: value for name, value in BREAST.items() if name != "age"}
-    assert answer(shared, incomplete)["prediction"]["next_tests"] == []
+def test_every_unknown_predictor_is_ranked_and_says_who_can_tell(shared):
+    tests = answer(shared, {"disease": "breast_cancer"})["prediction"]["next_tests"]
+    meant = {field.name for field in predictors_of(shared) if field.applies("breast_cancer")}
+    assert {test["predictor"] for test in tests} == meant - {"disease"}
+    changes = [test["expected_change"] for test in tests]
+    assert changes == sorted(changes, reverse=True)
+    assert {test["source"] for test in tests} == {"history"}
+
+
+def test_an_answer_lies_among_those_for_what_is_not_known_and_is_less_sure(shared):
+    left_out = {name: value for name, value in BREAST.items() if name != "positive_lymph_nodes"}
+    known = [
+        survival_of(answer(shared, BREAST | {"positive_lymph_nodes": nodes}))["probabilities"][1]
+        for nodes in range(9)
+    ]
+    unknown = survival_of(answer(shared, left_out))["probabilities"][1]
+    probabilities = [at["probability"] for at in known]
+    assert min(probabilities) < unknown["probability"] < max(probabilities)
+    assert unknown["high"] - unknown["low"] > sum(at["high"] - at["low"] for at in known) / len(known)
 
 
 @each_patient
@@ -173,7 +229,7 @@ def test_an_answer_says_how_usual_the_patient_is(shared, patient):
 
 
 def test_an_unusual_combination_is_less_typical_and_is_doubted_in_words(shared):
-    strange = BREAST | {"age": 84, "positive_lymph_nodes": 90, "months_diagnosis_to_relapse": 1}
+    strange = BREAST | {"age": 84, "positive_lymph_nodes": 30, "months_diagnosis_to_relapse": 1}
     usual, unusual = (answer(shared, p)["prediction"]["typical"] for p in (BREAST, strange))
     assert unusual["share"] < 0.05 < usual["share"]
     assert "doubt" in unusual["words"] or "care" in unusual["words"]
@@ -183,6 +239,25 @@ def test_an_unusual_combination_is_less_typical_and_is_doubted_in_words(shared):
 def test_a_value_unlike_the_training_patients_is_warned_of(shared):
     warnings = answer(shared, BREAST | {"age": 110})["prediction"]["warnings"]
     assert [(w["kind"], w["predictor"]) for w in warnings] == [("out_of_range", "age")]
+
+
+def test_a_value_a_little_beyond_training_is_answered_as_at_its_border_and_less_surely(shared, bundle):
+    _, oldest = bundle.applicability.ranges["breast_cancer"]["age"]
+    border, beyond = (
+        survival_of(answer(shared, BREAST | {"age": age}))["probabilities"][1] for age in (oldest, 110)
+    )
+    assert beyond["probability"] == pytest.approx(border["probability"], abs=1e-9)
+    assert beyond["low"] < border["low"]
+    assert beyond["high"] > border["high"]
+
+
+@pytest.mark.parametrize("age", [114.9, 119])
+def test_a_value_far_beyond_training_is_refused_with_the_range(shared, age):
+    document = assert_problem(ask(shared, BREAST | {"age": age}), 422)
+    assert named(document)["age"].startswith("is too far from what training saw in this disease: ")
+    assert (
+        document["problems"][0]["remedy"] == "check the value and its unit; left out, it counts as not known"
+    )
 
 
 def test_more_positive_nodes_shorten_the_predicted_survival(shared):

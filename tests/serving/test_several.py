@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from features.dictionary import load_dictionary
 from features.endpoints import COMPLEMENTARY_LOG_LOG, LOG_CUMULATIVE_HAZARD, LOG_ODDS
 from models.bundle.bundle import ModelBundle
 from models.bundle.shelf import Shelf
@@ -189,13 +190,16 @@ def explained_at(horizon: float, limit: float | None) -> float | None:
 
 
 def assert_adds_up(scale: dict[str, Any]) -> None:
-    """Judge one scale: reference plus contributions is the prediction, by predictor and by group."""
-    assert [part["predictor"] for part in scale["contributions"]] == list(study().predictors)
-    grouped: dict[str, float] = {}
+    """Judge one scale: reference, contributions and coherence are the prediction, by predictor and group."""
+    (disease,) = (part["value"] for part in scale["contributions"] if part["predictor"] == "disease")
+    meant = [name for name in study().predictors if load_dictionary()[name].applies(disease)]
+    assert [part["predictor"] for part in scale["contributions"]] == meant
+    grouped = dict.fromkeys((group["group"] for group in scale["groups"]), 0.0)
     for part in scale["contributions"]:
-        grouped[part["group"]] = grouped.get(part["group"], 0.0) + part["contribution"]
+        grouped["not_known" if part["value"] is None else part["group"]] += part["contribution"]
     assert {g["group"]: g["contribution"] for g in scale["groups"]} == pytest.approx(grouped, abs=1e-9)
-    assert scale["reference"] + sum(grouped.values()) == pytest.approx(scale["prediction"], abs=1e-6)
+    total = scale["reference"] + sum(grouped.values()) + scale["coherence"]
+    assert total == pytest.approx(scale["prediction"], abs=1e-6)
 
 
 def test_every_outcome_is_explained_in_words_on_its_own_scales(several):
@@ -233,6 +237,7 @@ def test_the_horizon_changes_explanations_of_what_has_time_and_next_tests_and_no
 def test_missing_tests_are_ranked_by_how_much_they_would_move_the_leading_answer(several):
     tests = answer(several)["prediction"]["next_tests"]
     assert [test["predictor"] for test in tests] == ["albumin", "site_liver"]
+    assert {test["source"] for test in tests} == {"test"}
     changes = [test["expected_change"] for test in tests]
     assert changes == sorted(changes, reverse=True)
     assert changes[0] > 0.02 > changes[1] >= 0
@@ -256,9 +261,10 @@ def test_what_is_known_is_no_next_test(several):
     assert [test["predictor"] for test in known_albumin] == ["site_liver"]
 
 
-def test_a_missing_test_is_also_warned_of(several):
-    warned = {w["predictor"] for w in answer(several)["prediction"]["warnings"] if w["kind"] == "missing"}
-    assert warned == {"site_liver", "albumin"}
+def test_what_is_not_known_is_also_warned_of_in_the_order_of_the_ranking(several):
+    given = answer(several)["prediction"]
+    (message,) = (w["message"] for w in given["warnings"] if w["kind"] == "not_known")
+    assert message.endswith("; ".join(test["label"] for test in given["next_tests"]))
 
 
 # endpoints that reach less far

@@ -52,7 +52,12 @@ def in_decilitres(tmp_path: Path) -> Iterator[TestClient]:
     declared["albumin"] |= {
         "unit": "g/dL", "minimum": 0.1, "maximum": 100, "conversions": {"g/L": 0.1}, "usual": [1.0, 6.5],
     }  # fmt: skip
-    own = replace(bundle, dictionary=Dictionary.from_dict(declared))
+    ranges = {
+        disease: by | {"albumin": tuple(0.1 * end for end in by["albumin"])}
+        for disease, by in bundle.applicability.ranges.items()
+    }
+    seen = replace(bundle.applicability, ranges=ranges)
+    own = replace(bundle, dictionary=Dictionary.from_dict(declared), applicability=seen)
     with client_of(deploy(tmp_path, own, name=SEVERAL)) as running:
         yield running
 
