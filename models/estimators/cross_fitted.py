@@ -148,7 +148,7 @@ class CrossFitted:
         self, columns: Columns, outcome: Outcome, rows: SlotRows, splits: Sequence[IntArray]
     ) -> tuple[list[Member], list[BoolArray], float]:
         """Return what was fitted without each fold, whom each member never saw, and the Cox penalty."""
-        cox = self.cox or RidgeCox(folds=self.folds, seed=self.seed)
+        cox = self.cox or RidgeCox()
         penalty = self._fit_cox(columns, outcome, np.ones(len(outcome), dtype=bool), cox)[1]
         held = [fold == out for fold in splits for out in range(self.folds)]
         members = [

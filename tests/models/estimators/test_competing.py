@@ -25,9 +25,7 @@ from tests.models.endpoint_doubles import EDGES, coarse, competing_double, hazar
 
 TIMES = np.linspace(0.5, 70.0, 25)
 LINK = LINKS["complementary_log_log"]
-QUICK = CrossFittedCompeting(
-    folds=3, hazards=CrossFitted(cox=RidgeCox(penalties=(1.0,), folds=3), folds=3, repeats=1)
-)
+QUICK = CrossFittedCompeting(folds=3, hazards=CrossFitted(cox=RidgeCox(penalties=(1.0,)), folds=3, repeats=1))
 
 
 def rates(X, strata):

@@ -18,7 +18,7 @@ from models.estimators.slots import chance, person_intervals
 from tests.models.outcomes import sample_outcome
 
 TIMES = np.linspace(2.0, 60.0, 30)
-QUICK = CrossFitted(cox=RidgeCox(penalties=(1.0,), folds=3), folds=3, repeats=2)
+QUICK = CrossFitted(cox=RidgeCox(penalties=(1.0,)), folds=3, repeats=2)
 ONCE = replace(QUICK, repeats=1)
 PLAIN = CrossFitted(cox=RidgeCox(penalties=(100.0,)), folds=3, repeats=1)
 
