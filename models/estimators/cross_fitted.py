@@ -3,9 +3,11 @@
 Follow-up is cut into intervals, in each of which the log odds of the event are modelled. Without each fold of
 the patients in turn a ridge-penalised Cox model is fitted, hazards are boosted that start from its score, and
 others that start from the disease's life table; the fold left out says when boosting stops. Held-out
-predictions weigh the three kinds: mostly the second where they do not tell them apart, as with few patients,
-and whatever the likelihood says where there are many. The trees learn curved effects, interactions and
-hazards that are not proportional; a hazard may fall to nearly nothing, so that a cured fraction remains.
+predictions weigh the three kinds. Where trees gain no more likelihood than chance would, as often with few
+patients, the model is the ridge Cox score alone; where they gain, mostly the second kind counts as long as
+the kinds are hardly told apart, and whatever the likelihood says where patients are many. The trees learn
+curved effects, interactions and hazards that are not proportional; a hazard may fall to nearly nothing, so
+that a cured fraction remains.
 
 Assumption: censoring says nothing about prognosis given the columns.
 Source: Brown, Biometrics 1975;31:863-872; Tutz and Schmid, Modeling Discrete Time-to-Event Data, 2016.
@@ -30,6 +32,7 @@ from models.estimators.blending import (
     Member,
     blend,
     held_out_scores,
+    shown_share,
     stratum_means,
     weigh,
 )
@@ -43,6 +46,7 @@ from models.trees.boosters import Boosters
 
 PRIOR = np.array([0.25, 0.6, 0.15])
 FIRMNESS = 15.0
+RIDGE_ALONE = np.array([1.0, 0.0, 0.0])
 LEVELLING_STEPS = 8
 MANY_PATIENTS, MANY_EVENTS = 2000, 1000
 MOST_FOR_COX = 50_000
@@ -80,7 +84,7 @@ class CrossFitted:
     description: ClassVar[str] = (
         "Discrete-time hazards: the mean log odds of ridge-penalised Cox scores, stratified by disease, of "
         "trees boosted from them and of trees boosted freely, cross-fitted and weighted by held-out "
-        "likelihood."
+        "likelihood; the Cox scores alone where trees gain no more of it than chance would."
     )
 
     @staticmethod
@@ -126,7 +130,7 @@ class CrossFitted:
         rows = person_intervals(outcome, edges)
         members, held, penalty = self._members(columns, outcome, rows, splits)
         kinds = held_out_scores(members, held, columns)
-        weights = weigh(kinds, rows, prior=PRIOR, firmness=FIRMNESS) if self.boosted else np.eye(3)[0]
+        weights = _weights(kinds, rows) if self.boosted else RIDGE_ALONE
         blended = (
             blend(
                 some, weights, columns, outcomes=self.outcomes, transform=IntervalHazards(edges),
@@ -161,7 +165,8 @@ class CrossFitted:
         self, columns: Columns, outcome: Outcome, rows: SlotRows, out: BoolArray, penalty: float, *, seed: int
     ) -> Member:
         """Fit all kinds without the patients held out, who say when boosting stops."""
-        cox, _ = self._fit_cox(columns, outcome, ~out, RidgeCox(penalties=(penalty,)))
+        kept = 1.0 - 1.0 / self.folds  # so that fewer patients are shrunk as far as all of them would be
+        cox, _ = self._fit_cox(columns, outcome, ~out, RidgeCox(penalties=(penalty * kept,)))
         score = (columns.centred * cox[columns.strata]).sum(axis=1)
         inside = rows.take(~out[rows.patient] & (rows.weight > 0.0))
         count, nothing = len(columns.means), np.zeros(len(score))
@@ -232,6 +237,18 @@ def spaced(strata: IntArray, outcome: Outcome, rows: BoolArray, *, most: int) ->
         events_first = inside[np.argsort(~outcome.event[inside], kind="stable")]
         kept.append(events_first[:: max(1, -(-len(inside) // most))])
     return np.sort(np.concatenate(kept))
+
+
+def _weights(kinds: FloatArray, rows: SlotRows) -> FloatArray:
+    """Return the kinds' weights: the ridge Cox score's is one unless trees gain more than chance would.
+
+    Otherwise the weights move from it towards those that the held-out scores ``kinds`` and the prior give, by
+    the share of the gain in held-out likelihood that chance does not explain.
+    """
+    usual = weigh(kinds, rows, prior=PRIOR, firmness=FIRMNESS)
+    gained = rows.by_patient(np.tensordot(usual, kinds, axes=1)) - rows.by_patient(kinds[0])
+    moved: FloatArray = RIDGE_ALONE + shown_share(gained) * (usual - RIDGE_ALONE)
+    return moved
 
 
 def _faster(how: Boosting) -> Boosting:
