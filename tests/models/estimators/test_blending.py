@@ -143,15 +143,7 @@ def test_the_firmer_the_prior_the_nearer_to_it_are_the_weights():
 
 @pytest.mark.parametrize(
     ("errors", "expected"),
-    [
-        (-5.0, 0.0),
-        (0.0, 0.0),
-        (1.9, 0.0),
-        (2.0, 0.0),
-        (3.0, 1.0 - (2.0 / 3.0) ** 4),
-        (4.0, 0.9375),
-        (20.0, 0.9999),
-    ],
+    [(-5.0, 0.0), (0.0, 0.0), (1.7, 0.0), (1.75, 0.0), (2.0, 0.413818), (3.5, 0.9375), (17.5, 0.9999)],
 )
 def test_a_gain_counts_as_far_as_chance_does_not_explain_it(errors, expected):
     """A hundred patients whose gains have this mean in standard errors."""
