@@ -1,7 +1,7 @@
 """The penalised Cox model: proportional hazards within each stratum, coefficients shared across strata.
 
 Assumption: within a stratum (disease) the hazards of two patients keep their ratio over time. Each column
-has one coefficient that all strata share and one deviation per stratum; a ridge penalty shrinks both, so a
+has one coefficient that all strata share and one deviation per stratum; ridge penalties shrink both, so a
 small stratum borrows from a large one as far as the data allow. Where deviations would be more than 400 (many
 columns in many strata) there are none. Columns are centred within their stratum,
 a missing value stands at the stratum's mean.
@@ -17,7 +17,7 @@ Biometrics 2000;56:1016-1022; the flat standard deviation as in Gelman, Bayesian
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,12 +34,16 @@ PAST = 4
 
 @dataclass(frozen=True)
 class CoxModel:
-    """A fitted Cox model: ``means`` and ``coefficients`` have shape (strata, columns)."""
+    """A fitted Cox model: ``means`` and ``coefficients`` have shape (strata, columns).
+
+    ``penalty`` is that of the shared coefficients, ``firmer`` how many times firmer that of deviations is.
+    """
 
     means: FloatArray
     coefficients: FloatArray
     baselines: tuple[tuple[FloatArray, FloatArray], ...]
     penalty: float
+    firmer: float = 1.0
 
     def terms(self, X: FloatArray, strata: IntArray) -> FloatArray:
         """Return each column's share of the log hazard ratio, shape (patients, columns)."""
@@ -65,12 +69,14 @@ class CoxModel:
 
 @dataclass(frozen=True)
 class RidgeCox:
-    """Fits :class:`CoxModel`; the penalty is in events, the same for shared and deviating coefficients.
+    """Fits :class:`CoxModel`; the penalty is in events.
 
-    Of several ``penalties`` the one with the largest marginal likelihood is taken.
+    The penalty of a stratum's deviations is as many times that of the shared coefficients as ``firmer`` says.
+    Of several ``penalties`` and ``firmer`` those with the largest marginal likelihood are taken.
     """
 
     penalties: tuple[float, ...] = PENALTIES
+    firmer: tuple[float, ...] = (1.0,)
 
     def fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> CoxModel:
         """Fit on standardised columns.
@@ -82,25 +88,33 @@ class RidgeCox:
         _require_events(strata, outcome)
         count = int(strata.max()) + 1
         means, scales = _means(X, strata, count), _scales(X)
-        risk = _Risk(_design(X, strata, means, scales), strata, outcome)
-        penalty, beta = self._choose(risk)
+        design = _design(X, strata, means, scales)
+        deviating = np.arange(design.shape[1]) >= X.shape[1]
+        found = []
+        for firmer in self.firmer if deviating.any() else self.firmer[:1]:
+            narrow = np.where(deviating, firmer**-0.5, 1.0)  # one penalty is firmer on narrower columns
+            likelihood, penalty, beta = self._choose(_Risk(design * narrow, strata, outcome))
+            found.append((likelihood, penalty, firmer, beta * narrow))
+        _, penalty, firmer, beta = max(found, key=lambda one: one[0])
         coefficients = _per_stratum(beta, count, X.shape[1]) / scales
-        model = CoxModel(means, coefficients, (), penalty)
+        model = CoxModel(means, coefficients, (), penalty, firmer)
         score = model.terms(X, strata).sum(axis=1)
-        return CoxModel(means, coefficients, _breslow(score, strata, outcome, count), penalty)
+        return replace(model, baselines=_breslow(score, strata, outcome, count))
 
-    def _choose(self, risk: "_Risk") -> tuple[float, FloatArray]:
-        """Return the penalty with the largest marginal likelihood, the firmest tried first, and its fit."""
+    def _choose(self, risk: "_Risk") -> tuple[float, float, FloatArray]:
+        """Return the largest log marginal likelihood, its penalty and fit; the firmest is tried first."""
         falling, fits, gained = sorted(self.penalties, reverse=True), list[FloatArray](), list[float]()
-        if len(falling) == 1:
-            return falling[0], _newton(risk, penalty=falling[0])
         for penalty in falling:
             fits.append(_newton(risk, penalty=penalty, start=fits[-1] if fits else None))
-            gained.append(_marginal(risk, fits[-1], penalty))
+            gained.append(_marginal(risk, fits[-1], penalty) if self._several else 0.0)
             if is_past(gained):
                 break
         best = int(np.argmax(gained))
-        return falling[best], fits[best]
+        return gained[best], falling[best], fits[best]
+
+    @property
+    def _several(self) -> bool:
+        return len(self.penalties) * len(self.firmer) > 1
 
 
 class _Risk:

@@ -37,7 +37,7 @@ from models.estimators.blending import (
     weigh,
 )
 from models.estimators.boosting import Boosting, boost
-from models.estimators.cox import RidgeCox
+from models.estimators.cox import CoxModel, RidgeCox
 from models.estimators.curves import IntArray
 from models.estimators.folds import stratified_folds
 from models.estimators.slots import SlotRows, chance, interval_edges, life_table, person_intervals
@@ -46,6 +46,7 @@ from models.trees.boosters import Boosters
 
 PRIOR = np.array([0.25, 0.6, 0.15])
 FIRMNESS = 15.0
+RIDGE_COX = RidgeCox(firmer=(1.0, 10.0, 1000.0))
 RIDGE_ALONE = np.array([1.0, 0.0, 0.0])
 LEVELLING_STEPS = 8
 MANY_PATIENTS, MANY_EVENTS = 2000, 1000
@@ -152,21 +153,20 @@ class CrossFitted:
         self, columns: Columns, outcome: Outcome, rows: SlotRows, splits: Sequence[IntArray]
     ) -> tuple[list[Member], list[BoolArray], float]:
         """Return what was fitted without each fold, whom each member never saw, and the Cox penalty."""
-        cox = self.cox or RidgeCox()
-        penalty = self._fit_cox(columns, outcome, np.ones(len(outcome), dtype=bool), cox)[1]
+        everyone = self._fit_cox(columns, outcome, np.ones(len(outcome), dtype=bool), self.cox or RIDGE_COX)
+        kept = 1.0 - 1.0 / self.folds  # so that fewer patients are shrunk as far as all of them would be
+        cox = RidgeCox(penalties=(everyone.penalty * kept,), firmer=(everyone.firmer,))
         held = [fold == out for fold in splits for out in range(self.folds)]
         members = [
-            self._member(columns, outcome, rows, out, penalty, seed=self.seed + at)
-            for at, out in enumerate(held)
+            self._member(columns, outcome, rows, out, cox, seed=self.seed + at) for at, out in enumerate(held)
         ]
-        return members, held, penalty
+        return members, held, everyone.penalty
 
     def _member(
-        self, columns: Columns, outcome: Outcome, rows: SlotRows, out: BoolArray, penalty: float, *, seed: int
+        self, columns: Columns, outcome: Outcome, rows: SlotRows, out: BoolArray, how: RidgeCox, *, seed: int
     ) -> Member:
         """Fit all kinds without the patients held out, who say when boosting stops."""
-        kept = 1.0 - 1.0 / self.folds  # so that fewer patients are shrunk as far as all of them would be
-        cox, _ = self._fit_cox(columns, outcome, ~out, RidgeCox(penalties=(penalty * kept,)))
+        cox = self._fit_cox(columns, outcome, ~out, how).coefficients
         score = (columns.centred * cox[columns.strata]).sum(axis=1)
         inside = rows.take(~out[rows.patient] & (rows.weight > 0.0))
         count, nothing = len(columns.means), np.zeros(len(score))
@@ -186,13 +186,10 @@ class CrossFitted:
             boosted(free_base[columns.strata], how=free),
         )
 
-    def _fit_cox(
-        self, columns: Columns, outcome: Outcome, train: BoolArray, how: RidgeCox
-    ) -> tuple[FloatArray, float]:
-        """Return Cox coefficients (strata, columns) and penalty, from some patients of each disease."""
+    def _fit_cox(self, columns: Columns, outcome: Outcome, train: BoolArray, how: RidgeCox) -> CoxModel:
+        """Fit the Cox model to some patients of each disease."""
         some = spaced(columns.strata, outcome, train, most=MOST_FOR_COX)
-        fitted = how.fit(columns.centred[some], columns.strata[some], outcome.take(some))
-        return fitted.coefficients, fitted.penalty
+        return how.fit(columns.centred[some], columns.strata[some], outcome.take(some))
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,8 @@ def test_likelihood_and_derivatives_are_those_of_the_plainly_written_one(seed, s
     np.testing.assert_allclose(hessian, -np.array(curvature), atol=1e-4, rtol=1e-5)
 
 
-def test_two_strata_share_and_deviate_as_the_penalised_likelihood_says():
+@pytest.mark.parametrize("firmer", [1.0, 5.0])
+def test_two_strata_share_and_deviate_as_the_penalised_likelihood_says(firmer):
     X, strata, outcome = made(4, patients=200, strata=2, tied=True)
     penalty = 8.0
     means = np.stack([X[strata == s].mean(axis=0) for s in (0, 1)])
@@ -98,11 +99,12 @@ def test_two_strata_share_and_deviate_as_the_penalised_likelihood_says():
     design = np.hstack([Z, Z * (strata == 0)[:, None], Z * (strata == 1)[:, None]])
 
     def loss(beta):
-        return 0.5 * penalty * beta @ beta - plain_log_likelihood(beta, design, strata, outcome)
+        shrunk = np.repeat([1.0, firmer], [3, 6]) @ beta**2
+        return 0.5 * penalty * shrunk - plain_log_likelihood(beta, design, strata, outcome)
 
     best = minimize(loss, np.zeros(9), method="BFGS", options={"gtol": 1e-4}).x
     expected = np.stack([best[:3] + best[3:6], best[:3] + best[6:]]) / X.std(axis=0)
-    model = RidgeCox(penalties=(penalty,)).fit(X, strata, outcome)
+    model = RidgeCox(penalties=(penalty,), firmer=(firmer,)).fit(X, strata, outcome)
     np.testing.assert_allclose(model.coefficients * X.std(axis=0), expected * X.std(axis=0), atol=1e-4)
     np.testing.assert_allclose(model.means, means, atol=1e-12)
 
@@ -139,6 +141,17 @@ def test_the_penalty_has_the_largest_marginal_likelihood(strata):
                         for b in slopes] for own in (stratum == s for s in range(strata))])  # fmt: skip
     marginal = [_integrated(logged, slopes, penalty) / np.sqrt(penalty) for penalty in penalties]
     assert chosen == penalties[int(np.argmax(marginal))]
+
+
+@pytest.mark.parametrize(("sign", "firmer"), [(1.0, 1000.0), (-1.0, 1.0)])
+def test_deviations_are_held_firmer_where_strata_are_alike(sign, firmer):
+    """The first column acts alike in both strata, or in opposite directions."""
+    rng = np.random.default_rng(31)
+    X, strata = rng.normal(size=(800, 3)), np.arange(800) % 2
+    outcome = sample_outcome(rng, 0.03 * np.exp(np.where(strata == 0, 1.0, sign) * X[:, 0]))
+    model = RidgeCox(firmer=(1.0, 1000.0)).fit(X, strata, outcome)
+    assert model.firmer == firmer
+    np.testing.assert_allclose(model.coefficients[:, 0], [1.0, sign], atol=0.2)
 
 
 def _integrated(logged, slopes, penalty):
