@@ -1,7 +1,7 @@
 """Fitting: from a cohort to the model bundle that answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ from models.patient.completion import Completion, Completions
 from models.patient.plans import Plans
 from models.patient.typicality import Likeness
 from models.uncertainty.intervals import Intervals
+from training.findings import findings
 from training.kinds.registry import AnyKind, kind_of
 from training.plan import TrainingPlan
 
@@ -82,7 +83,7 @@ def bundle_from(
     plan: TrainingPlan,
     card: ModelCard,
 ) -> ModelBundle:
-    """Put everything needed to answer beside the fitted models."""
+    """Put everything needed to answer beside the fitted models; the card also tells what the fit found."""
     with threadpool_limits(1):  # as where the models were fitted
         return _bundle_from(fitted, cohort, outcomes, protocol=protocol, plan=plan, card=card)
 
@@ -112,7 +113,7 @@ def _bundle_from(
         plans=Plans.fit(cohort, predictors=protocol.predictors),
         evidence=cohort.evidence,
         cohort_fingerprint=cohort.fingerprint(),
-        card=card,
+        card=replace(card, method=" ".join([card.method, *findings(fitted.endpoints, protocol)])),
     )
 
 

@@ -20,6 +20,7 @@ from models.trees.boosters import Boosters, weighted_sum
 
 KINDS = ("ridge", "started", "free")
 STEPS = 20
+ERRORS_BY_CHANCE = 1.75
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,21 @@ def weigh(kinds: FloatArray, rows: SlotRows, *, prior: FloatArray, firmness: flo
     ]
     best: FloatArray = tried[int(np.argmax(gained))]
     return best
+
+
+def shown_share(gained: FloatArray) -> float:
+    """Return how much of a gain, a log likelihood a patient (patients,), chance does not explain: 0 to 1.
+
+    Nothing of a gain below 1.75 standard errors, which trees stopped by the patients who judge them reach
+    without having learned anything; of two standard errors 41 %, of three 88 %, of four 96 %.
+
+    >>> shown_share(np.array([0.1, -0.1, 0.1, 0.0])), round(shown_share(np.array([0.1, 0.2, 0.1, 0.2])), 2)
+    (0.0, 0.99)
+    """
+    total, error = float(gained.sum()), float(gained.std() * np.sqrt(len(gained)))
+    if total <= ERRORS_BY_CHANCE * error or total <= 0.0:
+        return 0.0
+    return 1.0 - (ERRORS_BY_CHANCE * error / total) ** 4
 
 
 def blend(

@@ -1,17 +1,23 @@
 """The penalised Cox model: proportional hazards within each stratum, coefficients shared across strata.
 
 Assumption: within a stratum (disease) the hazards of two patients keep their ratio over time. Each column
-has one coefficient that all strata share and one deviation per stratum; a ridge penalty shrinks both, so a
+has one coefficient that all strata share and one deviation per stratum; ridge penalties shrink both, so a
 small stratum borrows from a large one as far as the data allow. Where deviations would be more than 400 (many
 columns in many strata) there are none. Columns are centred within their stratum,
 a missing value stands at the stratum's mean.
 
-Source: Cox, JRSS B 1972;34:187-220; ties by Breslow; the penalty is chosen by cross-validated partial
-likelihood (Verweij and van Houwelingen, Statistics in Medicine 1993;12:2305-2314).
+The penalty is the precision of a normal distribution from which the coefficients are taken to come, and is
+chosen by its marginal likelihood: made of all patients at once, that varies less from sample to sample than
+cross-validation, whose noise costs a small cohort accuracy. Their standard deviation is taken to be anything
+alike beforehand, which keeps a few columns from being shrunk too far.
+
+Source: Cox, JRSS B 1972;34:187-220; ties by Breslow; the penalty as in Verweij and van Houwelingen,
+Statistics in Medicine 1994;13:2427-2436, its choice by Laplace's approximation as in Ripatti and Palmgren,
+Biometrics 2000;56:1016-1022; the flat standard deviation as in Gelman, Bayesian Analysis 2006;1:515-534.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +25,6 @@ from features.censoring import Outcome
 from features.dictionary import FloatArray
 from features.errors import NotFittable
 from models.estimators.curves import IntArray, step
-from models.estimators.folds import stratified_folds
 
 PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 3000.0, 16))
 SMALLEST_HAZARD = 1e-12
@@ -29,12 +34,16 @@ PAST = 4
 
 @dataclass(frozen=True)
 class CoxModel:
-    """A fitted Cox model: ``means`` and ``coefficients`` have shape (strata, columns)."""
+    """A fitted Cox model: ``means`` and ``coefficients`` have shape (strata, columns).
+
+    ``penalty`` is that of the shared coefficients, ``firmer`` how many times firmer that of deviations is.
+    """
 
     means: FloatArray
     coefficients: FloatArray
     baselines: tuple[tuple[FloatArray, FloatArray], ...]
     penalty: float
+    firmer: float = 1.0
 
     def terms(self, X: FloatArray, strata: IntArray) -> FloatArray:
         """Return each column's share of the log hazard ratio, shape (patients, columns)."""
@@ -60,11 +69,14 @@ class CoxModel:
 
 @dataclass(frozen=True)
 class RidgeCox:
-    """Fits :class:`CoxModel`; the penalty is in events, the same for shared and deviating coefficients."""
+    """Fits :class:`CoxModel`; the penalty is in events.
+
+    The penalty of a stratum's deviations is as many times that of the shared coefficients as ``firmer`` says.
+    Of several ``penalties`` and ``firmer`` those with the largest marginal likelihood are taken.
+    """
 
     penalties: tuple[float, ...] = PENALTIES
-    folds: int = 5
-    seed: int = 0
+    firmer: tuple[float, ...] = (1.0,)
 
     def fit(self, X: FloatArray, strata: IntArray, outcome: Outcome) -> CoxModel:
         """Fit on standardised columns.
@@ -76,35 +88,33 @@ class RidgeCox:
         _require_events(strata, outcome)
         count = int(strata.max()) + 1
         means, scales = _means(X, strata, count), _scales(X)
-        Z = _design(X, strata, means, scales)
-        penalty = self.penalties[0] if len(self.penalties) == 1 else self._choose(Z, strata, outcome)
-        beta = _newton(_Risk(Z, strata, outcome), penalty=penalty)
+        design = _design(X, strata, means, scales)
+        deviating = np.arange(design.shape[1]) >= X.shape[1]
+        found = []
+        for firmer in self.firmer if deviating.any() else self.firmer[:1]:
+            narrow = np.where(deviating, firmer**-0.5, 1.0)  # one penalty is firmer on narrower columns
+            likelihood, penalty, beta = self._choose(_Risk(design * narrow, strata, outcome))
+            found.append((likelihood, penalty, firmer, beta * narrow))
+        _, penalty, firmer, beta = max(found, key=lambda one: one[0])
         coefficients = _per_stratum(beta, count, X.shape[1]) / scales
-        model = CoxModel(means, coefficients, (), penalty)
+        model = CoxModel(means, coefficients, (), penalty, firmer)
         score = model.terms(X, strata).sum(axis=1)
-        return CoxModel(means, coefficients, _breslow(score, strata, outcome, count), penalty)
+        return replace(model, baselines=_breslow(score, strata, outcome, count))
 
-    def _choose(self, Z: FloatArray, strata: IntArray, outcome: Outcome) -> float:
-        """Return the penalty with the largest held-out likelihood, the firmest tried first."""
-        fold = stratified_folds(strata, outcome, folds=self.folds, seed=self.seed)
-        everyone = _Risk(Z, strata, outcome)
-        parts = [
-            _Risk(Z[train], strata[train], outcome.take(train))
-            for train in (fold != held_out for held_out in range(self.folds))
-        ]
-        betas = [np.zeros(Z.shape[1]) for _ in parts]
-        falling, gained = sorted(self.penalties, reverse=True), list[float]()
+    def _choose(self, risk: "_Risk") -> tuple[float, float, FloatArray]:
+        """Return the largest log marginal likelihood, its penalty and fit; the firmest is tried first."""
+        falling, fits, gained = sorted(self.penalties, reverse=True), list[FloatArray](), list[float]()
         for penalty in falling:
-            betas = [_newton(part, penalty=penalty, start=b) for part, b in zip(parts, betas, strict=True)]
-            gained.append(
-                sum(
-                    everyone.log_likelihood(beta) - part.log_likelihood(beta)
-                    for part, beta in zip(parts, betas, strict=True)
-                )
-            )
+            fits.append(_newton(risk, penalty=penalty, start=fits[-1] if fits else None))
+            gained.append(_marginal(risk, fits[-1], penalty) if self._several else 0.0)
             if is_past(gained):
                 break
-        return falling[int(np.argmax(gained))]
+        best = int(np.argmax(gained))
+        return gained[best], falling[best], fits[best]
+
+    @property
+    def _several(self) -> bool:
+        return len(self.penalties) * len(self.firmer) > 1
 
 
 class _Risk:
@@ -169,6 +179,19 @@ def is_past(gained: Sequence[float]) -> bool:
     (False, True)
     """
     return len(gained) - 1 - int(np.argmax(gained)) >= PAST
+
+
+def _marginal(risk: "_Risk", beta: FloatArray, penalty: float) -> float:
+    """Return the log likelihood of a penalty, coefficients integrated out by Laplace's approximation.
+
+    With normal coefficients of precision ``penalty`` it is the penalised log likelihood at its maximum
+    ``beta``, less half the log of how much narrower the coefficients are after the data than before. Half the
+    penalty's log is taken off, as the density of its log where the standard deviation's is flat.
+    """
+    _, hessian = risk.derivatives(beta)
+    _, narrowing = np.linalg.slogdet(np.eye(len(beta)) + hessian / penalty)
+    penalised = risk.log_likelihood(beta) - 0.5 * penalty * float(beta @ beta)
+    return penalised - 0.5 * float(narrowing) - 0.5 * float(np.log(penalty))
 
 
 def _newton(risk: "_Risk", *, penalty: float, start: FloatArray | None = None) -> FloatArray:

@@ -3,9 +3,11 @@
 Follow-up is cut into intervals, in each of which the log odds of the event are modelled. Without each fold of
 the patients in turn a ridge-penalised Cox model is fitted, hazards are boosted that start from its score, and
 others that start from the disease's life table; the fold left out says when boosting stops. Held-out
-predictions weigh the three kinds: mostly the second where they do not tell them apart, as with few patients,
-and whatever the likelihood says where there are many. The trees learn curved effects, interactions and
-hazards that are not proportional; a hazard may fall to nearly nothing, so that a cured fraction remains.
+predictions weigh the three kinds. Where trees gain no more likelihood than chance would, as often with few
+patients, the model is the ridge Cox score alone; where they gain, mostly the second kind counts as long as
+the kinds are hardly told apart, and whatever the likelihood says where patients are many. The trees learn
+curved effects, interactions and hazards that are not proportional; a hazard may fall to nearly nothing, so
+that a cured fraction remains.
 
 Assumption: censoring says nothing about prognosis given the columns.
 Source: Brown, Biometrics 1975;31:863-872; Tutz and Schmid, Modeling Discrete Time-to-Event Data, 2016.
@@ -30,11 +32,12 @@ from models.estimators.blending import (
     Member,
     blend,
     held_out_scores,
+    shown_share,
     stratum_means,
     weigh,
 )
 from models.estimators.boosting import Boosting, boost
-from models.estimators.cox import RidgeCox
+from models.estimators.cox import CoxModel, RidgeCox
 from models.estimators.curves import IntArray
 from models.estimators.folds import stratified_folds
 from models.estimators.slots import SlotRows, chance, interval_edges, life_table, person_intervals
@@ -43,6 +46,8 @@ from models.trees.boosters import Boosters
 
 PRIOR = np.array([0.25, 0.6, 0.15])
 FIRMNESS = 15.0
+RIDGE_COX = RidgeCox(firmer=(1.0, 10.0, 1000.0))
+RIDGE_ALONE = np.array([1.0, 0.0, 0.0])
 LEVELLING_STEPS = 8
 MANY_PATIENTS, MANY_EVENTS = 2000, 1000
 MOST_FOR_COX = 50_000
@@ -80,7 +85,7 @@ class CrossFitted:
     description: ClassVar[str] = (
         "Discrete-time hazards: the mean log odds of ridge-penalised Cox scores, stratified by disease, of "
         "trees boosted from them and of trees boosted freely, cross-fitted and weighted by held-out "
-        "likelihood."
+        "likelihood; the Cox scores alone where trees gain no more of it than chance would."
     )
 
     @staticmethod
@@ -126,7 +131,7 @@ class CrossFitted:
         rows = person_intervals(outcome, edges)
         members, held, penalty = self._members(columns, outcome, rows, splits)
         kinds = held_out_scores(members, held, columns)
-        weights = weigh(kinds, rows, prior=PRIOR, firmness=FIRMNESS) if self.boosted else np.eye(3)[0]
+        weights = _weights(kinds, rows) if self.boosted else RIDGE_ALONE
         blended = (
             blend(
                 some, weights, columns, outcomes=self.outcomes, transform=IntervalHazards(edges),
@@ -148,20 +153,20 @@ class CrossFitted:
         self, columns: Columns, outcome: Outcome, rows: SlotRows, splits: Sequence[IntArray]
     ) -> tuple[list[Member], list[BoolArray], float]:
         """Return what was fitted without each fold, whom each member never saw, and the Cox penalty."""
-        cox = self.cox or RidgeCox(folds=self.folds, seed=self.seed)
-        penalty = self._fit_cox(columns, outcome, np.ones(len(outcome), dtype=bool), cox)[1]
+        everyone = self._fit_cox(columns, outcome, np.ones(len(outcome), dtype=bool), self.cox or RIDGE_COX)
+        kept = 1.0 - 1.0 / self.folds  # so that fewer patients are shrunk as far as all of them would be
+        cox = RidgeCox(penalties=(everyone.penalty * kept,), firmer=(everyone.firmer,))
         held = [fold == out for fold in splits for out in range(self.folds)]
         members = [
-            self._member(columns, outcome, rows, out, penalty, seed=self.seed + at)
-            for at, out in enumerate(held)
+            self._member(columns, outcome, rows, out, cox, seed=self.seed + at) for at, out in enumerate(held)
         ]
-        return members, held, penalty
+        return members, held, everyone.penalty
 
     def _member(
-        self, columns: Columns, outcome: Outcome, rows: SlotRows, out: BoolArray, penalty: float, *, seed: int
+        self, columns: Columns, outcome: Outcome, rows: SlotRows, out: BoolArray, how: RidgeCox, *, seed: int
     ) -> Member:
         """Fit all kinds without the patients held out, who say when boosting stops."""
-        cox, _ = self._fit_cox(columns, outcome, ~out, RidgeCox(penalties=(penalty,)))
+        cox = self._fit_cox(columns, outcome, ~out, how).coefficients
         score = (columns.centred * cox[columns.strata]).sum(axis=1)
         inside = rows.take(~out[rows.patient] & (rows.weight > 0.0))
         count, nothing = len(columns.means), np.zeros(len(score))
@@ -181,13 +186,10 @@ class CrossFitted:
             boosted(free_base[columns.strata], how=free),
         )
 
-    def _fit_cox(
-        self, columns: Columns, outcome: Outcome, train: BoolArray, how: RidgeCox
-    ) -> tuple[FloatArray, float]:
-        """Return Cox coefficients (strata, columns) and penalty, from some patients of each disease."""
+    def _fit_cox(self, columns: Columns, outcome: Outcome, train: BoolArray, how: RidgeCox) -> CoxModel:
+        """Fit the Cox model to some patients of each disease."""
         some = spaced(columns.strata, outcome, train, most=MOST_FOR_COX)
-        fitted = how.fit(columns.centred[some], columns.strata[some], outcome.take(some))
-        return fitted.coefficients, fitted.penalty
+        return how.fit(columns.centred[some], columns.strata[some], outcome.take(some))
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,18 @@ def spaced(strata: IntArray, outcome: Outcome, rows: BoolArray, *, most: int) ->
         events_first = inside[np.argsort(~outcome.event[inside], kind="stable")]
         kept.append(events_first[:: max(1, -(-len(inside) // most))])
     return np.sort(np.concatenate(kept))
+
+
+def _weights(kinds: FloatArray, rows: SlotRows) -> FloatArray:
+    """Return the kinds' weights: the ridge Cox score's is one unless trees gain more than chance would.
+
+    Otherwise the weights move from it towards those that the held-out scores ``kinds`` and the prior give, by
+    the share of the gain in held-out likelihood that chance does not explain.
+    """
+    usual = weigh(kinds, rows, prior=PRIOR, firmness=FIRMNESS)
+    gained = rows.by_patient(np.tensordot(usual, kinds, axes=1)) - rows.by_patient(kinds[0])
+    moved: FloatArray = RIDGE_ALONE + shown_share(gained) * (usual - RIDGE_ALONE)
+    return moved
 
 
 def _faster(how: Boosting) -> Boosting:

@@ -34,8 +34,13 @@ class SlotRows:
 
     def log_likelihood(self, scores: FloatArray) -> float:
         """Return the weighted log likelihood of log odds of shape (patients, slots)."""
+        return float(self.by_patient(scores).sum())
+
+    def by_patient(self, scores: FloatArray) -> FloatArray:
+        """Return each patient's share of it, shape (patients,)."""
         margin = scores[self.patient, self.slot]
-        return float(self.weight @ (self.event * margin - np.logaddexp(0.0, margin)))
+        shares = self.weight * (self.event * margin - np.logaddexp(0.0, margin))
+        return np.bincount(self.patient, shares, len(scores)).astype(np.float64)
 
 
 def chance(margins: FloatArray) -> FloatArray:

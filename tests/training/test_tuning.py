@@ -25,7 +25,7 @@ from training.tuning import (
 )
 
 QUICK = CrossFitted(
-    cox=RidgeCox(penalties=(1.0, 10.0), folds=3),
+    cox=RidgeCox(penalties=(1.0, 10.0)),
     started=Boosting(rounds=15, learning_rate=0.1),
     free=Boosting(rounds=8, depth=2, learning_rate=0.2, row_share=0.6, column_share=0.5),
     folds=3,

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from features.censoring import Outcome
-from models.estimators.blending import Columns, HeldOutScores, Member, blend, held_out_scores, weigh
+from models.estimators.blending import (
+    Columns,
+    HeldOutScores,
+    Member,
+    blend,
+    held_out_scores,
+    shown_share,
+    weigh,
+)
 from models.estimators.slots import SlotRows, interval_edges, person_intervals
 from models.estimators.transforms import IntervalHazards, probabilities
 from tests.models.endpoint_doubles import EDGES, grown, patients
@@ -131,6 +139,21 @@ def test_the_firmer_the_prior_the_nearer_to_it_are_the_weights():
     )
     np.testing.assert_allclose(firm, PRIOR, atol=0.051)
     assert loose[0] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [(-5.0, 0.0), (0.0, 0.0), (1.7, 0.0), (1.75, 0.0), (2.0, 0.413818), (3.5, 0.9375), (17.5, 0.9999)],
+)
+def test_a_gain_counts_as_far_as_chance_does_not_explain_it(errors, expected):
+    """A hundred patients whose gains have this mean in standard errors."""
+    spread = np.where(np.arange(100) % 2, 1.0, -1.0)
+    assert shown_share(spread + errors / 10.0) == pytest.approx(expected, abs=1e-6)
+
+
+def test_no_gain_at_all_counts_nothing():
+    assert shown_share(np.zeros(10)) == 0.0
+    assert shown_share(np.full(10, 0.1)) == 1.0
 
 
 # The blend

@@ -10,7 +10,6 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from features.censoring import Outcome
 from features.errors import NotFittable
 from models.estimators.cox import PENALTIES, RidgeCox, _Risk
-from models.estimators.folds import stratified_folds
 from tests.models.outcomes import sample_outcome, structured
 
 COEFFICIENTS = np.array([0.8, -0.5, 0.3])
@@ -91,7 +90,8 @@ def test_likelihood_and_derivatives_are_those_of_the_plainly_written_one(seed, s
     np.testing.assert_allclose(hessian, -np.array(curvature), atol=1e-4, rtol=1e-5)
 
 
-def test_two_strata_share_and_deviate_as_the_penalised_likelihood_says():
+@pytest.mark.parametrize("firmer", [1.0, 5.0])
+def test_two_strata_share_and_deviate_as_the_penalised_likelihood_says(firmer):
     X, strata, outcome = made(4, patients=200, strata=2, tied=True)
     penalty = 8.0
     means = np.stack([X[strata == s].mean(axis=0) for s in (0, 1)])
@@ -99,11 +99,12 @@ def test_two_strata_share_and_deviate_as_the_penalised_likelihood_says():
     design = np.hstack([Z, Z * (strata == 0)[:, None], Z * (strata == 1)[:, None]])
 
     def loss(beta):
-        return 0.5 * penalty * beta @ beta - plain_log_likelihood(beta, design, strata, outcome)
+        shrunk = np.repeat([1.0, firmer], [3, 6]) @ beta**2
+        return 0.5 * penalty * shrunk - plain_log_likelihood(beta, design, strata, outcome)
 
     best = minimize(loss, np.zeros(9), method="BFGS", options={"gtol": 1e-4}).x
     expected = np.stack([best[:3] + best[3:6], best[:3] + best[6:]]) / X.std(axis=0)
-    model = RidgeCox(penalties=(penalty,)).fit(X, strata, outcome)
+    model = RidgeCox(penalties=(penalty,), firmer=(firmer,)).fit(X, strata, outcome)
     np.testing.assert_allclose(model.coefficients * X.std(axis=0), expected * X.std(axis=0), atol=1e-4)
     np.testing.assert_allclose(model.means, means, atol=1e-12)
 
@@ -127,24 +128,41 @@ def test_a_heavy_penalty_leaves_the_breslow_curve_of_each_stratum():
         np.testing.assert_allclose(hazard, np.cumsum(increments), rtol=1e-6)
 
 
-def test_the_penalty_has_the_best_cross_validated_partial_likelihood():
-    X, strata, outcome = made(7, patients=120)
-    penalties = (0.1, 10.0, 100.0, 3000.0)
-    chosen = RidgeCox(penalties=penalties, folds=3, seed=4).fit(X, strata, outcome).penalty
-    Z, fold = standardised(X), stratified_folds(strata, outcome, folds=3, seed=4)
-    gained = []
-    for penalty in penalties:
-        total = 0.0
-        for held_out in range(3):
-            train = fold != held_out
-            part = outcome.take(train)
-            # the oracle is fitted on columns that stay on everyone's scale, as the penalty means
-            oracle = CoxPHSurvivalAnalysis(alpha=penalty, ties="breslow", tol=1e-12)
-            beta = oracle.fit(Z[train], structured(part)).coef_
-            total += plain_log_likelihood(beta, Z, strata, outcome)
-            total -= plain_log_likelihood(beta, Z[train], strata[train], part)
-        gained.append(total)
-    assert chosen == penalties[int(np.argmax(gained))]
+@pytest.mark.parametrize("strata", [1, 2])
+def test_the_penalty_has_the_largest_marginal_likelihood(strata):
+    """The oracle integrates the plainly written likelihood over normal coefficients of any spread alike."""
+    X, stratum, outcome = made(7, patients=60, strata=strata)
+    X, penalties = X[:, :1], (0.3, 3.0, 30.0, 300.0)
+    chosen = RidgeCox(penalties=penalties).fit(X, stratum, outcome).penalty
+    means = np.stack([X[stratum == s].mean(axis=0) for s in range(strata)])
+    Z = (X - means[stratum]) / X.std(axis=0)
+    slopes = np.linspace(-3.0, 3.0, 121)
+    logged = np.array([[plain_log_likelihood(np.array([b]), Z[own], stratum[own], outcome.take(own))
+                        for b in slopes] for own in (stratum == s for s in range(strata))])  # fmt: skip
+    marginal = [_integrated(logged, slopes, penalty) / np.sqrt(penalty) for penalty in penalties]
+    assert chosen == penalties[int(np.argmax(marginal))]
+
+
+@pytest.mark.parametrize(("sign", "firmer"), [(1.0, 1000.0), (-1.0, 1.0)])
+def test_deviations_are_held_firmer_where_strata_are_alike(sign, firmer):
+    """The first column acts alike in both strata, or in opposite directions."""
+    rng = np.random.default_rng(31)
+    X, strata = rng.normal(size=(800, 3)), np.arange(800) % 2
+    outcome = sample_outcome(rng, 0.03 * np.exp(np.where(strata == 0, 1.0, sign) * X[:, 0]))
+    model = RidgeCox(firmer=(1.0, 1000.0)).fit(X, strata, outcome)
+    assert model.firmer == firmer
+    np.testing.assert_allclose(model.coefficients[:, 0], [1.0, sign], atol=0.2)
+
+
+def _integrated(logged, slopes, penalty):
+    """Integrate by sums over a shared slope and, with two strata, a deviation of its kind in each."""
+    shared = np.exp(-0.5 * penalty * slopes**2)
+    likelihood = np.exp(logged - logged.max())
+    if len(logged) == 1:
+        return (shared * likelihood[0]).sum() / shared.sum()
+    between = np.exp(-0.5 * penalty * (slopes[:, None] - slopes) ** 2)
+    inside = [(between * own).sum(axis=1) / shared.sum() for own in likelihood]
+    return (shared * inside[0] * inside[1]).sum() / shared.sum()
 
 
 def test_columns_of_noise_get_a_heavier_penalty_than_columns_that_tell():

@@ -18,7 +18,7 @@ from models.estimators.slots import chance, person_intervals
 from tests.models.outcomes import sample_outcome
 
 TIMES = np.linspace(2.0, 60.0, 30)
-QUICK = CrossFitted(cox=RidgeCox(penalties=(1.0,), folds=3), folds=3, repeats=2)
+QUICK = CrossFitted(cox=RidgeCox(penalties=(1.0,)), folds=3, repeats=2)
 ONCE = replace(QUICK, repeats=1)
 PLAIN = CrossFitted(cox=RidgeCox(penalties=(100.0,)), folds=3, repeats=1)
 
@@ -254,7 +254,7 @@ def test_the_cox_score_alone_has_no_trees_and_is_close_to_the_cox_model():
     found, fine = (
         CrossFittedCox(folds=5, intervals=count).cross_fit(X, strata, outcome).model for count in (20, 60)
     )
-    cox = RidgeCox().fit(X, strata, outcome)
+    cox = cross_fitted.RIDGE_COX.fit(X, strata, outcome)
     assert found.trees is None
     assert set(found.files()) == {"model.json"}
     assert found.hyperparameters["weight_ridge"] == 1.0
@@ -268,14 +268,14 @@ def test_the_cox_score_alone_has_no_trees_and_is_close_to_the_cox_model():
     assert less.max() < 0.03
 
 
-def test_members_of_the_cox_score_are_cox_models_without_a_fold():
+def test_members_of_the_cox_score_are_cox_models_without_a_fold_shrunk_as_far_as_on_everyone():
     X, strata, outcome = made(14, patients=400)
     found = replace(CrossFittedCox(folds=4), cox=RidgeCox(penalties=(5.0,))).cross_fit(X, strata, outcome)
     (fold,) = CrossFittedCox(folds=4).split(strata, outcome)
     centred = X - np.stack([X[strata == s].mean(axis=0) for s in (0, 1)])[strata]
     for out, member in enumerate(found.members):
         kept = fold != out
-        alone = RidgeCox(penalties=(5.0,)).fit(centred[kept], strata[kept], outcome.take(kept))
+        alone = RidgeCox(penalties=(0.75 * 5.0,)).fit(centred[kept], strata[kept], outcome.take(kept))
         np.testing.assert_allclose(member.coefficients[:, 0], alone.coefficients, atol=1e-9)
     mean = np.mean([member.coefficients for member in found.members], axis=0)
     np.testing.assert_allclose(found.model.coefficients, mean, atol=1e-12)
@@ -285,8 +285,18 @@ def test_trees_that_learn_nothing_leave_the_cox_score():
     nothing = Boosting(rounds=1, learning_rate=1e-9)
     X, strata, outcome = made(15, patients=400)
     bare = replace(ONCE, started=nothing, free=nothing).cross_fit(X, strata, outcome).model
-    assert bare.trees is not None
-    assert np.abs(bare.trees.margins(X)).max() < 1e-6
     cox = replace(CrossFittedCox(folds=3), cox=QUICK.cox).cross_fit(X, strata, outcome).model
-    started = bare.hyperparameters["weight_started"] + bare.hyperparameters["weight_ridge"]
-    np.testing.assert_allclose(bare.coefficients, started * cox.coefficients, atol=1e-12)
+    assert bare.files() == cox.files()
+
+
+def test_a_few_patients_with_linear_effects_often_get_a_ridge_cox_model():
+    models = [ONCE.cross_fit(*made(seed, patients=200)).model for seed in range(21, 27)]
+    weights = [model.hyperparameters["weight_ridge"] for model in models]
+    alone = [weight == 1.0 for weight in weights]
+    assert sum(alone) >= 2
+    assert np.mean(weights) > 0.6, "by the prior alone it would be a quarter"
+    assert alone == [model.trees is None for model in models]
+
+
+def test_trees_that_learn_what_the_cox_score_misses_get_most_of_the_weight(fitted):
+    assert fitted[3].model.hyperparameters["weight_ridge"] < 0.2
