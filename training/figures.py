@@ -27,7 +27,7 @@ def survival_by_risk_group(evaluation: EndpointEvaluation) -> Figure:
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.add_subplot()
     for at, group in enumerate(held_out.risk_groups):
-        color, shown = f"C{at}", group.months <= held_out.times[-1]
+        color, shown = f"C{at}", group.months <= group.times[-1]
         axes.step(
             group.months[shown],
             group.observed[shown],
@@ -35,7 +35,7 @@ def survival_by_risk_group(evaluation: EndpointEvaluation) -> Figure:
             color=color,
             label=f"{group.name}: observed",
         )
-        axes.plot(held_out.times, group.predicted, "--", color=color, label=f"{group.name}: predicted")
+        axes.plot(group.times, group.predicted, "--", color=color, label=f"{group.name}: predicted")
     axes.set(
         title=f"Held-out {held_out.endpoint.title.lower()} by predicted risk",
         xlabel="Months",
@@ -54,8 +54,7 @@ def calibration_plot(evaluation: EndpointEvaluation) -> Figure:
         axes = figure.add_subplot(1, len(groups), place)
         axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
         for curve in curves:
-            at = f"{curve.horizon:g} months " if kind.endpoint.timed else ""
-            label = f"{at}(ICI {curve.ici:.3f})"
+            label = f"{curve.horizon:g} months" if kind.endpoint.timed else "fifths of predicted risk"
             axes.plot(curve.predicted, curve.observed, "o-", markersize=4, label=label)
         name = "everyone" if group == EVERYONE else group.replace("_", " ")
         axes.set(
@@ -63,7 +62,8 @@ def calibration_plot(evaluation: EndpointEvaluation) -> Figure:
             xlabel=f"Predicted risk: {kind.event}",
             ylabel="Observed risk",
         )
-        axes.legend(fontsize=8)
+        if curves:
+            axes.legend(fontsize=8)
     return figure
 
 
