@@ -67,10 +67,13 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class EndpointEvaluation:
-    """Metrics by group (everyone, each disease) and by model, and the calibration of the model."""
+    """Metrics by group (everyone, each disease) and by model, and the calibration of the model.
+
+    ``calibrations`` are by group, and then by the name of the metric that is the curve's ICI.
+    """
 
     by_group: Mapping[str, Scores]
-    calibrations: Mapping[str, tuple[CalibrationCurve, ...]]
+    calibrations: Mapping[str, Mapping[str, CalibrationCurve]]
     held_out: HeldOut
 
     def as_dict(self) -> dict[str, dict[str, dict[str, dict[str, float | str | None]]]]:

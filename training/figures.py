@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 
 from features.cohort import Cohort
 from models.bundle.bundle import ModelBundle
+from models.estimators.curves import IntArray
 from models.explanation.attribution import PROBABILITY
 from training.evaluate import EndpointEvaluation
-from training.scoring import EVERYONE
+from training.scoring import EVERYONE, MODEL, Estimate
 
 EXPLAINED_PATIENTS = 300
 
@@ -47,14 +48,18 @@ def survival_by_risk_group(evaluation: EndpointEvaluation) -> Figure:
 
 
 def calibration_plot(evaluation: EndpointEvaluation) -> Figure:
-    """Draw predicted against observed risk of the first outcome, everyone and each disease."""
+    """Draw predicted against observed risk of the first outcome, in fifths of everyone and each disease.
+
+    The ICI beside them is that of the smooth calibration, which needs no groups.
+    """
     groups, kind = evaluation.calibrations, evaluation.held_out.kind
     figure = Figure(figsize=(4.2 * len(groups), 4.2), layout="constrained")
     for place, (group, curves) in enumerate(groups.items(), start=1):
         axes = figure.add_subplot(1, len(groups), place)
         axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
-        for curve in curves:
-            label = f"{curve.horizon:g} months" if kind.endpoint.timed else "fifths of predicted risk"
+        for metric, curve in curves.items():
+            at = f"{curve.horizon:g} months " if kind.endpoint.timed else ""
+            label = f"{at}({_ici(evaluation.by_group[group][MODEL][metric])})"
             axes.plot(curve.predicted, curve.observed, "o-", markersize=4, label=label)
         name = "everyone" if group == EVERYONE else group.replace("_", " ")
         axes.set(
@@ -67,14 +72,24 @@ def calibration_plot(evaluation: EndpointEvaluation) -> Figure:
     return figure
 
 
+def _ici(estimate: Estimate) -> str:
+    return "too few for an ICI" if estimate.value is None else f"ICI {estimate.value:.3f}"
+
+
 def shap_summary(bundle: ModelBundle, cohort: Cohort) -> Figure:
-    """Draw the contributions to the leading endpoint's first probability in a spread of training patients."""
+    """Draw the contributions to the leading endpoint's first probability in a spread of training patients.
+
+    They are those for whom it is explained at one horizon: the farthest that any disease's follow-up
+    supports. The others' contributions are about another month, or there are none.
+    """
     import shap  # noqa: PLC0415  takes seconds to load and is needed for this figure alone
     from matplotlib import pyplot as plt  # noqa: PLC0415  shap draws on pyplot's current figure
 
-    every = max(1, len(cohort) // EXPLAINED_PATIENTS)
-    patients = [cohort.take(np.array([row])) for row in range(0, len(cohort), every)]
-    explained = [bundle.predict(patient).endpoints[0].outcomes[0].explanation for patient in patients]
+    rows, horizon = _explained(bundle, cohort)
+    every = max(1, len(rows) // EXPLAINED_PATIENTS)
+    patients = [cohort.take(np.array([row])) for row in rows[::every]]
+    predictions = [bundle.predict(patient, horizon=horizon) for patient in patients]
+    explained = [prediction.endpoints[0].outcomes[0].explanation for prediction in predictions]
     scales = [next(s for s in e.scales if s.scale == PROBABILITY) for e in explained]
     values = np.array([[c.contribution for c in scale.contributions] for scale in scales])
     data = np.array([[float(p.values[f.name][0]) for f in bundle.dictionary.fields] for p in patients])
@@ -93,3 +108,15 @@ def shap_summary(bundle: ModelBundle, cohort: Cohort) -> Figure:
     figure.set_layout_engine("tight")
     plt.close(figure)
     return figure
+
+
+def _explained(bundle: ModelBundle, cohort: Cohort) -> tuple[IntArray, float | None]:
+    """Return the patients for whom the leading endpoint is explained at one horizon, and the horizon."""
+    leading, wanted = bundle.endpoints[0], bundle.protocol.explained_horizon
+    if not leading.endpoint.timed:
+        return np.arange(len(cohort)), None
+    diseases = [str(disease) for disease in cohort.text("disease")]
+    reached = {disease: leading.explained_at(disease, wanted) for disease in set(diseases)}
+    horizon = max(month for month in reached.values() if month is not None)
+    rows = np.flatnonzero([reached[disease] == horizon for disease in diseases])
+    return rows, horizon

@@ -45,13 +45,16 @@ class CompetingRisksKind(Kind[CompetingOutcome]):
 
     def calibrations(
         self, predicted: FloatArray, outcome: CompetingOutcome, scale: Scale
-    ) -> tuple[metrics.CalibrationCurve, ...]:
+    ) -> Mapping[str, metrics.CalibrationCurve]:
         """Return the first cause's incidence at each horizon that patients are followed to."""
-        return tuple(
-            metrics.calibration_of_cause(predicted[:, 0, scale.column(h)], outcome, 1, horizon=h)
+        first = predicted[:, 0]
+        return {
+            f"{self.names[0]}.ici_{h:g}": metrics.calibration_of_cause(
+                first[:, scale.column(h)], outcome, 1, horizon=h
+            )
             for h in scale.horizons
             if scale.beyond(h) is None
-        )
+        }
 
     def requirements(self, by_group: Mapping[str, Scores]) -> Iterator[Requirement]:
         """Hold every cause, in everyone, to cause-specific Cox regressions and Aalen-Johansen."""

@@ -158,8 +158,11 @@ class Kind(ABC, Generic[OutcomeT]):
     @abstractmethod
     def calibrations(
         self, predicted: FloatArray, outcome: OutcomeT, scale: Scale
-    ) -> tuple[CalibrationCurve, ...]:
-        """Return predicted against observed risk of the first outcome, one a horizon that is followed to."""
+    ) -> Mapping[str, CalibrationCurve]:
+        """Return predicted against observed risk of the first outcome, one a horizon that is followed to.
+
+        Each stands under the name of the metric that is its ICI.
+        """
 
     @abstractmethod
     def requirements(self, by_group: Mapping[str, Scores]) -> Iterator[Requirement]:

@@ -41,10 +41,11 @@ class ResponseKind(Kind[ResponseOutcome]):
 
     def calibrations(
         self, predicted: FloatArray, outcome: ResponseOutcome, scale: Scale
-    ) -> tuple[metrics.CalibrationCurve, ...]:
+    ) -> Mapping[str, metrics.CalibrationCurve]:
         """Return the strictest response, among patients in whom it is known."""
         part = outcome.parts[0]
-        return (metrics.calibration_of_share(predicted[part.known, 0, 0], part.event[part.known]),)
+        curve = metrics.calibration_of_share(predicted[part.known, 0, 0], part.event[part.known])
+        return {f"{outcome.names[0]}.ici": curve}
 
     def requirements(self, by_group: Mapping[str, Scores]) -> Iterator[Requirement]:
         """Hold every response that the cohort tells apart, in everyone, to the regression and the share."""

@@ -126,13 +126,13 @@ class SurvivalKind(Kind[Outcome]):
 
     def calibrations(
         self, predicted: FloatArray, outcome: Outcome, scale: Scale
-    ) -> tuple[metrics.CalibrationCurve, ...]:
+    ) -> Mapping[str, metrics.CalibrationCurve]:
         """Return the risk of the event at each horizon that patients are followed to."""
-        return tuple(
-            metrics.calibration(predicted[:, 0, scale.column(h)], outcome, horizon=h)
+        return {
+            f"ici_{h:g}": metrics.calibration(predicted[:, 0, scale.column(h)], outcome, horizon=h)
             for h in scale.horizons
             if scale.beyond(h) is None
-        )
+        }
 
     def requirements(self, by_group: Mapping[str, Scores]) -> Iterator[Requirement]:
         """Hold every disease, or everyone where no disease can be judged, to Cox and Kaplan-Meier."""
