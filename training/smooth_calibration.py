@@ -13,10 +13,11 @@ perfect calibration as James and Stein have it (Proceedings of the Fourth Berkel
 by the part of their Wald statistic that noise explains. What is truly wrong stays.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, logit
+from scipy.stats import chi2
 
 from features.dictionary import FloatArray
 from features.endpoints import LOG_ODDS
@@ -71,16 +72,25 @@ class SmoothCalibration:
         """Return mean (``ici``), median (``e50``) and 90th percentile (``e90``) of the absolute error.
 
         In a bootstrap sample the coefficients move by one Newton step, and errors are read at a hundred
-        evenly spread patients. Shrinkage is found anew.
+        evenly spread patients. Shrinkage is found anew. As an error is never below zero, where resampling
+        seldom comes, the interval starts at zero unless a Wald test rejects perfect calibration at 5 %.
         """
         errors = np.abs(self.observed - self.risk)
         resampled, counts = self._errors(samples)
-        ici = (resampled * counts).sum(axis=0) / counts.sum(axis=0)
-        estimates = {"ici": Estimate.resampled(float(errors.mean()), ici)}
+        mean = (resampled * counts).sum(axis=0) / counts.sum(axis=0)
+        estimates = {"ici": Estimate.resampled(float(errors.mean()), mean)}
         for name, share in (("e50", 0.5), ("e90", 0.9)):
             spread = _quantile(resampled, counts, share)
             estimates[name] = Estimate.resampled(float(np.quantile(errors, share)), spread)
-        return estimates
+        if self.rejected:
+            return estimates
+        return {name: replace(estimate, low=0.0) for name, estimate in estimates.items()}
+
+    @property
+    def rejected(self) -> bool:
+        """Tell whether a Wald test, robust to the weights, rejects perfect calibration at 5 %."""
+        _, wald = self._moved(BootstrapSamples.once(len(self.risk)))
+        return bool(wald[0] > chi2.ppf(0.95, self.basis.shape[1]))
 
     def _likelihood(self) -> tuple[FloatArray, FloatArray]:
         """Return each patient's score (patients, terms) and information (patients,)."""
@@ -95,8 +105,15 @@ class SmoothCalibration:
 
     def _shrunk(self, samples: BootstrapSamples) -> FloatArray:
         """Return the coefficients of every sample, shrunk, shape (terms, samples)."""
+        moved, wald = self._moved(samples)
+        noise = max(self.basis.shape[1] - 2.0, 0.0)
+        part = np.divide(noise, wald, out=np.ones_like(wald), where=wald > 0.0)
+        shrunk: FloatArray = moved * np.maximum(1.0 - part, 0.0)
+        return shrunk
+
+    def _moved(self, samples: BootstrapSamples) -> tuple[FloatArray, FloatArray]:
+        """Return the coefficients of every sample, (terms, samples), and their Wald statistic, (samples,)."""
         score, information = self._likelihood()
-        terms = self.basis.shape[1]
         total = score.T @ samples.counts
         curvature = _ridged(_sums(_outer(information, self.basis), samples))
         moved = self.coefficients[:, None] + np.linalg.solve(curvature, total.T[:, :, None])[:, :, 0].T
@@ -104,9 +121,7 @@ class SmoothCalibration:
         spread = spread - total.T[:, :, None] * total.T[:, None, :] / len(score)
         scaled = np.einsum("skl,ls->sk", curvature, moved)
         wald = np.einsum("sk,sk->s", scaled, np.linalg.solve(_ridged(spread), scaled[:, :, None])[:, :, 0])
-        noise = np.divide(max(terms - 2.0, 0.0), wald, out=np.ones_like(wald), where=wald > 0.0)
-        shrunk: FloatArray = moved * np.maximum(1.0 - noise, 0.0)
-        return shrunk
+        return moved, wald
 
     def _errors(self, samples: BootstrapSamples) -> tuple[FloatArray, FloatArray]:
         """Return absolute errors and how many patients have them, shape (bins, samples) each."""
