@@ -93,6 +93,7 @@ def shap_summary(bundle: ModelBundle, cohort: Cohort) -> Figure:
     scales = [next(s for s in e.scales if s.scale == PROBABILITY) for e in explained]
     values = np.array([[c.contribution for c in scale.contributions] for scale in scales])
     data = np.array([[float(p.values[f.name][0]) for f in bundle.dictionary.fields] for p in patients])
+    data[:, np.isnan(data).all(axis=0)] = 0.0  # one colour for what nobody drawn has known
     plt.switch_backend("agg")
     figure = plt.figure()
     shap.summary_plot(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -92,5 +93,13 @@ class Scale:
         return int(np.flatnonzero(np.isclose(self.times, horizon))[0])
 
     def resampled(self, patients: int) -> BootstrapSamples:
-        """Draw bootstrap samples of so many patients; the same ones for every model."""
-        return BootstrapSamples.draw(patients, samples=self.samples, seed=self.seed)
+        """Return bootstrap samples of so many patients; the same ones for every model and metric."""
+        return _drawn(patients, self.samples, self.seed)
+
+
+@lru_cache(maxsize=1)
+def _drawn(patients: int, samples: int, seed: int) -> BootstrapSamples:
+    """Draw the samples, and keep the last: drawing takes longer than most metrics."""
+    drawn = BootstrapSamples.draw(patients, samples=samples, seed=seed)
+    drawn.counts.setflags(write=False)
+    return drawn
