@@ -84,8 +84,8 @@ def at_own_time(survival: FloatArray, outcome: Outcome, times: FloatArray) -> Fl
 def _joined(events: FloatArray, expected: FloatArray) -> GoodnessOfFit:
     """Return Akritas's statistic over cells joined, in order, until enough events are expected in each.
 
-    What is left over at the end joins the last. The null hypothesis is simple, so every cell is a degree of
-    freedom.
+    What is left over at the end joins the last, or is the only cell. The null hypothesis is simple, so every
+    cell is a degree of freedom.
     """
     cells: list[tuple[float, float]] = []
     some = more = 0.0
@@ -94,6 +94,7 @@ def _joined(events: FloatArray, expected: FloatArray) -> GoodnessOfFit:
         if more >= FEWEST_EXPECTED:
             cells.append((some, more))
             some = more = 0.0
-    if cells and more:
-        cells[-1] = (cells[-1][0] + some, cells[-1][1] + more)
+    if more:
+        last = cells.pop() if cells else (0.0, 0.0)
+        cells.append((last[0] + some, last[1] + more))
     return GoodnessOfFit(sum((found - wanted) ** 2 / wanted for found, wanted in cells), len(cells))

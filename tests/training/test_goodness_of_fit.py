@@ -74,8 +74,15 @@ def test_between_the_times_of_a_curve_the_hazard_is_constant():
     np.testing.assert_allclose(found, np.exp(-hazard * outcome.duration))
 
 
-def test_with_too_few_expected_for_one_cell_there_is_no_p_value():
-    hazard, outcome = made(4, patients=5)
-    found = a_calibration(curves(hazard), outcome, TIMES)
+def test_what_is_expected_in_all_is_one_cell_where_it_is_little():
+    hazard, outcome = made(4)
+    found = a_calibration(curves(hazard / 300.0), outcome, TIMES)
+    assert found.freedom == 1
+    assert found.p < 1e-6
+
+
+def test_where_nothing_is_expected_there_is_no_p_value():
+    _, outcome = made(5)
+    found = a_calibration(np.ones((500, len(TIMES))), outcome, TIMES)
     assert found.freedom == 0
     assert np.isnan(found.p)

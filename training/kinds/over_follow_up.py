@@ -9,14 +9,16 @@ from training.scoring import FEWEST_EVENTS, Estimate, Scale
 
 SCORED_UNTIL = "scored_until"
 """The last month that curves are scored at: patients are followed to it."""
+NONE_EXPECTED = "no event is expected"
 GOODNESS_OF_FIT = ("a_calibration", "d_calibration")
 
 
 def goodness_of_fit(free: FloatArray, outcome: Outcome, times: FloatArray) -> dict[str, Estimate]:
     """Return the p-values of both tests of curves that fall from one, shape (patients, times)."""
+    tests = (a_calibration(free, outcome, times), d_calibration(free, outcome, times))
     return {
-        "a_calibration": Estimate.without_interval(a_calibration(free, outcome, times).p),
-        "d_calibration": Estimate.without_interval(d_calibration(free, outcome, times).p),
+        name: Estimate(test.p) if test.freedom else Estimate.missing(NONE_EXPECTED)
+        for name, test in zip(GOODNESS_OF_FIT, tests, strict=True)
     }
 
 
