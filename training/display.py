@@ -16,7 +16,15 @@ METRICS = {
     "harrell_c": "Harrell's C",
     "uno_c": "Uno's C",
     "integrated_brier": "integrated Brier",
+    "c": "Wolbers' C",
+    "auc": "AUC",
+    "brier": "Brier",
+    "a_calibration": "A-calibration, p",
+    "d_calibration": "D-calibration, p",
+    "scored_until": "curves scored until, months",
     "ici": "ICI",
+    "e50": "E50",
+    "e90": "E90",
     "observed_to_expected": "O/E",
 }
 LABELS = {"model": "model", "cox": "Cox baseline", "kaplan_meier": "Kaplan-Meier"}
@@ -126,20 +134,32 @@ def external(console: Console, summary: Mapping[str, Any]) -> None:
             console.print(_metrics(f"{title}: {summary['model']}", {"model": metrics}))
 
 
-def _metrics(title: str, by_model: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> Table:
+Figures = Mapping[str, Mapping[str, Any]]
+"""Estimates as plain values, by metric."""
+
+
+def _metrics(title: str, by_model: Mapping[str, Figures]) -> Table:
+    """Return a table of metrics by model; below it why some have no value, each reason once."""
     table = Table("metric", *(LABELS.get(name, name.replace("_", " ")) for name in by_model), title=title)
     for metric in next(iter(by_model.values())):
         table.add_row(_metric(metric), *(_estimate(metrics[metric]) for metrics in by_model.values()))
+    reasons = (e.get("reason") for metrics in by_model.values() for e in metrics.values())
+    if given := list(dict.fromkeys(reason for reason in reasons if reason)):
+        table.caption = "none: " + "; ".join(given)
     return table
 
 
 def _metric(name: str) -> str:
-    stem, _, horizon = name.rpartition("_")
-    return f"{METRICS.get(stem, stem)}, {horizon} months" if horizon.isdigit() else METRICS.get(name, name)
+    outcome, _, figure = name.rpartition(".")
+    stem, _, horizon = figure.rpartition("_")
+    shown = (
+        f"{METRICS.get(stem, stem)}, {horizon} months" if horizon.isdigit() else METRICS.get(figure, figure)
+    )
+    return f"{outcome.replace('_', ' ')}: {shown}" if outcome else shown
 
 
-def _estimate(estimate: Mapping[str, float | None]) -> str:
+def _estimate(estimate: Mapping[str, Any]) -> str:
     if estimate["value"] is None:
-        return "cannot be judged"
+        return "none"
     interval = "" if estimate["low"] is None else f" ({estimate['low']:.3f} to {estimate['high']:.3f})"
     return f"{estimate['value']:.4f}{interval}"

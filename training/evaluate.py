@@ -17,17 +17,17 @@ from models.estimators.curves import IntArray
 from models.estimators.interface import NO_TIME
 from models.patient.completion import Completions
 from training.fit import FittedModels, Outcomes, fit_models
+from training.follow_up import followed_together
 from training.kinds.interface import RiskGroup
 from training.kinds.registry import AnyKind, kind_of
 from training.metrics import CalibrationCurve
 from training.plan import TrainingPlan
 from training.sample import Sample
-from training.scoring import EVERYONE, MODEL, Scale, Scores
+from training.scoring import EVERYONE, FEWEST_EVENTS, MODEL, Scale, Scores
 from training.split import PatientSplit
 from training.workers import IN_THIS_PROCESS, Workers
 
 STEP = 2.0
-FEWEST_EVENTS = 10
 
 FoldPredictions = Mapping[str, Mapping[str, FloatArray]]
 """By endpoint and by model or baseline: the held-out patients' (patients, outcomes, times)."""
@@ -55,19 +55,30 @@ class HeldOut:
 
     @property
     def risk_groups(self) -> tuple[RiskGroup, ...]:
-        """Return survival in thirds of the risk that the model predicts; none where there is no survival."""
-        return self.kind.risk_groups(self.predictions[MODEL], self.outcome, self.times)
+        """Return survival in thirds of the risk that the model predicts, up to where patients are followed.
+
+        None where there is no survival, or nobody was followed to a scored time.
+        """
+        reached = self.times <= followed(self.kind, self.outcome, self.strata)
+        if not reached.any():
+            return ()
+        return self.kind.risk_groups(
+            self.predictions[MODEL][:, :, reached], self.outcome, self.times[reached]
+        )
 
 
 @dataclass(frozen=True)
 class EndpointEvaluation:
-    """Metrics by group (everyone, each disease) and by model, and the calibration of the model."""
+    """Metrics by group (everyone, each disease) and by model, and the calibration of the model.
+
+    ``calibrations`` are by group, and then by the name of the metric that is the curve's ICI.
+    """
 
     by_group: Mapping[str, Scores]
-    calibrations: Mapping[str, tuple[CalibrationCurve, ...]]
+    calibrations: Mapping[str, Mapping[str, CalibrationCurve]]
     held_out: HeldOut
 
-    def as_dict(self) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
+    def as_dict(self) -> dict[str, dict[str, dict[str, dict[str, float | str | None]]]]:
         return {
             group: {
                 model: {metric: estimate.as_dict() for metric, estimate in by_metric.items()}
@@ -88,7 +99,7 @@ class Evaluation:
         """Return the leading endpoint's."""
         return next(iter(self.endpoints.values()))
 
-    def as_dict(self) -> dict[str, dict[str, dict[str, dict[str, dict[str, float | None]]]]]:
+    def as_dict(self) -> dict[str, dict[str, dict[str, dict[str, dict[str, float | str | None]]]]]:
         return {name: evaluated.as_dict() for name, evaluated in self.endpoints.items()}
 
 
@@ -185,9 +196,19 @@ def scored_times(protocol: StudyProtocol, endpoint: Endpoint) -> FloatArray:
     return np.unique(np.append(np.arange(STEP, max(protocol.horizons), STEP), protocol.horizons))
 
 
-def scale_of(protocol: StudyProtocol, plan: TrainingPlan, endpoint: Endpoint) -> Scale:
-    """Return what an endpoint's predictions are scored on."""
-    return Scale(scored_times(protocol, endpoint), protocol.horizons, plan.bootstrap, plan.seed)
+def scale_of(
+    protocol: StudyProtocol, plan: TrainingPlan, kind: AnyKind, outcome: EndpointOutcome, strata: IntArray
+) -> Scale:
+    """Return what these patients' predictions are scored on, up to the month that they are followed to."""
+    times = scored_times(protocol, kind.endpoint)
+    return Scale(
+        times, protocol.horizons, plan.bootstrap, plan.seed, followed=followed(kind, outcome, strata)
+    )
+
+
+def followed(kind: AnyKind, outcome: EndpointOutcome, strata: IntArray) -> float:
+    """Return the last month until which patients are followed; infinite for an endpoint without time."""
+    return followed_together(kind.times(outcome), strata) if kind.endpoint.timed else np.inf
 
 
 def groups_of(
@@ -209,18 +230,14 @@ def evaluate(held_out: Mapping[str, HeldOut], *, protocol: StudyProtocol, plan: 
 
 
 def _evaluate(held_out: HeldOut, *, protocol: StudyProtocol, plan: TrainingPlan) -> EndpointEvaluation:
-    kind, outcome = held_out.kind, held_out.outcome
-    scale = scale_of(protocol, plan, held_out.endpoint)
-    groups = dict(groups_of(kind, outcome, held_out.strata, protocol.diseases))
-    by_group = {
-        group: {
-            model: kind.score(predicted[rows], outcome.take(rows), scale)
+    kind = held_out.kind
+    by_group, calibrations = {}, {}
+    for group, rows in groups_of(kind, held_out.outcome, held_out.strata, protocol.diseases):
+        outcome = held_out.outcome.take(rows)
+        scale = scale_of(protocol, plan, kind, outcome, held_out.strata[rows])
+        by_group[group] = {
+            model: kind.score(predicted[rows], outcome, scale)
             for model, predicted in held_out.predictions.items()
         }
-        for group, rows in groups.items()
-    }
-    calibrations = {
-        group: kind.calibrations(held_out.predictions[MODEL][rows], outcome.take(rows), scale)
-        for group, rows in groups.items()
-    }
+        calibrations[group] = kind.calibrations(held_out.predictions[MODEL][rows], outcome, scale)
     return EndpointEvaluation(by_group, calibrations, held_out)

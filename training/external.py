@@ -15,11 +15,11 @@ from models.bundle.reading import read_bundle
 from models.registry.settings import RegistrySettings
 from models.registry.store import Registry
 from models.registry.tracking import tracked_run
-from training.evaluate import FEWEST_EVENTS, groups_of, scale_of
+from training.evaluate import groups_of, scale_of, scored_times
 from training.kinds.registry import kind_of
 from training.plan import TrainingPlan
 from training.scope import in_scope
-from training.scoring import Estimate
+from training.scoring import FEWEST_EVENTS, Estimate
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,8 @@ def evaluate_registered(
     with tempfile.TemporaryDirectory() as scratch:
         bundle = read_bundle(registry.download(name, version, Path(scratch)))
     cohort = in_scope(read(bundle.protocol), bundle.protocol)
+    _require_events(cohort, bundle.protocol)
     by_endpoint = {name: _scored(bundle, cohort, name, plan) for name in bundle.protocol.endpoints}
-    if not all(by_endpoint.values()):
-        remedy = f"give a cohort with at least {FEWEST_EVENTS}"
-        raise InvalidCohort(
-            "cohort to evaluate on", [Problem("events", "are too few to judge a model by", remedy)]
-        )
     seen = cohort.fingerprint() == bundle.cohort_fingerprint
     with tracked_run(settings, experiment=bundle.protocol.name) as run:
         run.log_tags({"evaluated": f"{name}/{version}", "seen_in_training": str(seen).lower()})
@@ -83,16 +79,26 @@ def evaluate_registered(
     return ExternalEvaluation(version, seen, by_endpoint)
 
 
+def _require_events(cohort: Cohort, protocol: StudyProtocol) -> None:
+    """Raise InvalidCohort, naming every endpoint at fault, where there are too few events to judge by."""
+    kinds = [kind_of(ENDPOINTS[name]) for name in protocol.endpoints]
+    few = [k for k in kinds if k.times(k.endpoint.read(cohort)).event.sum() < FEWEST_EVENTS]
+    if few:
+        remedy = f"give a cohort with at least {FEWEST_EVENTS}"
+        events = "events are too few to judge a model by"
+        raise InvalidCohort("cohort to evaluate on", [Problem(k.endpoint.name, events, remedy) for k in few])
+
+
 def _scored(
     bundle: ModelBundle, cohort: Cohort, name: str, plan: TrainingPlan
 ) -> Mapping[str, Mapping[str, Estimate]]:
-    """Score one endpoint in everyone and each disease with enough events; nothing when there are too few."""
-    kind, protocol = kind_of(ENDPOINTS[name]), bundle.protocol
-    outcome, scale = kind.endpoint.read(cohort), scale_of(protocol, plan, kind.endpoint)
-    if kind.times(outcome).event.sum() < FEWEST_EVENTS:
-        return {}
-    predicted = bundle.probabilities(cohort, name, scale.times)
-    return {
-        group: kind.score(predicted[rows], outcome.take(rows), scale)
-        for group, rows in groups_of(kind, outcome, bundle.strata(cohort), protocol.diseases)
-    }
+    """Score one endpoint in everyone and in each disease with enough events."""
+    kind, protocol, strata = kind_of(ENDPOINTS[name]), bundle.protocol, bundle.strata(cohort)
+    outcome = kind.endpoint.read(cohort)
+    predicted = bundle.probabilities(cohort, name, scored_times(protocol, kind.endpoint))
+    scores = {}
+    for group, rows in groups_of(kind, outcome, strata, protocol.diseases):
+        known = outcome.take(rows)
+        scale = scale_of(protocol, plan, kind, known, strata[rows])
+        scores[group] = kind.score(predicted[rows], known, scale)
+    return scores

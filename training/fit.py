@@ -15,7 +15,7 @@ from models.answer.fitted_endpoint import FittedEndpoint
 from models.bundle.bundle import ModelBundle, strata
 from models.bundle.card import ModelCard
 from models.estimators.additive import AdditiveModel
-from models.estimators.curves import IntArray, supported_until
+from models.estimators.curves import IntArray
 from models.estimators.interface import NO_TIME, CrossFit, Model
 from models.estimators.links import LINKS
 from models.estimators.registry import DEFAULT
@@ -28,6 +28,7 @@ from models.uncertainty.intervals import Intervals
 from training.findings import findings
 from training.kinds.registry import AnyKind, kind_of
 from training.plan import TrainingPlan
+from training.support import supported_months
 
 if TYPE_CHECKING:
     from training.tuning import TuningResult
@@ -132,11 +133,7 @@ def _fitted_endpoint(
     if isinstance(model, AdditiveModel):
         model = model.tabulated()
     times = np.array(protocol.horizons) if kind.endpoint.timed else NO_TIME
-    followed = kind.times(outcome)
-    supported = {
-        disease: supported_until(followed.take(stratum == at), at_risk=plan.smallest_at_risk)
-        for at, disease in enumerate(protocol.diseases if kind.endpoint.timed else ())
-    }
+    supported = supported_months(kind, outcome, stratum, protocol.diseases, at_risk=plan.smallest_at_risk)
     return FittedEndpoint(
         endpoint=kind.endpoint,
         estimator=kind.estimator,

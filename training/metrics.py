@@ -14,25 +14,23 @@ from features.dictionary import FloatArray
 from features.endpoints import CompetingOutcome
 from models.estimators.concordance import concordance
 from models.estimators.curves import IntArray, kaplan_meier, step
-from models.estimators.ipcw import censoring_survival
+from models.estimators.ipcw import censoring_survival, known_weight
 
 CALIBRATION_GROUPS = 5
 
 
 @dataclass(frozen=True)
 class CalibrationCurve:
-    """Predicted against observed risk of the event by one horizon.
+    """Predicted against observed risk of the event by one horizon, in groups of rising risk, to be drawn.
 
-    ``predicted`` and ``observed`` hold one value per group of rising risk; ``ici`` is their mean absolute
-    difference weighted by group size, ``observed_to_expected`` the ratio in everyone.
+    ``predicted`` and ``observed`` hold one value per group, ``patients`` its size. How far the two are apart
+    is :mod:`training.smooth_calibration`'s to say: between few groups chance alone keeps them apart.
     """
 
     horizon: float
     predicted: FloatArray
     observed: FloatArray
     patients: FloatArray
-    ici: float
-    observed_to_expected: float
 
     @classmethod
     def of(
@@ -48,9 +46,7 @@ class CalibrationCurve:
         predicted = np.array([risk[part].mean() for part in parts])
         observed = np.array([observe(part) for part in parts])
         patients = np.array([float(len(part)) for part in parts])
-        ici = float(np.average(np.abs(predicted - observed), weights=patients))
-        ratio = float(observe(np.arange(len(risk))) / risk.mean())
-        return cls(horizon, predicted, observed, patients, ici, ratio)
+        return cls(horizon, predicted, observed, patients)
 
 
 def harrell_c(risk: FloatArray, outcome: Outcome) -> float:
@@ -121,13 +117,26 @@ def as_pairs(event: BoolArray) -> Outcome:
     return Outcome(np.where(event, 1.0, 2.0), event)
 
 
-def of_cause(outcome: CompetingOutcome, cause: int) -> Outcome:
-    """Return times to one cause in which who had another never has it: followed for ever without it.
+def competing_pairs(outcome: CompetingOutcome, cause: int, rows: IntArray) -> FloatArray:
+    """Return the weights of the pairs of ``rows``, who had the cause, with everyone, (rows, patients).
 
-    Source: Wolbers et al., Epidemiology 2009;20:555-561 (concordance under competing risks).
+    The other member of a pair is followed longer, or gone by another cause and never to have this one. A
+    pair counts inversely to the probability that neither was censored before their order was known. Source:
+    Wolbers et al., Biostatistics 2014;15:526-539.
     """
-    other = (outcome.cause > 0) & (outcome.cause != cause)
-    return Outcome(np.where(other, np.inf, outcome.duration), outcome.cause == cause)
+    anything = outcome.any_event()
+    uncensored = censoring_survival(anything, outcome.duration, before=True)
+    own, other = uncensored[rows, None], (outcome.cause > 0) & (outcome.cause != cause)
+    gone = other & (outcome.duration <= outcome.duration[rows, None])
+    weight: FloatArray = outlives(anything, rows) / own**2 + gone / (own * uncensored)
+    return weight
+
+
+def precedes(risk: FloatArray, rows: IntArray) -> FloatArray:
+    """Return 1 where the patient in ``rows`` has the higher risk, one half where equal, (rows, patients)."""
+    own = risk[rows, None]
+    wins: FloatArray = (risk < own) + 0.5 * (risk == own)
+    return wins
 
 
 def incidence_brier(
@@ -137,14 +146,8 @@ def incidence_brier(
 
     Source: Schoop et al., Biometrical Journal 2011;53:88-112.
     """
-    anything = outcome.any_event()
-    own = censoring_survival(anything, outcome.duration, before=True)
-    at = censoring_survival(anything, times, before=False)
-    gone = (outcome.duration[:, None] <= times) & anything.event[:, None]
-    here = outcome.duration[:, None] > times
-    happened = (outcome.cause == cause)[:, None]
-    errors = np.where(gone, (happened - incidence) ** 2 / own[:, None], 0.0)
-    errors += np.where(here, incidence**2 / at, 0.0)
+    happened = (outcome.cause == cause)[:, None] & (outcome.duration[:, None] <= times)
+    errors = known_weight(outcome.any_event(), times) * (happened - incidence) ** 2
     mean: FloatArray = np.trapezoid(errors, times, axis=1) / (times[-1] - times[0])
     return mean
 

@@ -14,6 +14,7 @@ from training.plan import TrainingPlan
 from training.report import model_card, sample_sizes, size_warnings
 from training.scope import in_scope, with_every_disease
 from training.split import split_for
+from training.support import require_support
 from training.workers import IN_THIS_PROCESS, Workers
 
 if TYPE_CHECKING:
@@ -36,16 +37,18 @@ def train(
     cohort and plan give the same bundle.
 
     Raises:
-        InvalidCohort: when the cohort does not fit the protocol; then nothing has been written.
+        InvalidCohort: when the cohort does not fit the protocol or a disease is not followed to a horizon;
+            then nothing has been fitted or written.
         NotFittable: when an endpoint has too few events to learn from.
         WorkerLost: when a worker process ended before its fit was done.
 
     """
     cohort = with_every_disease(in_scope(cohort, protocol), protocol)
     outcomes = read_outcomes(cohort, protocol)
-    split = split_for(cohort, outcomes, protocol=protocol, plan=plan)
-    for warning in size_warnings(sample_sizes(cohort, outcomes, protocol=protocol)):
+    notes = require_support(cohort, outcomes, protocol=protocol, at_risk=plan.smallest_at_risk)
+    for warning in (*notes, *size_warnings(sample_sizes(cohort, outcomes, protocol=protocol))):
         report_warning(warning)
+    split = split_for(cohort, outcomes, protocol=protocol, plan=plan)
 
     def report_fold(done: int) -> None:
         report_progress(f"evaluating on held-out patients: {done} of {split.folds} folds done")

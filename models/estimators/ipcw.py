@@ -33,14 +33,23 @@ def brier(survival: FloatArray, outcome: Outcome, times: FloatArray) -> FloatArr
 
     Its mean over patients is the Brier score. Source: Graf et al., Statistics in Medicine 1999;18:2529-2545.
     """
-    own = censoring_survival(outcome, outcome.duration, before=True)
-    at = censoring_survival(outcome, times, before=False)
     gone = (outcome.duration[:, None] <= times) & outcome.event[:, None]
-    here = outcome.duration[:, None] > times
-    errors: FloatArray = np.where(gone, survival**2 / own[:, None], 0.0) + np.where(
-        here, (1 - survival) ** 2 / at, 0.0
-    )
+    errors: FloatArray = known_weight(outcome, times) * np.where(gone, survival, 1.0 - survival) ** 2
     return errors
+
+
+def known_weight(outcome: Outcome, times: FloatArray) -> FloatArray:
+    """Return the weight of each patient whose status at each time is known, 0 elsewhere, (patients, times).
+
+    Who had the event by then counts for those censored before it, who was followed to the time without it
+    for those censored before the time; who is censored at the very time was followed to it.
+    """
+    own = censoring_survival(outcome, outcome.duration, before=True)
+    at = censoring_survival(outcome, times, before=True)
+    gone = (outcome.duration[:, None] <= times) & outcome.event[:, None]
+    here = ~gone & (outcome.duration[:, None] >= times)
+    weight: FloatArray = np.where(gone, 1.0 / own[:, None], 0.0) + np.where(here, 1.0 / at, 0.0)
+    return weight
 
 
 def integrated_brier(survival: FloatArray, outcome: Outcome, times: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from features.censoring import Outcome
+from features.endpoints import CompetingOutcome
 from tests.models.outcomes import sample_outcome, tied_outcomes
 from training import metrics
 from training.bootstrap import BootstrapSamples
@@ -60,6 +61,38 @@ def test_observed_risk_is_kaplan_meiers_of_everyone_and_of_any_sample(outcome, h
     drawn = BootstrapSamples.draw(len(outcome), samples=3, seed=seed)
     expected = [metrics.observed_risk(outcome.take(drawn_rows(counts)), horizon) for counts in drawn.counts.T]
     np.testing.assert_allclose(drawn.observed_risk(outcome, horizon=horizon), expected, atol=1e-12)
+
+
+@given(tied_outcomes(), st.data(), st.floats(0.0, 10.0), st.integers(0, 1000))
+def test_observed_incidence_is_aalen_johansens_of_everyone_and_of_any_sample(outcome, data, horizon, seed):
+    size = len(outcome)
+    cause = np.array(data.draw(st.lists(st.integers(0, 2), min_size=size, max_size=size)))
+    competing = CompetingOutcome(outcome.duration, cause)
+    once, drawn = BootstrapSamples.once(size), BootstrapSamples.draw(size, samples=3, seed=seed)
+    for at in (1, 2):
+        assert once.observed_incidence(competing, at, horizon=horizon)[0] == pytest.approx(
+            metrics.observed_incidence(competing, at, horizon), abs=1e-12
+        )
+        expected = [
+            metrics.observed_incidence(competing.take(drawn_rows(counts)), at, horizon)
+            for counts in drawn.counts.T
+        ]
+        found = drawn.observed_incidence(competing, at, horizon=horizon)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_the_concordance_of_a_cause_is_that_of_the_patients_drawn_with_everyones_weights():
+    risk, outcome = made(10)
+    cause = np.where(outcome.event, np.random.default_rng(11).integers(1, 3, len(outcome)), 0)
+    competing = CompetingOutcome(outcome.duration, cause)
+    had = np.flatnonzero((cause == 1) & (outcome.duration < 48.0))
+    pairs = metrics.competing_pairs(competing, 1, had)
+    drawn = BootstrapSamples.draw(len(outcome), samples=5, seed=12)
+    found = drawn.competing_concordance(risk, competing, 1, until=48.0)
+    for sample, counts in enumerate(drawn.counts.T):
+        weight = pairs * counts[had, None] * counts
+        expected = (weight * metrics.precedes(risk, had)).sum() / weight.sum()
+        assert found[sample] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_mean_of_a_sample_is_that_of_the_patients_drawn():

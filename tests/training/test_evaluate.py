@@ -5,18 +5,21 @@ import json
 import numpy as np
 import pytest
 
-from features.censoring import Outcome
-from features.endpoints import ENDPOINTS, overall_survival
+from features.censoring import Outcome, restrict
+from features.endpoints import COMPLEMENTARY_LOG_LOG, ENDPOINTS, overall_survival
 from models.bundle.bundle import strata
 from models.estimators.ipcw import integrated_brier
 from tests.lib.fitting import PLAN
 from tests.lib.patients import protocol
 from training import metrics
 from training.baselines.survival import COX, KAPLAN_MEIER, fit_kaplan_meier
-from training.evaluate import predict_held_out, scored_times
+from training.evaluate import HeldOut, evaluate, predict_held_out, scored_times
 from training.fit import fit_models
+from training.goodness_of_fit import a_calibration, d_calibration
 from training.scoring import MODEL
+from training.smooth_calibration import SmoothCalibration
 from training.split import split_by_patient
+from training.status import Status
 
 SURVIVAL = "overall_survival"
 
@@ -105,18 +108,26 @@ def test_every_estimate_is_the_metric_of_the_groups_held_out_curves(leading, gro
     assert found["harrell_c"].value == metrics.harrell_c(risk, outcome)
     assert found["uno_c"].value == metrics.uno_c(risk, outcome, until=60.0)
     assert found["integrated_brier"].value == integrated_brier(curves, outcome, times).mean()
-    at = curves[:, int(np.flatnonzero(times == 24.0)[0])]
-    fit = metrics.calibration(at, outcome, horizon=24.0, groups=5)
-    assert found["ici_24"].value == fit.ici
-    assert found["observed_to_expected_24"].value == fit.observed_to_expected
+    expected = 1.0 - curves[:, int(np.flatnonzero(times == 24.0)[0])]
+    status = Status.by(outcome, horizon=24.0)
+    fit = SmoothCalibration.fit(expected, status, link=COMPLEMENTARY_LOG_LOG)
+    assert found["ici_24"].value == np.abs(fit.observed - expected).mean()
+    ratio = metrics.observed_risk(outcome, 24.0) / expected.mean()
+    assert found["observed_to_expected_24"].value == pytest.approx(ratio, abs=1e-12)
+    assert found["a_calibration"].value == a_calibration(curves, outcome, times).p
+    assert found["d_calibration"].value == d_calibration(curves, outcome, times).p
+    assert found["scored_until"].value == 60.0
 
 
-def test_intervals_surround_their_estimates_and_the_calibration_index_has_none(leading):
+def test_intervals_surround_their_estimates_and_tests_have_none(leading):
     for models in leading.by_group.values():
         for name, by_metric in models.items():
             for metric, estimate in by_metric.items():
-                if metric.startswith("ici"):
+                if metric in ("a_calibration", "d_calibration", "scored_until"):
                     assert estimate.low is estimate.high is None
+                elif estimate.value is None:
+                    assert metric.endswith("_60")  # few patients survive so long
+                    assert estimate.reason.endswith("known to be without it, fewer than 10")
                 elif name == KAPLAN_MEIER and metric.endswith("_c"):
                     continue  # ties by fold make the interval of a constant curve's concordance arbitrary
                 else:
@@ -135,11 +146,45 @@ def test_kaplan_meier_barely_orders_patients_within_a_disease(leading):
 def test_each_group_is_calibrated_at_each_horizon(leading):
     assert set(leading.calibrations) == {"all", *protocol().diseases}
     for group, fits in leading.calibrations.items():
-        assert tuple(fit.horizon for fit in fits) == protocol().horizons
-        assert fits[1].ici == leading.by_group[group][MODEL]["ici_24"].value
+        assert tuple(fit.horizon for fit in fits.values()) == protocol().horizons
+        assert set(fits) <= set(leading.by_group[group][MODEL])
 
 
 def test_the_result_is_plain_json(leading):
     stored = json.loads(json.dumps(leading.as_dict(), allow_nan=False))
-    assert stored["all"]["model"]["ici_24"]["low"] is None
+    assert stored["all"]["model"]["a_calibration"]["low"] is None
     assert set(stored) == {"all", *protocol().diseases}
+
+
+def test_nothing_is_scored_or_drawn_beyond_the_months_that_patients_are_followed(leading):
+    everyone = leading.held_out
+    seen = restrict(everyone.outcome, horizon=30.0)
+    short = HeldOut(everyone.endpoint, everyone.times, everyone.predictions, everyone.strata, seen)
+    (found,) = evaluate({SURVIVAL: short}, protocol=protocol(), plan=PLAN).endpoints.values()
+    for group, by_model in found.by_group.items():
+        for scores in by_model.values():
+            assert scores["scored_until"].value == 30.0
+            assert scores["ici_24"].value is not None
+            for metric in ("ici", "e50", "e90", "observed_to_expected"):
+                for horizon in ("36", "60"):
+                    missing = scores[f"{metric}_{horizon}"]
+                    assert (missing.value, missing.low, missing.high) == (None, None, None)
+                    assert missing.reason == "fewer than 10% of patients are followed beyond 30.0 months"
+        assert set(found.calibrations[group]) == {"ici_12", "ici_24"}
+    assert all(group.times[-1] == 30.0 for group in short.risk_groups)
+    stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert "beyond 30.0 months" in stored["all"]["model"]["ici_60"]["reason"]
+
+
+def test_everyone_together_is_not_scored_where_a_disease_is_no_longer_followed(leading):
+    everyone = leading.held_out
+    breast = everyone.strata == protocol().diseases.index("breast_cancer")
+    seen = restrict(everyone.outcome, horizon=30.0)
+    mixed = Outcome(
+        np.where(breast, seen.duration, everyone.outcome.duration),
+        np.where(breast, seen.event, everyone.outcome.event),
+    )
+    short = HeldOut(everyone.endpoint, everyone.times, everyone.predictions, everyone.strata, mixed)
+    (found,) = evaluate({SURVIVAL: short}, protocol=protocol(), plan=PLAN).endpoints.values()
+    reached = {group: by_model[MODEL]["scored_until"].value for group, by_model in found.by_group.items()}
+    assert reached == {"all": 30.0, "breast_cancer": 30.0, "colorectal_cancer": 60.0}

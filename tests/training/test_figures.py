@@ -1,6 +1,7 @@
 """Figures: they show the evaluation's own numbers."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,10 +57,27 @@ def test_the_calibration_figure_draws_every_group_at_every_horizon(evaluation):
     ]
     for axes, fits in zip(figure.axes, evaluation.leading.calibrations.values(), strict=True):
         drawn = axes.get_lines()[1:]  # the first is the diagonal
-        for line, fit in zip(drawn, fits, strict=True):
+        for line, fit in zip(drawn, fits.values(), strict=True):
             np.testing.assert_array_equal(line.get_xdata(), fit.predicted)
             np.testing.assert_array_equal(line.get_ydata(), fit.observed)
+    ici = evaluation.leading.by_group["all"]["model"]["ici_24"].value
+    assert figure.axes[0].get_lines()[2].get_label() == f"24 months (ICI {ici:.3f})"
     assert len(picture(figure)) > 10_000
+
+
+def test_a_group_that_reaches_no_horizon_has_a_diagonal_alone(evaluation):
+    nothing = replace(evaluation.leading, calibrations={"all": {}})
+    (axes,) = calibration_plot(nothing).axes
+    assert len(axes.get_lines()) == 1
+
+
+def test_the_summary_is_of_patients_whose_disease_is_explained_at_the_farthest_horizon(bundle, cohort):
+    (leading,) = bundle.endpoints
+    for breast, horizon in ((3.0, 24.0), (13.0, 24.0)):
+        supported = dict(leading.supported) | {"breast_cancer": breast}
+        short = replace(bundle, endpoints=(replace(leading, supported=supported),))
+        axes = shap_summary(short, cohort).axes[0]
+        assert axes.get_xlabel() == f"Contribution to the probability of being alive at {horizon:g} months"
 
 
 def test_the_summary_of_contributions_names_every_predictor(summary_figure, bundle):

@@ -84,6 +84,20 @@ def test_where_no_disease_has_enough_events_everyone_is_judged():
     assert not judge(evaluated(**{EVERYONE: (0.1, 0.9, 0.9, 0.1)})).passed
 
 
+def test_what_cannot_be_compared_breaks_no_rule_unless_nothing_can():
+    few = Estimate.missing("3 events by 10 months, fewer than 10")
+    group = {
+        MODEL: {"uno_c": few, "integrated_brier": Estimate(0.15)},
+        COX: {"uno_c": few, "integrated_brier": Estimate(0.5)},
+        KAPLAN_MEIER: {"uno_c": few, "integrated_brier": Estimate(0.2)},
+    }
+    assert judge(one("overall_survival", {EVERYONE: group})).passed
+    nothing = {name: dict.fromkeys(scores, few) for name, scores in group.items()}
+    assert judge(one("overall_survival", {EVERYONE: nothing})).failures == (
+        "overall_survival, no figure can be compared with a baseline's",
+    )
+
+
 # --- response and competing risks ------------------------------------------------------------------------
 
 

@@ -75,9 +75,9 @@ def test_the_run_keeps_every_metric_of_every_group_and_model(run, trained):
     assert run.data.metrics == pytest.approx(dict(flat_metrics(trained.passed.evaluation)))
     for group in ("all", *protocol().diseases):
         for model in ("model", "cox", "kaplan_meier"):
-            for name in ("harrell_c", "uno_c.low", "uno_c.high", "integrated_brier", "ici_24"):
+            for name in ("harrell_c", "uno_c.low", "uno_c.high", "integrated_brier", "ici_24.high"):
                 assert f"overall_survival.{group}.{model}.{name}" in run.data.metrics
-    assert not any(name.startswith("overall_survival.all.model.ici_24.") for name in run.data.metrics)
+    assert not any(name.startswith("overall_survival.all.model.a_calibration.") for name in run.data.metrics)
 
 
 def test_the_run_keeps_figures_that_are_pictures(client, run, tmp_path):

@@ -57,12 +57,13 @@ class Requirement:
 class RiskGroup:
     """Observed and predicted survival of the patients in one third of predicted risk.
 
-    ``months`` and ``observed`` are Kaplan-Meier's steps; ``predicted`` has a value a scored time.
+    ``months`` and ``observed`` are Kaplan-Meier's steps; ``predicted`` has a value for each of ``times``.
     """
 
     name: str
     months: FloatArray
     observed: FloatArray
+    times: FloatArray
     predicted: FloatArray
 
 
@@ -150,14 +151,18 @@ class Kind(ABC, Generic[OutcomeT]):
     def score(self, predicted: FloatArray, outcome: OutcomeT, scale: Scale) -> dict[str, Estimate]:
         """Return every metric by name; where there are several outcomes the name starts with the outcome's.
 
-        The integrated calibration index has no interval, as resampling inflates it.
+        Nothing is scored beyond the scale's follow-up, and nothing with fewer than ten events: the estimate
+        is then missing and says why.
         """
 
     @abstractmethod
     def calibrations(
         self, predicted: FloatArray, outcome: OutcomeT, scale: Scale
-    ) -> tuple[CalibrationCurve, ...]:
-        """Return predicted against observed risk of the first outcome, one a horizon."""
+    ) -> Mapping[str, CalibrationCurve]:
+        """Return predicted against observed risk of the first outcome, one a horizon that is followed to.
+
+        Each stands under the name of the metric that is its ICI.
+        """
 
     @abstractmethod
     def requirements(self, by_group: Mapping[str, Scores]) -> Iterator[Requirement]:

@@ -4,14 +4,16 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from features.censoring import Outcome
+from features.censoring import BoolArray, Outcome
 from features.dictionary import FloatArray
-from features.endpoints import ResponseOutcome
+from features.endpoints import LOG_ODDS, ResponseOutcome
 from training import metrics
 from training.baselines.response import LOGISTIC, PREVALENCE, fit_logistic, fit_prevalence
+from training.kinds.at_horizon import Observed, at_horizon, missing
 from training.kinds.interface import FitBaseline, Kind, Requirement
 from training.sample_size import SampleSize, for_response
 from training.scoring import EVERYONE, MODEL, Estimate, Scale, Scores
+from training.status import Status
 
 
 class ResponseKind(Kind[ResponseOutcome]):
@@ -33,26 +35,17 @@ class ResponseKind(Kind[ResponseOutcome]):
         """Return each response's area under the curve, Brier score and calibration where it is known."""
         scores: dict[str, Estimate] = {}
         for at, (name, part) in enumerate(zip(outcome.names, outcome.parts, strict=True)):
-            probability, event = predicted[part.known, at, 0], part.event[part.known]
-            resampled, pairs = scale.resampled(len(event)), metrics.as_pairs(event)
-            errors, same = metrics.brier(probability, event), np.ones(len(event))
-            curve = metrics.calibration_of_share(probability, event)
-            ratio = resampled.mean(event.astype(np.float64)) / resampled.mean(probability)
-            concordance = resampled.concordance(probability, pairs, until=np.inf, weight=same)
-            scores |= {
-                f"{name}.auc": Estimate.resampled(metrics.harrell_c(probability, pairs), concordance),
-                f"{name}.brier": Estimate.resampled(float(errors.mean()), resampled.mean(errors)),
-                f"{name}.ici": Estimate.without_interval(curve.ici),
-                f"{name}.observed_to_expected": Estimate.resampled(curve.observed_to_expected, ratio),
-            }
+            figures = _score(predicted[part.known, at, 0], part.event[part.known], scale)
+            scores |= {f"{name}.{figure}": estimate for figure, estimate in figures.items()}
         return scores
 
     def calibrations(
         self, predicted: FloatArray, outcome: ResponseOutcome, scale: Scale
-    ) -> tuple[metrics.CalibrationCurve, ...]:
+    ) -> Mapping[str, metrics.CalibrationCurve]:
         """Return the strictest response, among patients in whom it is known."""
         part = outcome.parts[0]
-        return (metrics.calibration_of_share(predicted[part.known, 0, 0], part.event[part.known]),)
+        curve = metrics.calibration_of_share(predicted[part.known, 0, 0], part.event[part.known])
+        return {f"{outcome.names[0]}.ici": curve}
 
     def requirements(self, by_group: Mapping[str, Scores]) -> Iterator[Requirement]:
         """Hold every response that the cohort tells apart, in everyone, to the regression and the share."""
@@ -69,3 +62,17 @@ class ResponseKind(Kind[ResponseOutcome]):
             name: for_response(part, parameters)
             for name, part in zip(outcome.names, outcome.parts, strict=True)
         }
+
+
+def _score(probability: FloatArray, event: BoolArray, scale: Scale) -> dict[str, Estimate]:
+    status, samples = Status.certain(event), scale.resampled(len(event))
+    if shortage := status.shortage:
+        return dict.fromkeys(("auc", "brier"), Estimate.missing(shortage)) | missing(shortage)
+    pairs, errors = metrics.as_pairs(event), metrics.brier(probability, event)
+    concordance = samples.concordance(probability, pairs, until=np.inf, weight=np.ones(len(event)))
+    observed = Observed(float(event.mean()), samples.mean(event.astype(np.float64)))
+    return {
+        "auc": Estimate.resampled(metrics.harrell_c(probability, pairs), concordance),
+        "brier": Estimate.resampled(float(errors.mean()), samples.mean(errors)),
+        **at_horizon(probability, status, observed, link=LOG_ODDS, samples=samples),
+    }

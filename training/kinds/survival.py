@@ -7,6 +7,7 @@ import numpy as np
 
 from features.censoring import Outcome
 from features.dictionary import FloatArray
+from features.endpoints import COMPLEMENTARY_LOG_LOG
 from models.estimators.cross_fitted import CrossFitted
 from models.estimators.curves import IntArray, kaplan_meier
 from models.estimators.interface import CrossFit, Model
@@ -21,16 +22,20 @@ from training.baselines.survival import (
     fit_plain_cox,
     fit_ridge_cox,
 )
+from training.kinds.at_horizon import Observed, at_horizon, missing
 from training.kinds.interface import FitBaseline, Kind, Requirement, RiskGroup
+from training.kinds.over_follow_up import GOODNESS_OF_FIT, SCORED_UNTIL, goodness_of_fit, unscored
 from training.plan import TrainingPlan
 from training.published import predict_by_published_scores
 from training.sample import Sample
 from training.sample_size import SampleSize, for_survival
 from training.scoring import EVERYONE, Estimate, Scale, Scores
+from training.status import Status
 
 if TYPE_CHECKING:
     from training.tuning import TuningResult
 
+OF_CURVES = ("harrell_c", "uno_c", "integrated_brier", *GOODNESS_OF_FIT, SCORED_UNTIL)
 RISK_GROUPS = ("lowest third of risk", "middle third", "highest third")
 
 
@@ -79,12 +84,23 @@ class SurvivalKind(Kind[Outcome]):
         return SurvivalBounds.fit(cross_fit, strata, outcome, limits=limits)
 
     def score(self, predicted: FloatArray, outcome: Outcome, scale: Scale) -> dict[str, Estimate]:
-        """Return concordance, integrated Brier score, and calibration at each horizon."""
-        survival, times, resampled = predicted[:, 0], scale.times, scale.resampled(len(outcome))
+        """Return concordance, integrated Brier score and goodness of fit, and calibration at each horizon."""
+        scores = self._of_curves(predicted[:, 0], outcome, scale)
+        for horizon in scale.horizons:
+            figures = self._at(1.0 - predicted[:, 0, scale.column(horizon)], outcome, scale, horizon)
+            scores |= {f"{name}_{horizon:g}": estimate for name, estimate in figures.items()}
+        return scores
+
+    def _of_curves(self, survival: FloatArray, outcome: Outcome, scale: Scale) -> dict[str, Estimate]:
+        """Score survival, shape (patients, times), up to the last time that patients are followed to."""
+        if reason := unscored(outcome.event, outcome.duration, scale):
+            return dict.fromkeys(OF_CURVES, Estimate.missing(reason))
+        survival, times = survival[:, scale.reached], scale.times[scale.reached]
+        resampled = scale.resampled(len(outcome))
         risk, until = metrics.restricted_mean_risk(survival, times), float(times[-1])
         errors = integrated_brier(survival, outcome, times)
         same, uno = np.ones(len(outcome)), metrics.uno_weight(outcome)
-        scores = {
+        return {
             "harrell_c": Estimate.resampled(
                 metrics.harrell_c(risk, outcome),
                 resampled.concordance(risk, outcome, until=np.inf, weight=same),
@@ -94,24 +110,29 @@ class SurvivalKind(Kind[Outcome]):
                 resampled.concordance(risk, outcome, until=until, weight=uno),
             ),
             "integrated_brier": Estimate.resampled(float(errors.mean()), resampled.mean(errors)),
+            **goodness_of_fit(survival, outcome, times),
+            SCORED_UNTIL: Estimate(until),
         }
-        for horizon in scale.horizons:
-            at = survival[:, scale.column(horizon)]
-            curve = metrics.calibration(at, outcome, horizon=horizon)
-            ratio = resampled.observed_risk(outcome, horizon=horizon) / resampled.mean(1.0 - at)
-            scores[f"ici_{horizon:g}"] = Estimate.without_interval(curve.ici)
-            scores[f"observed_to_expected_{horizon:g}"] = Estimate.resampled(
-                curve.observed_to_expected, ratio
-            )
-        return scores
+
+    def _at(self, risk: FloatArray, outcome: Outcome, scale: Scale, horizon: float) -> dict[str, Estimate]:
+        if reason := scale.beyond(horizon):
+            return missing(reason)
+        samples = scale.resampled(len(outcome))
+        observed = Observed(
+            metrics.observed_risk(outcome, horizon), samples.observed_risk(outcome, horizon=horizon)
+        )
+        status = Status.by(outcome, horizon=horizon)
+        return at_horizon(risk, status, observed, link=COMPLEMENTARY_LOG_LOG, samples=samples)
 
     def calibrations(
         self, predicted: FloatArray, outcome: Outcome, scale: Scale
-    ) -> tuple[metrics.CalibrationCurve, ...]:
-        """Return the risk of the event at each horizon."""
-        return tuple(
-            metrics.calibration(predicted[:, 0, scale.column(h)], outcome, horizon=h) for h in scale.horizons
-        )
+    ) -> Mapping[str, metrics.CalibrationCurve]:
+        """Return the risk of the event at each horizon that patients are followed to."""
+        return {
+            f"ici_{h:g}": metrics.calibration(predicted[:, 0, scale.column(h)], outcome, horizon=h)
+            for h in scale.horizons
+            if scale.beyond(h) is None
+        }
 
     def requirements(self, by_group: Mapping[str, Scores]) -> Iterator[Requirement]:
         """Hold every disease, or everyone where no disease can be judged, to Cox and Kaplan-Meier."""
@@ -130,6 +151,6 @@ class SurvivalKind(Kind[Outcome]):
         survival = predicted[:, 0]
         thirds = np.array_split(np.argsort(metrics.restricted_mean_risk(survival, times), kind="stable"), 3)
         return tuple(
-            RiskGroup(name, *kaplan_meier(outcome.take(rows)), survival[rows].mean(axis=0))
+            RiskGroup(name, *kaplan_meier(outcome.take(rows)), times, survival[rows].mean(axis=0))
             for name, rows in zip(RISK_GROUPS, thirds, strict=True)
         )

@@ -1,6 +1,8 @@
 """Every kind of endpoint answers all that training asks of one."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from features.endpoints import ENDPOINTS, CompetingOutcome
 from models.answer.fitted_endpoint import NO_TIME
 from tests.lib.fitting import PLAN
 from tests.training.samples import TIMES, competing_sample, response_sample, survival_sample
+from training.display import METRICS
 from training.kinds.registry import KINDS, kind_of
 from training.sample_size import for_competing, for_response, for_survival
 from training.scoring import Scale
@@ -94,3 +97,18 @@ def test_sample_size_is_reported_outcome_by_outcome():
     assert sizes("overall_survival", outcome) == {"overall_survival": for_survival(outcome, 3, 12.0)}
     causes = CompetingOutcome(outcome.duration, outcome.event.astype(int))
     assert sizes("relapse_and_non_relapse_mortality", causes) == for_competing(causes, 3, 12.0)
+
+
+def test_every_metric_has_a_row_in_the_page_of_metrics_and_a_name_in_print(sample):
+    kind, X, strata, outcome, _ = sample
+    times = np.array([6.0, 24.0]) if kind.endpoint.timed else NO_TIME
+    fitted = next(iter(kind.baselines.values()))(X, strata, outcome)
+    scale = Scale(times, (24.0,), samples=5, seed=1)
+    scores = kind.score(fitted.probabilities(X, strata, times), outcome, scale)
+    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    for name in scores:
+        metric = name.rpartition(".")[2].removesuffix("_24")
+        assert re.search(
+            rf"^\| `{metric}` \| .*(all|{kind.endpoint.kind.replace('_', ' ')})", page, re.MULTILINE
+        )
+        assert metric in METRICS
