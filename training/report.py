@@ -19,8 +19,9 @@ from training.sample_size import SampleSize
 
 LIMITATIONS = (
     "Validated by cross-validation inside the training cohorts; no other hospital's patients were used.",
-    "A patient's interval allows for the chance of sampling and fitting, not for an unlike cohort.",
-    "Missing values are taken as unknown; nobody checked why they are missing.",
+    "A patient's interval allows for the chance of sampling and fitting and for what is not known of the "
+    "patient, not for an unlike cohort.",
+    "Unknown values are averaged over as if it were chance which are unknown; nobody checked why they are.",
     "Contributions describe the model, not causes: changing a predictor need not change the outcome.",
 )
 

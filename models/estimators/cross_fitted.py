@@ -80,7 +80,7 @@ class CrossFitted:
 
     type: ClassVar[str] = "cross_fitted"
     kinds: ClassVar[frozenset[str]] = frozenset({SURVIVAL})
-    unlearned: ClassVar[float] = 1.05
+    unlearned: ClassVar[float] = 1.1
     exact: ClassVar[bool] = True
     description: ClassVar[str] = (
         "Discrete-time hazards: the mean log odds of ridge-penalised Cox scores, stratified by disease, of "

@@ -9,9 +9,10 @@ the disease's mean prediction, as the slope of a prognosis is uncertain too; a m
 mean distance. Squared biases add to it. What a ridge penalty shrinks away follows from the penalty. What else
 remains to be learned (curves, interactions, effects that change in time) is a constant share of the variance
 that the estimator declares: one tuned by cross-validation learns on for as long as that lowers bias by more
-than it adds in variance, so the two stay in proportion. That share, and the three parts of the variance, were
-so chosen that 90 % intervals held about 90 % of the true risks in 24 simulated truths (``CHOSEN`` in
-tests/benchmarks/coverage.py), at every horizon and in every tenth of risk.
+than it adds in variance, so the two stay in proportion. The share is larger in a disease the smaller a part
+of the cohort it is, as more of what is said of it was learned from others. All these constants were so chosen
+that 90 % intervals held about 90 % of the true risks in 24 simulated truths (``CHOSEN`` in
+tests/benchmarks/coverage.py), in each disease, at every horizon and in every tenth of risk.
 
 Where values are unknown, the variance of what the answer would be if they were known is added.
 
@@ -46,6 +47,7 @@ MOST_PATIENTS = 1000
 FARTHEST = 12.0
 EVEN, BY_DISTANCE, BY_PROGNOSIS = 0.45, 0.4, 0.15
 """Parts of the variance: alike for all, in proportion to distance, to the squared standardised prediction."""
+BORROWED = 1.5
 SHARED = 20.0
 LEAST_SPREAD = 1e-6
 MOST_PREPARED = 64
@@ -58,7 +60,7 @@ class Intervals:
     ``means`` and ``scales`` (columns,) standardise columns. ``errors`` (strata, outcomes, times) are sampling
     standard errors on the link's scale, averaged over a disease's training patients, at the months ``times``
     (times,); ``centres`` and ``spreads``, of that shape, are mean and standard deviation of the predictions
-    there. ``inflation`` (outcomes,) multiplies errors for bias.
+    there. ``inflation`` (strata, outcomes) multiplies errors for bias.
     """
 
     link: Link
@@ -96,7 +98,7 @@ class Intervals:
         values = link.value(np.clip(cross_fit.model.predict(X[some], own, times), 0.0, 1.0))
         centres = by_disease(values, own, diseases)
         spreads = np.sqrt(by_disease((values - centres[own]) ** 2, own, diseases))
-        model, last = cross_fit.model, times[-1:]
+        model, last, shares = cross_fit.model, times[-1:], np.bincount(strata) / len(strata)
         shrunk = shrinkage(model.penalties, model.predict(X, strata, last), endpoint)
         return cls(
             link,
@@ -106,7 +108,7 @@ class Intervals:
             np.sqrt(variance),
             centres,
             np.where(spreads > LEAST_SPREAD, spreads, 1.0),
-            np.sqrt(shrunk + unlearned),
+            np.sqrt(shrunk + unlearned * (1.0 + BORROWED * (1.0 - shares))[:, None]),
         )
 
     def around(
@@ -130,7 +132,7 @@ class Intervals:
 
         """
         errors, centres, spreads = self._at(times)
-        known = normal_reach(level) * self.inflation[:, None] * errors
+        known = normal_reach(level) * self.inflation[:, :, None] * errors
         unknown = np.zeros(probability.shape) if spread is None else normal_reach(level) ** 2 * spread
         low, high = np.empty(probability.shape), np.empty(probability.shape)
         apart, middle = distance(X, self.means, self.scales), np.ascontiguousarray(probability)
@@ -148,7 +150,7 @@ class Intervals:
         unknown = np.isnan(X) ^ np.isnan(others)
         size = np.where(np.isnan(apart), unknown, apart).sum(axis=1) / (1.0 + X.shape[1])
         own = self._at(times)[0][strata]
-        errors: FloatArray = self.inflation[:, None] * np.sqrt(size)[:, None, None] * own
+        errors: FloatArray = self.inflation[strata][:, :, None] * np.sqrt(size)[:, None, None] * own
         return errors
 
     def moved(self, probability: FloatArray, by: FloatArray) -> FloatArray:
@@ -185,7 +187,12 @@ class Intervals:
     def check(self, *, columns: int, strata: int, outcomes: int) -> None:
         """Raise ValueError, naming the part, where the parts are not of so many columns and outcomes."""
         count = max(1, len(self.times))
-        shapes = {"means": (columns,), "scales": (columns,), "times": (count,), "inflation": (outcomes,)}
+        shapes = {
+            "means": (columns,),
+            "scales": (columns,),
+            "times": (count,),
+            "inflation": (strata, outcomes),
+        }
         for name in _ARRAYS:
             require_numbers(
                 f"intervals' {name}", getattr(self, name), shapes.get(name, (strata, outcomes, count))

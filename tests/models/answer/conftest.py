@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from features.cohort import Cohort
+from features.dictionary import FloatArray
 from features.endpoints import ENDPOINTS, overall_survival
 from models.answer.fitted_endpoint import FittedEndpoint
 from models.bundle.bundle import ModelBundle
@@ -16,8 +17,17 @@ from models.estimators.links import LINKS
 from models.estimators.transforms import NestedOdds
 from models.estimators.xgboost_aft import XGBoostAFT
 from models.explanation.background import fit_background
-from models.patient.next_tests import Information
+from models.patient.completion import Completions
 from models.uncertainty.intervals import Intervals
+
+ROWS = 12
+HIDDEN = {
+    "oestrogen_receptor": [1, 3, 5],
+    "tumour_grade": [2, 3, 6],
+    "age": [3, 7],
+    "positive_lymph_nodes": [3, 8],
+    "prior_chemotherapy": [3, 7, 9],
+}
 
 
 def competing(leading: AdditiveModel) -> AdditiveModel:
@@ -45,21 +55,32 @@ def responses(leading: AdditiveModel) -> AdditiveModel:
 def fitted(bundle: ModelBundle, cohort: Cohort, name: str, model: Model) -> FittedEndpoint:
     """Return an endpoint with this model, its own background and intervals that reach equally far."""
     leading, declared = bundle.endpoints[0], ENDPOINTS[name]
-    X, strata, link = bundle.encoder.encode(cohort), bundle.strata(cohort), LINKS[declared.link]
+    patients, strata, link = (
+        bundle.completion.complete_cohort(cohort),
+        bundle.strata(cohort),
+        LINKS[declared.link],
+    )
     times = np.array(leading.horizons) if declared.timed else NO_TIME
-    errors = np.full(len(model.outcomes), 0.3)
+    shape = len(bundle.protocol.diseases), len(model.outcomes), len(times)
     endpoint = replace(
         leading,
         endpoint=declared,
         model=model,
-        background=fit_background(model, link, X, strata, times, size=20),
+        background=fit_background(model, link, patients, strata, times, size=20),
         intervals=Intervals(
-            link, leading.intervals.means, leading.intervals.scales, errors, np.ones(len(errors))
+            link=link,
+            means=leading.intervals.means,
+            scales=leading.intervals.scales,
+            times=times,
+            errors=np.full(shape, 0.3),
+            centres=np.zeros(shape),
+            spreads=np.ones(shape),
+            inflation=np.ones(len(model.outcomes)),
         ),
         supported=leading.supported if declared.timed else {},
         bounds=leading.bounds if declared.falls else None,
     )
-    endpoint.check(columns=X.shape[1], diseases=bundle.protocol.diseases)
+    endpoint.check(columns=patients.X.shape[1], diseases=bundle.protocol.diseases)
     return endpoint
 
 
@@ -83,9 +104,17 @@ def sampled(bundle: ModelBundle, cohort: Cohort) -> ModelBundle:
 
 
 @pytest.fixture(scope="session")
-def information(bundle: ModelBundle, cohort: Cohort) -> Information:
-    """What results may be of three predictors, as if tests at the index date found them out."""
-    tests, study = ("positive_lymph_nodes", "tumour_grade", "prior_chemotherapy"), bundle.protocol
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.patient.next_tests.is_test", lambda declared: declared.name in tests)
-        return Information.fit(cohort, bundle.encoder, study.predictors, study.diseases)
+def hidden(bundle: ModelBundle, cohort: Cohort) -> tuple[Completions, FloatArray]:
+    """Twelve patients of the first disease, of whom nothing, a number, a category or several are unknown.
+
+    Completed, and encoded as they are.
+    """
+    disease, encoder = bundle.protocol.diseases[0], bundle.encoder
+    places = np.flatnonzero([named == disease for named in cohort.text("disease")])[:ROWS]
+    own = cohort.take(places)
+    values = {name: column.copy() for name, column in own.values.items()}
+    for name, rows in HIDDEN.items():
+        values[name][rows] = np.nan
+    own = replace(own, values=values)
+    X, Z = encoder.encode(own), bundle.completion.cohort_scores(own, disease)
+    return bundle.completion.complete(Z, X, disease), X

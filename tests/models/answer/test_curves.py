@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.answer.curves import crossing_times, monotone
+from models.answer.curves import crossing_times, monotone, monotone_ends
 
 HALF = np.array([0.5])
 
@@ -24,6 +24,19 @@ def test_a_reported_curve_runs_one_way_and_moves_no_further_than_it_must(curves,
     np.testing.assert_array_equal(found[..., 0], curves[..., 0])
     ends = [(curves[..., : at + 1].min if falling else curves[..., : at + 1].max)(axis=-1) for at in range(6)]
     np.testing.assert_array_equal(found, np.stack(ends, axis=-1))
+
+
+@given(arrays(np.float64, (2, 3, 2, 6), elements=st.floats(0.0, 1.0)), st.booleans())
+def test_intervals_are_widened_until_their_ends_run_as_the_curve_does(drawn, falling):
+    low, high = drawn.min(axis=0), drawn.max(axis=0)
+    lower, higher = monotone_ends(low, high, falling=falling)
+    assert (lower <= low).all()
+    assert (higher >= high).all()
+    for end in (lower, higher):
+        steps = np.diff(end, axis=2)
+        assert (steps <= 0.0).all() if falling else (steps >= 0.0).all()
+    again = monotone_ends(lower, higher, falling=falling)
+    np.testing.assert_array_equal(again, (lower, higher))
 
 
 def test_a_curve_that_is_monotone_stays_as_it_is():

@@ -1,7 +1,6 @@
 """Answers as JSON: byte for byte the prediction's, alone and among others, for endpoints of every kind."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from features.cohort import read_patient
 from features.errors import InvalidRequest
+from models.estimators.transforms import probabilities
 from models.explanation.sampled import SAMPLED
 from tests.lib.patients import BREAST
 from tests.models.bundle.test_bundle import patients
@@ -55,32 +55,77 @@ def test_a_sampled_answer_has_all_that_an_exact_one_has_and_its_errors(bundle, s
     assert all(error > 0.0 for error in errors[1])
 
 
-@pytest.mark.parametrize("kind", ["exact", "sampled"])
-def test_next_tests_are_ranked_by_what_the_model_answers_with_each_result(
-    kind, several, sampled, information
-):
-    """The model answers each plausible result; weighted, the answers differ so from the one now."""
-    answering = replace(several if kind == "exact" else sampled, information=information)
-    known = {name: value for name, value in BREAST.items() if name not in UNKNOWN}
-    patient, horizon = read_patient(known, dictionary=answering.dictionary), 24.0
-    encode, model = answering.encoder.encode_each, answering.endpoints[0].model
-    given = information.given(patient, encode([patient])[0], "breast_cancer")
+def known_of(patient, *unknown):
+    return {name: value for name, value in patient.items() if name not in unknown}
 
-    def answered(*patients):
-        strata = np.zeros(len(patients), dtype=np.int64)
-        return model.predict(encode(patients), strata, np.array([horizon]))[:, 0, 0]
 
-    (now,) = answered(patient)
-    expected = {
-        name: each.weights @ np.abs(answered(*({**patient, name: value} for value in each.values)) - now)
-        for name, each in given.items()
-    }
-    found = answering.predict(answering.validate(known, horizon=horizon), horizon=horizon).next_tests
+def asked(bundle, patient):
+    """Return a patient of the first disease as read: values, encoded and in scores."""
+    values = read_patient(patient, dictionary=bundle.dictionary)
+    (x,) = bundle.encoder.encode_each([values])
+    (z,) = bundle.completion.scores([values], BREAST["disease"])
+    return values, x, z
+
+
+def test_next_tests_are_ranked_by_what_any_model_answers_with_each_result(sampled):
+    """It answers rows with each plausible result; weighted, these answers differ so from their mean."""
+    known, horizon, model = known_of(BREAST, *UNKNOWN), 24.0, sampled.endpoints[0].model
+    _, x, z = asked(sampled, known)
+    expected = {}
+    for each in sampled.completion.plausible(z, x, BREAST["disease"]):
+        strata = np.zeros(len(each.X), dtype=np.int64)
+        answers = model.predict(each.X, strata, np.array([horizon]))[:, 0, 0]
+        expected[each.predictor] = each.weights @ np.abs(answers - each.weights @ answers)
+    found = sampled.predict(sampled.validate(known, horizon=horizon), horizon=horizon).next_tests
     assert {test.predictor for test in found} == UNKNOWN
     assert [test.predictor for test in found] == sorted(expected, key=lambda name: -expected[name])
     for test in found:
         assert test.expected_change == pytest.approx(expected[test.predictor], abs=1e-9)
     assert found[0].expected_change > 0.01
+
+
+def test_an_additive_model_s_next_tests_are_ranked_by_its_shares_over_the_draws(several):
+    """Its scores stand at their mean and move as the predictor's shares do."""
+    known, horizon, endpoint = known_of(BREAST, *UNKNOWN), 24.0, several.endpoints[0]
+    _, x, z = asked(several, known)
+    rows = several.completion.complete(z[None], x[None], BREAST["disease"])
+    explained = endpoint.explainer(BREAST["disease"], 0).explain(rows, np.array([horizon]))
+    expected = {}
+    for name in UNKNOWN:
+        shares = explained.shares[:, :, several.dictionary.names.index(name)]
+        moved = rows.weights @ explained.scores + shares - rows.weights @ shares
+        answers = probabilities(endpoint.model.transform, moved, np.array([horizon]))[:, 0, 0]
+        expected[name] = rows.weights @ np.abs(answers - rows.weights @ answers)
+    found = several.predict(several.validate(known, horizon=horizon), horizon=horizon).next_tests
+    assert [test.predictor for test in found] == sorted(expected, key=lambda name: -expected[name])
+    for test in found:
+        assert test.expected_change == pytest.approx(expected[test.predictor], abs=1e-9)
+    assert found[0].expected_change > 0.01
+
+
+@pytest.mark.parametrize("name", [name for name in BREAST if name != "disease"])
+def test_knowing_the_only_unknown_value_moves_the_answer_as_its_rows_differ(bundle, name):
+    """One unknown predictor's rows are the patient with each of its values: no other share moves much."""
+    known, model = known_of(BREAST, name), bundle.endpoints[0].model
+    _, x, z = asked(bundle, known)
+    rows = bundle.completion.complete(z[None], x[None], BREAST["disease"])
+    answers = model.predict(rows.X, np.zeros(len(rows.X), dtype=np.int64), np.array([24.0]))[:, 0, 0]
+    (test,) = bundle.predict(bundle.validate(known), horizon=24.0).next_tests
+    assert test.predictor == name
+    expected = rows.weights @ np.abs(answers - rows.weights @ answers)
+    assert test.expected_change == pytest.approx(expected, abs=0.02)
+    assert answers.min() - 0.05 < test.low <= test.high < answers.max() + 0.05
+
+
+def test_one_caution_names_all_that_is_not_known_what_matters_most_first(bundle):
+    answer = bundle.predict(bundle.validate(known_of(BREAST, *UNKNOWN, "age")))
+    (caution,) = answer.warnings
+    assert (caution.kind, caution.predictor) == ("not_known", None)
+    labels = [test.label for test in answer.next_tests]
+    assert len(labels) == 3
+    assert caution.message == f"not known, what matters most first: {'; '.join(labels)}"
+    assert bundle.predict(bundle.validate(BREAST)).warnings == ()
+    assert bundle.predict(bundle.validate(BREAST)).next_tests == ()
 
 
 def test_a_great_many_are_answered_as_each_alone(bundle, cohort):

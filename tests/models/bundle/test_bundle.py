@@ -1,6 +1,8 @@
 """The bundle: its answers and its scope."""
 
 from dataclasses import replace
+from functools import cache
+from math import ceil, floor
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from features.errors import InvalidRequest
 from models.answer.endpoint_answer import curve_months
 from models.bundle.tables import score_cohort
 from models.explanation.attribution import PROBABILITY
-from tests.lib.patients import BREAST, protocol
+from models.patient.applicability import Applicability
+from tests.lib.patients import BREAST, protocol, simulated_cohort
 from tests.models.bundle.hostile import BOUNDS
 
 
@@ -29,9 +32,18 @@ def supporting(bundle, limits):
     return replace(bundle, endpoints=(replace(endpoint, supported=limits),))
 
 
+@cache
+def near(disease):
+    """Return, by number, from where to where it is not too far from what training saw."""
+    study = protocol()
+    seen = Applicability.fit(simulated_cohort(), predictors=study.predictors, diseases=study.diseases)
+    checks = seen._checks(disease, load_dictionary().slice(study.predictors))
+    return {check.field: (check.least, check.most) for check in checks}
+
+
 @st.composite
 def patients(draw):
-    """Draw any patient that the dictionary allows: every field that applies, or its absence."""
+    """Draw any patient that is answered for: every field that applies, or its absence."""
     disease = draw(st.sampled_from(protocol().diseases))
     patient = {"disease": disease}
     for field in load_dictionary().slice(protocol().predictors).fields:
@@ -41,10 +53,14 @@ def patients(draw):
             patient[field.name] = draw(st.sampled_from(field.category_names))
         elif field.type == "flag":
             patient[field.name] = draw(st.booleans())
-        elif field.type == "integer":
-            patient[field.name] = draw(st.integers(int(field.minimum), int(field.maximum)))
         else:
-            patient[field.name] = draw(st.floats(field.minimum, field.maximum))
+            least, most = near(disease)[field.name]
+            fewest, largest = field.usual or (field.minimum, field.maximum)  # beyond, another unit may fit
+            low, high = max(fewest, least), min(largest, most)
+            if field.type == "integer":
+                patient[field.name] = draw(st.integers(ceil(low), floor(high)))
+            else:
+                patient[field.name] = draw(st.floats(low, high))
     return patient
 
 
@@ -68,7 +84,8 @@ def test_for_any_valid_patient_survival_never_rises_and_explanations_add_up(bund
     assert stated == sorted(stated, reverse=True)
     for scale in answer.explanation.scales:
         total = scale.reference + sum(c.contribution for c in scale.contributions)
-        assert total == pytest.approx(scale.prediction, abs=1e-8)
+        assert total == pytest.approx(scale.prediction, abs=1e-6)
+        assert scale.coherence == 0.0
 
 
 def test_curve_horizons_and_explanation_state_the_same_probability(bundle):
@@ -119,15 +136,28 @@ def test_a_median_beyond_follow_up_is_null_with_its_reason(bundle):
     assert "more than half are predicted to get beyond 14 months" in answer.median.reason
 
 
-def test_the_explanation_names_every_predictor_with_its_value_on_both_scales(bundle):
+def test_the_explanation_names_every_predictor_of_the_disease_with_its_value_on_both_scales(bundle):
     explanation = said(bundle.predict(bundle.validate(BREAST), horizon=36.0)).explanation
     assert explanation.horizon == 36.0
     assert [scale.scale for scale in explanation.scales] == [PROBABILITY, LOG_CUMULATIVE_HAZARD]
     for scale in explanation.scales:
-        assert tuple(c.predictor for c in scale.contributions) == protocol().predictors
+        applying = [f.name for f in bundle.dictionary.fields if f.applies("breast_cancer")]
+        assert [c.predictor for c in scale.contributions] == applying
+        assert set(applying) == set(BREAST)
         stated = {c.predictor: c.value for c in scale.contributions}
-        assert {name: value for name, value in stated.items() if value is not None} == BREAST
-        assert scale.reference_name == "mean prediction of the training cohort"
+        assert stated == BREAST
+        assert scale.reference_name == "mean prediction of the training patients with this disease"
+        assert scale.whole_name == "mean prediction of all training patients"
+
+
+def test_the_reference_is_the_mean_answer_of_the_disease_s_training_patients(bundle, cohort):
+    """And the whole that of all of them, at a horizon that both diseases support."""
+    answers = bundle.probabilities(cohort, "overall_survival", np.array([24.0]))[:, 0, 0]
+    strata = bundle.strata(cohort)
+    for at, patient in enumerate((BREAST, {"disease": "colorectal_cancer"})):
+        scale = said(bundle.predict(bundle.validate(patient), horizon=24.0)).explanation.scales[0]
+        assert scale.reference == pytest.approx(answers[strata == at].mean(), abs=0.01)
+        assert scale.whole == pytest.approx(answers.mean(), abs=0.01)
 
 
 def test_the_protocols_horizon_is_explained_when_none_is_asked_for(bundle):
@@ -143,7 +173,7 @@ def test_a_whole_cohort_is_answered_as_its_patients_are(bundle, cohort):
 
 
 def test_a_patient_unlike_the_training_cohort_is_answered_with_a_warning(bundle):
-    answer = bundle.predict(bundle.validate(BREAST | {"age": 118.0}))
+    answer = bundle.predict(bundle.validate(BREAST | {"age": 100.0}))
     assert [(w.kind, w.predictor) for w in answer.warnings] == [("out_of_range", "age")]
 
 

@@ -256,6 +256,11 @@ def test_an_estimator_that_is_not_installed_is_refused_with_what_is(folder):
         (("means",), []), (("means", 0), 1e999), (("means", 0), None), (("scales", 0), 0.0),
         (("scales", 0), -1.0), (("scales", 0), "x"), (("scales",), [[1.0]]), (("errors",), [0.1, 0.1]),
         (("errors", 0), -0.1), (("errors", 0), 1e999), (("inflation", 0), -1.0), (("inflation",), []),
+        (("errors", 0, 0, 0), -0.1), (("errors", 0, 0, 0), 1e999), (("errors", 0, 0), [0.1]),
+        (("errors",), []),
+        (("times",), []), (("times", 0), 1e9), (("times", 0), "x"), (("times",), 12.0),
+        (("centres",), []), (("centres", 0, 0, 0), 1e999), (("centres", 0, 0, 0), None),
+        (("spreads",), []), (("spreads", 0, 0, 0), 0.0), (("spreads", 0, 0, 0), float("nan")),
     ],
 )  # fmt: skip
 def test_intervals_that_are_none_are_refused(folder, path, value):
@@ -286,6 +291,9 @@ def test_bounds_that_are_none_are_refused(folder, path, value):
         ("strata", lambda a: a.astype(float)), ("weights", lambda a: changed(a, 0, np.nan)),
         ("weights", lambda a: a[0]), ("weights", lambda a: a * 2.0), ("weights", lambda a: -a),
         ("weights", lambda a: np.append(a[1:] * 0.0 - 1.0, 1.0 + len(a) - 1.0)),
+        ("strata", lambda a: a * 0), ("weights", lambda a: a / a.sum()), ("shares", lambda a: a[:1]),
+        ("shares", lambda a: a * 2.0), ("shares", lambda a: changed(a * 0.0, 0, 1.0)),
+        ("shares", lambda a: changed(a, 0, np.nan)), ("shares", lambda a: a.astype(str)),
     ],
 )  # fmt: skip
 def test_a_background_of_other_columns_or_diseases_is_refused(folder, name, change):
@@ -303,7 +311,7 @@ def test_an_empty_background_is_refused(folder):
     "name",
     [
         "protocol.json", "dictionary.json", "encoder.json", "provenance.json", "applicability.json",
-        "information.json", "likeness.json", "plans.json", "card.json", ENDPOINT, MODEL, BOOSTER, INTERVALS,
+        "completion.json", "likeness.json", "plans.json", "card.json", ENDPOINT, MODEL, BOOSTER, INTERVALS,
         BOUNDS,
     ],
 )  # fmt: skip

@@ -32,7 +32,7 @@ from tests.models.bundle.hostile import (
 
 FILES = (
     "protocol.json", "dictionary.json", "encoder.json", "provenance.json", "applicability.json",
-    "information.json", "likeness.json", "plans.json", "card.json",
+    "completion.json", "likeness.json", "plans.json", "card.json",
     ENDPOINT, MODEL, TREES, BOOSTER, BACKGROUND, INTERVALS, BOUNDS,
 )  # fmt: skip
 
@@ -166,7 +166,7 @@ def test_another_format_is_refused_with_the_command_that_renews_it(folder, versi
     with pytest.raises(BundleRefused) as refused:
         read_bundle(folder)
     command = "salvage fit --protocol relapse-survival --cohort FILE"
-    assert str(refused.value) == f"bundle: format {version} is not 5; renew it with: {command}"
+    assert str(refused.value) == f"bundle: format {version} is not 6; renew it with: {command}"
 
 
 FOURTH = ("hazard.json", "trees.npz", "background.npz", "intervals.json", "bounds.json")
@@ -198,7 +198,7 @@ def test_a_bundle_of_format_4_is_refused_with_the_command_that_renews_it(folder,
     with pytest.raises(BundleRefused) as refused:
         read_bundle(folder)
     command = f"salvage fit --protocol {name} --cohort FILE"
-    assert str(refused.value) == f"bundle: format 4 is not 5; renew it with: {command}"
+    assert str(refused.value) == f"bundle: format 4 is not 6; renew it with: {command}"
 
 
 def test_the_command_that_renews_a_bundle_is_one(tmp_path):
@@ -216,7 +216,7 @@ def test_no_file_is_a_pickle(folder):
         json.loads(path.read_bytes())
     with np.load(folder / BACKGROUND, allow_pickle=False) as arrays:
         kinds = {name: arrays[name].dtype.kind for name in arrays}
-    assert kinds == {"matrix": "f", "strata": "i", "weights": "f"}
+    assert kinds == {"matrix": "f", "strata": "i", "weights": "f", "shares": "f"}
 
 
 class Detonator:

@@ -22,6 +22,7 @@ from models.estimators.cross_fitted import CrossFitted
 from models.estimators.links import LINKS
 from models.explanation.attribution import ExactExplainer
 from models.explanation.background import fit_background
+from tests.lib.completions import complete_rows
 from tests.models.endpoint_doubles import EDGES, coarse, competing_double, hazard_double, patients
 
 TIMES = np.linspace(0.5, 70.0, 25)
@@ -146,9 +147,9 @@ def test_names_are_each_cause_s_own():
 def test_explanations_of_every_cause_add_up(fitted, cohort):
     X, strata, _ = cohort
     times, model = np.array([6.0, 12.0, 36.0]), fitted.model.tabulated()
-    background = fit_background(model, LINK, X, strata, times, size=30)
-    explainer = ExactExplainer(model, LINK, background, np.array([0, 1]), 3, 2)
-    found = explainer.explain(X[:8], strata[:8], times)
+    background = fit_background(model, LINK, complete_rows(X, 3), strata, times, size=30)
+    explainer = ExactExplainer(model, LINK, background.of(1), np.array([0, 1]), 3, 2)
+    found = explainer.explain(complete_rows(X[strata == 1][:8], 3), times)
     assert found.prediction.shape == (8, 2, 2, 3)
     assert np.abs(found.reference + found.contributions.sum(axis=-1) - found.prediction).max() < 1e-6
     assert np.abs(found.contributions[:, 0, :, :, 0]).max() > 0.05

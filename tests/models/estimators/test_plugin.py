@@ -241,21 +241,22 @@ def test_an_answer_says_that_it_is_explained_by_sampling_and_how_surely(added):
 
 
 def test_on_the_link_s_scale_contributions_are_the_known_terms(added):
-    """Log cumulative hazards are sums by column: a predictor adds how far it is from the mean one.
+    """Log cumulative hazards are sums by column: a predictor adds how far it is from the disease's mean one.
 
-    At 12 months nobody is so surely dead that the link, kept finite, bends the sum.
+    At 12 months nobody is so surely dead that the link, kept finite, bends the sum. All is known of the
+    patient, so there is one row.
     """
     own, patient = added.endpoints[0], added.validate(EXAMINED)
-    (x,), (stratum,) = added.encoder.encode(patient), added.strata(patient)
-    model, background = own.model, own.background
+    rows, (stratum,) = added.completion.complete_cohort(patient), added.strata(patient)
+    (x,), model, background = rows.X, own.model, own.background.of(int(stratum))
 
     def terms(X):
         return np.nan_to_num((X - model.means) / model.scales, nan=0.0) * model.slopes
 
     by_column = terms(x) - background.weights @ terms(background.X)
     expected = np.bincount(own.owners, by_column, minlength=len(added.dictionary.fields))
-    level = model.levels[stratum] - background.weights @ model.levels[background.strata]
-    expected[added.dictionary.names.index("disease")] += level
+    fields = added.dictionary.fields
+    expected = [e for e, field in zip(expected, fields, strict=True) if field.applies(EXAMINED["disease"])]
     scale = explanation(added, EXAMINED, horizon=12.0).scales[1]
     assert scale.scale == own.endpoint.link
     found = [contribution.contribution for contribution in scale.contributions]
@@ -285,7 +286,8 @@ def test_the_next_test_is_the_one_that_moves_its_answer(added):
         added.predict(added.validate(BREAST | {"albumin": value})).endpoints[0].outcomes[0].probabilities[1]
         for value in (25.0, 50.0)
     )
-    assert low.probability < albumin.low < albumin.high < high.probability
+    assert low.probability - 0.01 < albumin.low < 0.1
+    assert 0.7 < albumin.high < high.probability + 0.01
 
 
 def test_an_answer_says_that_its_intervals_were_not_measured(added):
@@ -307,7 +309,7 @@ def in_a_process(code, *path):
 def test_a_process_with_the_package_gives_the_same_bytes(added, folder, package):
     code = (
         "import sys, json, pathlib\n"
-        "from models.bundle.bundle import read_bundle\n"
+        "from models.bundle.reading import read_bundle\n"
         f"bundle = read_bundle(pathlib.Path({str(folder)!r}))\n"
         f"sys.stdout.buffer.write(bundle.answer(json.loads({json.dumps(EXAMINED)!r})))\n"
     )
@@ -319,7 +321,7 @@ def test_a_process_without_the_package_refuses_the_bundle_and_names_the_estimato
     code = (
         "import pathlib\n"
         "from features.errors import BundleRefused\n"
-        "from models.bundle.bundle import read_bundle\n"
+        "from models.bundle.reading import read_bundle\n"
         "try:\n"
         f"    read_bundle(pathlib.Path({str(folder)!r}))\n"
         "except BundleRefused as refused:\n"

@@ -1,7 +1,7 @@
 """Sampled explanations: they add up, repeat themselves, and lie within their errors of the whole game."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -12,6 +12,8 @@ from models.estimators.xgboost_aft import AFTModel, XGBoostAFT
 from models.explanation.attribution import ExactExplainer
 from models.explanation.background import Background, fit_background
 from models.explanation.sampled import PERMUTATIONS, SAMPLED, SampledExplainer
+from models.patient.completion import Completions
+from tests.lib.completions import complete_rows, drawn_rows
 from tests.models.endpoint_doubles import patients, response_double
 from tests.models.explanation.games import interventional, shapley_values
 from tests.models.outcomes import sample_outcome
@@ -25,9 +27,20 @@ TIMES = np.array([6.0, 24.0])
 LINK = LINKS["log_cumulative_hazard"]
 
 
+def complete(X):
+    return complete_rows(X, PREDICTORS)
+
+
 @pytest.fixture(scope="module")
 def cohort():
+    """Patients of both diseases; whoever is explained has the second."""
     return patients(300, COLUMNS, seed=3)
+
+
+@pytest.fixture(scope="module")
+def own(cohort):
+    X, strata = cohort
+    return X[strata == 1], strata[strata == 1]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +55,8 @@ def model(cohort):
 
 @pytest.fixture(scope="module")
 def background(model, cohort):
-    return fit_background(model, LINK, *cohort, TIMES, size=16)
+    X, strata = cohort
+    return fit_background(model, LINK, complete(X), strata, TIMES, size=16).of(1)
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +65,13 @@ def explainer(model, background):
 
 
 @pytest.fixture(scope="module")
-def found(explainer, cohort):
-    X, strata = cohort
-    return explainer.explain(X[:12], strata[:12], TIMES)
+def found(explainer, own):
+    X, _ = own
+    return explainer.explain(complete(X[:12]), TIMES)
 
 
-def test_contributions_lead_from_the_cohorts_mean_to_the_prediction(found, model, cohort):
-    X, strata = cohort
+def test_contributions_lead_from_the_diseases_mean_to_the_prediction(found, model, own):
+    X, strata = own
     everyone = on_both_scales(model.predict(X, strata, TIMES), LINK)
     assert found.contributions.shape == (12, 2, 1, 2, PREDICTORS)
     assert found.scores is None
@@ -67,9 +81,9 @@ def test_contributions_lead_from_the_cohorts_mean_to_the_prediction(found, model
     np.testing.assert_allclose(total, found.prediction, atol=1e-9)
 
 
-def test_contributions_lie_within_their_errors_of_the_game_enumerated(found, model, background, cohort):
+def test_contributions_lie_within_their_errors_of_the_game_enumerated(found, model, background, own):
     """Within four; the stated error is the largest of an answer's, so few lie beyond two of them."""
-    X, strata = cohort
+    X, strata = own
     games = [
         interventional(model, LINK, background, OWNER, DISEASE, (X[row], strata[row]), TIMES)
         for row in range(12)
@@ -84,13 +98,13 @@ def test_contributions_lie_within_their_errors_of_the_game_enumerated(found, mod
     assert np.median(found.standard_error / sizes) < 0.15
 
 
-def test_standard_errors_are_those_of_many_samples(explainer, cohort, monkeypatch):
+def test_standard_errors_are_those_of_many_samples(explainer, own, monkeypatch):
     """Over seeds contributions spread no wider than stated: what is run both ways varies less than apart."""
-    X, strata = cohort
-    stated, drawn = explainer.explain(X[:1], strata[:1], TIMES), []
+    X, _ = own
+    stated, drawn = explainer.explain(complete(X[:1]), TIMES), []
     for seed in range(20):
         monkeypatch.setattr("models.explanation.sampled.SEED", seed)
-        drawn.append(explainer.explain(X[:1], strata[:1], TIMES).contributions[0])
+        drawn.append(explainer.explain(complete(X[:1]), TIMES).contributions[0])
     spread = np.std(drawn, axis=0, ddof=1).max(axis=-1)
     assert (spread < 1.3 * stated.standard_error[0]).all()
     assert (spread > 0.1 * stated.standard_error[0]).all()
@@ -98,13 +112,12 @@ def test_standard_errors_are_those_of_many_samples(explainer, cohort, monkeypatc
 
 def test_where_answers_are_sums_the_sample_is_exact():
     """The log odds of the broadest response: permutations are all alike, and as the exact explanation."""
-    X, strata = patients(100, COLUMNS, seed=5)
-    double = response_double(COLUMNS, seed=2, trees=False)
-    same = {name: np.repeat(getattr(double, name)[:1], 2, axis=0) for name in ("means", "coefficients")}
-    model, link = replace(double, **same), LINKS["log_odds"]
-    rest = (link, Background(X[:20], strata[:20], np.full(20, 0.05)), OWNER, PREDICTORS, DISEASE)
-    sampled = SampledExplainer(model, *rest).explain(X[20:25], strata[20:25], TIMES)
-    exact = ExactExplainer(model, *rest).explain(X[20:25], strata[20:25], TIMES)
+    X, _ = patients(100, COLUMNS, seed=5)
+    model, link = response_double(COLUMNS, seed=2, trees=False), LINKS["log_odds"]
+    behind = Background(X[:20], np.ones(20, dtype=np.int64), np.full(20, 0.05), np.full(2, 0.5))
+    rest = (link, behind, OWNER, PREDICTORS, DISEASE)
+    sampled = SampledExplainer(model, *rest).explain(complete(X[20:25]), TIMES)
+    exact = ExactExplainer(model, *rest).explain(complete(X[20:25]), TIMES)
     broadest = (slice(None), 1, 1)
     np.testing.assert_allclose(sampled.contributions[broadest], exact.contributions[broadest], atol=1e-6)
     assert sampled.standard_error[broadest].max() < 1e-9
@@ -115,37 +128,37 @@ def same_state(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_the_same_patient_gets_the_same_contributions_alone_and_among_others(found, explainer, cohort):
-    X, strata = cohort
+def test_the_same_patient_gets_the_same_contributions_alone_and_among_others(found, explainer, own):
+    X, _ = own
     order = [7, 2, 7]
-    again = explainer.explain(X[order], strata[order], TIMES)
+    again = explainer.explain(complete(X[order]), TIMES)
     for at, row in enumerate(order):
         np.testing.assert_array_equal(again.contributions[at], found.contributions[row])
         np.testing.assert_array_equal(again.standard_error[at], found.standard_error[row])
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_numpys_global_generator_does_not_matter_and_is_left_as_it_was(found, explainer, cohort, fails):
-    (X, strata), at_first = cohort, np.random.get_state()  # noqa: NPY002
+def test_numpys_global_generator_does_not_matter_and_is_left_as_it_was(found, explainer, own, fails):
+    (X, _), at_first = own, np.random.get_state()  # noqa: NPY002
     try:
         np.random.seed(123)  # noqa: NPY002
         np.random.normal()  # noqa: NPY002
         before = np.random.get_state()  # noqa: NPY002
         if fails:
             with pytest.raises(ValueError, match="broadcast"):
-                explainer.explain(X[:1, :2], strata[:1], TIMES)
+                explainer.explain(complete(X[:1, :2]), TIMES)
         else:
-            again = explainer.explain(X[:2], strata[:2], TIMES)
+            again = explainer.explain(complete(X[:2]), TIMES)
             np.testing.assert_array_equal(again.contributions, found.contributions[:2])
         assert same_state(np.random.get_state(), before)  # noqa: NPY002
     finally:
         np.random.set_state(at_first)  # noqa: NPY002
 
 
-def test_threads_that_explain_at_once_do_not_disturb_one_another(found, explainer, cohort):
-    X, strata = cohort
+def test_threads_that_explain_at_once_do_not_disturb_one_another(found, explainer, own):
+    X, _ = own
     with ThreadPoolExecutor(4) as pool:
-        each = list(pool.map(lambda row: explainer.explain(X[[row]], strata[[row]], TIMES), range(12)))
+        each = list(pool.map(lambda row: explainer.explain(complete(X[[row]]), TIMES), range(12)))
     together = np.concatenate([one.contributions for one in each])
     np.testing.assert_array_equal(together, found.contributions)
 
@@ -166,11 +179,46 @@ class Wavering:
         return self.model.predict(X, strata, times) * 0.999 ** len(self.asked)
 
 
-def test_contributions_that_miss_the_prediction_are_refused(model, background, cohort):
-    X, strata = cohort
+def test_contributions_that_miss_the_prediction_are_refused(model, background, own):
+    X, _ = own
     wavering = SampledExplainer(Wavering(model), LINK, background, OWNER, PREDICTORS, DISEASE)
     with pytest.raises(NotExplained, match="survival on the scale of the probability miss the prediction"):
-        wavering.explain(X[:1], strata[:1], TIMES)
+        wavering.explain(complete(X[:1]), TIMES)
+
+
+# Unknown values
+
+
+def test_a_patients_prediction_is_the_mean_over_their_rows_and_contributions_lead_to_it(
+    explainer, model, own
+):
+    X, _ = own
+    drawn = drawn_rows(np.nan_to_num(X[20:23]), OWNER, PREDICTORS, draws=5, seed=2)
+    found = explainer.explain(drawn, TIMES)
+    each = model.predict(drawn.X, np.ones(len(drawn.X), dtype=np.int64), TIMES)
+    np.testing.assert_allclose(found.prediction, on_both_scales(drawn.mean(each), LINK), rtol=0, atol=1e-12)
+    total = found.reference + found.contributions.sum(axis=-1)
+    np.testing.assert_allclose(total, found.prediction, rtol=0, atol=1e-9)
+    for row, alone in enumerate(drawn.one_by_one()):
+        np.testing.assert_array_equal(
+            explainer.explain(alone, TIMES).contributions[0], found.contributions[row]
+        )
+
+
+def test_what_the_sample_misses_of_the_mean_is_the_unknown_predictors_in_equal_parts(explainer, own):
+    """The same rows, of which nothing or two predictors are said to have been drawn."""
+    X, _ = own
+    rows, first = np.repeat(np.nan_to_num(X[30:31]), 4, axis=0), np.zeros(1, dtype=np.int64)
+    rows[:, 0] = [-2.0, -1.0, 1.0, 2.0]
+    two = np.array([[True, True, False, False]])
+    patient = Completions(rows, np.array([0.4, 0.3, 0.2, 0.1]), first, two, (None,))
+    found = explainer.explain(patient, TIMES)
+    sampled, _ = explainer._explain_one(patient, TIMES)
+    sampled = sampled.reshape(found.contributions.shape)
+    moved = found.contributions - sampled
+    np.testing.assert_allclose(moved[..., 2:], 0.0, atol=1e-12)
+    np.testing.assert_allclose(moved[..., 0], moved[..., 1], rtol=0, atol=1e-12)
+    assert np.abs(moved).max() > 1e-6
 
 
 def test_the_method_says_that_it_samples_and_how_often(explainer):

@@ -324,15 +324,15 @@ def test_infinite_and_absurd_values_are_answered_like_the_largest_numbers(copies
 
 @pytest.mark.parametrize("columns", [[0], [4], [1, 5]])
 @pytest.mark.parametrize("entries", [1 << 24, 1])
-def test_changes_are_the_margins_less_the_first_ones(monkeypatch, columns, entries):
+def test_rows_that_differ_in_few_columns_have_the_same_contributions_together(monkeypatch, columns, entries):
     monkeypatch.setattr(trees_module, "MOST_ENTRIES", entries)
     X, label = with_whole_numbers(125)
     trees = read(trained(X, label, max_depth=4), 6)
     rows = np.repeat(X[:1], 12, axis=0)
     rows[1:, columns] = X[1:12, columns]
-    margins = trees.margins(rows)
-    assert np.ptp(margins) > 0.01
-    np.testing.assert_allclose(trees.changes(rows, columns), margins - margins[0], rtol=0, atol=1e-12)
+    assert np.ptp(trees.margins(rows)) > 0.01
+    found = trees.contributions_apart(rows, tuple(columns))
+    np.testing.assert_allclose(found, trees.contributions(rows), rtol=0, atol=1e-12)
 
 
 def test_no_rows_have_no_answers(monkeypatch):

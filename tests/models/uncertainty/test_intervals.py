@@ -14,8 +14,13 @@ from models.estimators.cross_fitted import CrossFitted
 from models.estimators.interface import NO_TIME, CrossFit
 from models.estimators.links import LINKS
 from models.uncertainty.intervals import (
+    BY_DISTANCE,
+    BY_PROGNOSIS,
     DOCUMENT,
+    EVEN,
+    FARTHEST,
     Intervals,
+    by_disease,
     distance,
     jackknife_variance,
     shrinkage,
@@ -46,8 +51,12 @@ def cross_fit(name):
     return CrossFit(model, tuple(moved(model, rng) for _ in range(10)), held_out=None, fold_share=0.2)
 
 
-def fit(found, name, X, strata):
-    return Intervals.fit(found, X, strata, HORIZONS, endpoint=DECLARED[name], unlearned=UNLEARNED)
+def times_of(name, times=HORIZONS):
+    return times if DECLARED[name].timed else NO_TIME
+
+
+def fit(found, name, X, strata, unlearned=UNLEARNED):
+    return Intervals.fit(found, X, strata, times_of(name), endpoint=DECLARED[name], unlearned=unlearned)
 
 
 def fitted(name):
@@ -56,7 +65,8 @@ def fitted(name):
 
 def interval(found, name, X, strata, times, **options):
     """Return the ends around what the model answers."""
-    return found.around(MODELS[name].predict(X, strata, times), X, **options)
+    times = times_of(name, times)
+    return found.around(MODELS[name].predict(X, strata, times), X, strata, times, **options)
 
 
 @pytest.fixture(params=MODELS)
@@ -88,11 +98,34 @@ def test_the_jackknife_estimates_the_sampling_variance_of_a_mean():
     assert np.mean(found) == pytest.approx(4.0 / 50, rel=0.05)
 
 
-def test_errors_are_the_jackknife_s_over_the_cohort(name):
+def towards_all(values, strata):
+    """Return each disease's mean, that of all patients counting as much as 20 of its own."""
+    means = []
+    for disease in range(strata.max() + 1):
+        own = values[strata == disease]
+        means.append((own.sum(axis=0) + 20.0 * values.mean(axis=0)) / (len(own) + 20.0))
+    return np.stack(means)
+
+
+def test_errors_are_the_jackknife_s_over_each_disease_at_each_horizon(name):
     X, strata = patients(300, COLUMNS, seed=2)
-    whole = cross_fit(name)
-    variance = jackknife_variance(whole, X, strata, HORIZONS, LINKS[DECLARED[name].link])
-    np.testing.assert_allclose(fit(whole, name, X, strata).errors ** 2, variance.mean(axis=(0, 2)))
+    whole, times = cross_fit(name), times_of(name)
+    found = fit(whole, name, X, strata)
+    variance = jackknife_variance(whole, X, strata, times, LINKS[DECLARED[name].link])
+    np.testing.assert_allclose(found.errors**2, towards_all(variance, strata))
+    values = on_link(name, MODELS[name].predict(X, strata, times))
+    centres = towards_all(values, strata)
+    np.testing.assert_allclose(found.centres, centres, rtol=1e-5)
+    spreads = np.sqrt(towards_all((values - centres[strata]) ** 2, strata))
+    np.testing.assert_allclose(found.spreads, spreads, rtol=1e-4)
+    np.testing.assert_array_equal(found.times, times)
+
+
+def test_of_a_disease_of_few_patients_the_mean_is_nearly_that_of_all():
+    values = np.arange(102.0)[:, None]
+    few = by_disease(values, np.repeat([0, 1], [100, 2]), 2)
+    np.testing.assert_allclose(few, towards_all(values, np.repeat([0, 1], [100, 2])))
+    assert abs(few[1] - values.mean()) < 0.1 * abs(values[100:].mean() - values.mean()) + 1.0
 
 
 def test_squared_biases_add_up_to_the_inflation():
@@ -108,9 +141,10 @@ def test_squared_biases_add_up_to_the_inflation():
 def test_what_an_estimator_says_is_unlearned_widens_its_intervals(name):
     """An estimator whose bias was not measured says 0: its intervals allow for sampling alone."""
     X, strata = patients(300, COLUMNS, seed=2)
-    found = Intervals.fit(cross_fit(name), X, strata, HORIZONS, endpoint=DECLARED[name], unlearned=0.0)
+    found = fit(cross_fit(name), name, X, strata, unlearned=0.0)
     np.testing.assert_array_equal(found.inflation, np.ones(len(MODELS[name].outcomes)))
-    np.testing.assert_allclose(fitted(name).reach(), np.sqrt(1.85) * found.reach())
+    np.testing.assert_allclose(fitted(name).inflation, np.sqrt(1.85) * found.inflation)
+    np.testing.assert_array_equal(fitted(name).errors, found.errors)
 
 
 def test_a_ridge_estimate_is_as_far_from_the_truth_as_its_shrinkage_says():
@@ -134,21 +168,14 @@ def test_shrinkage_is_each_outcome_s_own():
 
 def test_the_point_lies_between_bounds_within_0_and_1(name):
     X, strata = patients(50, COLUMNS, seed=3)
-    point = MODELS[name].predict(X, strata, MONTHS)
-    low, high = fitted(name).around(point, X)
+    point = MODELS[name].predict(X, strata, times_of(name, MONTHS))
+    low, high = interval(fitted(name), name, X, strata, MONTHS)
     assert low.shape == high.shape == point.shape
     assert (low >= 0.0).all()
     assert (high <= 1.0).all()
     assert (low <= point).all()
     assert (point <= high).all()
     assert (low < high).mean() > 0.99
-
-
-@pytest.mark.parametrize(("name", "way"), [("survival", -1.0), ("mixture", -1.0), ("competing", 1.0)])
-def test_bounds_run_in_time_as_curves_do(name, way):
-    X, strata = patients(50, COLUMNS, seed=3)
-    for bound in interval(fitted(name), name, X, strata, MONTHS):
-        assert (way * np.diff(bound, axis=2) >= -1e-12).all()
 
 
 def test_a_bound_does_not_depend_on_the_other_times_asked_for(name):
@@ -168,13 +195,60 @@ def on_link(name, probability):
     }[DECLARED[name].link](probability)
 
 
-def test_on_the_link_s_scale_bounds_are_as_far_off_as_the_normal_quantile_says(name):
+def reach(found, name, X, strata, times):
+    """Return how far an interval reaches on the link's scale: three parts of the variance, times the bias."""
+    errors, centres, spreads = (
+        np.stack([[np.interp(times, found.times, own) for own in of] for of in table])[strata]
+        for table in (found.errors, found.centres, found.spreads)
+    )
+    values = on_link(name, MODELS[name].predict(X, strata, times))
+    off = np.minimum(np.abs(values - centres) / spreads, FARTHEST)
+    apart = distance(X, found.means, found.scales)[:, None, None]
+    scale = EVEN + BY_DISTANCE * apart + BY_PROGNOSIS * off**2
+    return NORMAL_QUANTILE * found.inflation[:, None] * errors * np.sqrt(scale)
+
+
+@pytest.mark.parametrize("times", [HORIZONS, np.array([3.0, 9.0, 20.0, 60.0])])
+def test_on_the_link_s_scale_bounds_are_as_far_off_as_the_normal_quantile_says(name, times):
+    """At the months of the errors, and between them, where errors are interpolated."""
     X, strata = patients(20, COLUMNS, seed=3)
-    found = fitted(name)
-    low, high = (on_link(name, end) for end in interval(found, name, X, strata, HORIZONS, level=0.9))
-    errors = np.sqrt(distance(X, found.means, found.scales))[:, None] * found.inflation * found.errors
-    expected = np.broadcast_to(2.0 * NORMAL_QUANTILE * errors[:, :, None], low.shape)
+    found, times = fitted(name), times_of(name, times)
+    low, high = (on_link(name, end) for end in interval(found, name, X, strata, times, level=0.9))
+    expected = 2.0 * reach(found, name, X, strata, times)
     np.testing.assert_allclose(np.abs(high - low), expected, rtol=1e-5)
+
+
+def test_parts_of_the_variance_are_those_of_a_patient_at_the_mean():
+    """One whose columns and prediction are as far off as on average has the errors as they are."""
+    assert pytest.approx(1.0) == EVEN + BY_DISTANCE + BY_PROGNOSIS
+
+
+def test_what_unknown_values_would_change_adds_its_variance(name):
+    X, strata = patients(20, COLUMNS, seed=3)
+    found, times = fitted(name), times_of(name)
+    spread = np.random.default_rng(0).uniform(0.0, 0.3, MODELS[name].predict(X, strata, times).shape)
+    low, high = (on_link(name, end) for end in interval(found, name, X, strata, times, spread=spread))
+    known = reach(found, name, X, strata, times)
+    expected = 2.0 * np.sqrt(known**2 + NORMAL_QUANTILE**2 * spread)
+    np.testing.assert_allclose(np.abs(high - low), expected, rtol=1e-5)
+    nothing = interval(found, name, X, strata, times, spread=0.0 * spread)
+    np.testing.assert_array_equal(nothing, interval(found, name, X, strata, times))
+
+
+def test_a_prediction_far_from_the_disease_s_mean_has_a_wider_interval():
+    found, X = fitted("response"), np.full((2, COLUMNS), 0.1)
+    strata = np.zeros(2, dtype=np.int64)
+    for outcome in range(2):
+        centre = found.centres[0, outcome, 0]
+        widths = []
+        for value in (centre, centre + 3.0 * found.spreads[0, outcome, 0]):
+            probability = np.full((2, 2, 1), 1.0 / (1.0 + np.exp(-value)))
+            ends = [on_link("response", end) for end in found.around(probability, X, strata, NO_TIME)]
+            widths.append((ends[1] - ends[0])[0, outcome, 0])
+        ratio = (EVEN + BY_DISTANCE * distance(X, found.means, found.scales)[0] + 9.0 * BY_PROGNOSIS) / (
+            EVEN + BY_DISTANCE * distance(X, found.means, found.scales)[0]
+        )
+        assert widths[1] / widths[0] == pytest.approx(np.sqrt(ratio), rel=1e-5)
 
 
 def test_a_higher_level_is_wider(name):
@@ -203,10 +277,14 @@ def test_the_distance_is_1_on_average_and_where_all_is_missing():
 def test_a_patient_unlike_the_cohort_has_a_wider_interval_up_to_a_limit():
     found, half = fitted("response"), np.full((1, 2, 1), 0.5)
     centre, far, farther = (np.full((1, COLUMNS), value) for value in (0.1, 3.0, 1e9))
-    near, wide, widest = (on_link("response", found.around(half, X)[1]) for X in (centre, far, farther))
+    nobody = np.zeros(1, dtype=np.int64)
+    near, wide, widest = (
+        on_link("response", found.around(half, X, nobody, NO_TIME)[1]) for X in (centre, far, farther)
+    )
     assert (near < wide).all()
     assert (wide < widest).all()
-    assert (widest[0, :, 0] < 5.0 * found.reach()).all()
+    at_most = np.sqrt(EVEN + (BY_DISTANCE + BY_PROGNOSIS) * FARTHEST**2)
+    assert (widest[0] <= at_most * NORMAL_QUANTILE * found.inflation[:, None] * found.errors[0]).all()
 
 
 def test_a_column_that_never_varies_or_is_never_known_does_no_harm():
@@ -230,17 +308,26 @@ def test_files_give_back_the_same_intervals_and_bytes(name):
     ("part", "value"),
     [
         ("scales", 0.0), ("scales", -1.0), ("scales", np.nan), ("errors", -0.1), ("errors", np.inf),
-        ("inflation", -1.0), ("means", np.nan),
+        ("inflation", -1.0), ("means", np.nan), ("spreads", 0.0), ("spreads", np.nan), ("centres", np.inf),
+        ("times", np.nan),
     ],
 )  # fmt: skip
 def test_intervals_that_cannot_be_are_refused(name, part, value):
-    found = fitted(name)
-    found.check(columns=COLUMNS, outcomes=len(MODELS[name].outcomes))
+    found, outcomes = fitted(name), len(MODELS[name].outcomes)
+    found.check(columns=COLUMNS, strata=2, outcomes=outcomes)
     array = getattr(found, part).copy()
     array[0] = value
-    for columns, bad in ((COLUMNS, replace(found, **{part: array})), (COLUMNS + 1, found)):
+    wrong = replace(found, **{part: array})
+    for columns, strata, bad in ((COLUMNS, 2, wrong), (COLUMNS + 1, 2, found), (COLUMNS, 3, found)):
         with pytest.raises(ValueError, match=r"intervals' .* as (it|they) must be"):
-            bad.check(columns=columns, outcomes=len(MODELS[name].outcomes))
+            bad.check(columns=columns, strata=strata, outcomes=outcomes)
+
+
+def test_months_that_do_not_rise_are_refused():
+    found = fitted("survival")
+    for times in (HORIZONS[::-1], np.full(4, 6.0)):
+        with pytest.raises(ValueError, match=r"intervals' .* as (it|they) must be"):
+            replace(found, times=times).check(columns=COLUMNS, strata=2, outcomes=1)
 
 
 def test_intervals_hold_true_survival_of_new_patients():
@@ -272,7 +359,7 @@ def test_intervals_hold_true_survival_of_new_patients():
         truth = np.exp(-np.exp(new @ effects)[:, None] * HORIZONS[:3] / 20.0)
         point = cross_fitted.model.predict(new, strata, HORIZONS[:3])
         for intervals, shares in ((found, covered), (replace(found, inflation=np.array([0.5])), too_narrow)):
-            low, high = (bound[:, 0] for bound in intervals.around(point, new))
+            low, high = (bound[:, 0] for bound in intervals.around(point, new, strata, HORIZONS[:3]))
             shares.append(((low <= truth) & (truth <= high)).mean())
     assert 0.85 < np.mean(covered) < 0.99
     assert np.mean(too_narrow) < 0.75
