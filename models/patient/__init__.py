@@ -1,1 +1,1 @@
-"""One patient beside the training cohort: applicability, typicality, imputation, next tests, plans."""
+"""One patient beside the training cohort: applicability, typicality, completion, next tests, plans."""

@@ -227,6 +227,9 @@ def test_the_horizon_changes_explanations_of_what_has_time_and_next_tests_and_no
         both = (by_endpoint(said)[name]["outcomes"] for said in (early, late))
         for sooner, later in zip(*both, strict=True):
             assert sooner.pop("explanation") != later.pop("explanation")
+            means = sooner.pop("restricted_mean"), later.pop("restricted_mean")
+            assert (None in means) == (name == "relapse_and_non_relapse_mortality")
+            assert means[0] is means[1] is None or means[0]["months"] < means[1]["months"]
     assert early["prediction"].pop("next_tests") != late["prediction"].pop("next_tests")
     assert early["prediction"] == late["prediction"]
 
