@@ -23,6 +23,7 @@ from models.patient.typicality import Likeness
 from models.prediction import Caution, ExplainedScale, NextTest, Prediction
 
 AT_ONCE = 256
+LEAST_VARIANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class PatientAnswer:
     ) -> tuple[NextTest, ...]:
         """Rank unknown values by how far knowing them would move the leading endpoint's first answer.
 
-        An additive model's scores move as the predictor's shares do over its draws. Any other model answers
+        An additive model's scores move as :func:`if_known` says. Any other model answers
         the rows that have each plausible value, with the other unknown values as expected.
         """
         leading = self.endpoints[0]
@@ -159,8 +160,7 @@ class PatientAnswer:
         else:
             names = [self.dictionary.names[place] for place in told.unknown]
             shares = numbers.shares[rows][:, :, told.unknown]
-            apart = shares - np.tensordot(weights, shares, axes=1)
-            moved = (weights @ numbers.scores[rows])[None, :, None] + apart
+            moved = (weights @ numbers.scores[rows])[None, :, None] + if_known(told.drawn, shares, weights)
             flat = np.ascontiguousarray(moved.transpose(2, 0, 1).reshape(-1, moved.shape[1]))
             answers = leading.first_answers(flat).reshape(len(names), -1).tolist()
             chances = [weights.tolist()] * len(names)
@@ -199,3 +199,20 @@ def _as_json(parts: AnswerParts) -> list[bytes]:
     """Return every part as JSON."""
     rest = (*parts.values, *parts.times, parts.next_tests, parts.typical, parts.warnings)
     return numbers_as_json(parts.numbers) + [orjson.dumps(part) for part in rest]
+
+
+def if_known(drawn: FloatArray, shares: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return how far scores move if one unknown predictor is known to be as drawn, (rows, scores, unknown).
+
+    ``drawn`` (rows, unknown) are the scores drawn, ``shares`` (rows, scores, unknown) what they add to an
+    additive model's. Beside its own share, a value moves those of the unknown values that it tells of, along
+    the slopes of these on their scores.
+    """
+    apart = drawn - weights @ drawn
+    covariance = (apart * weights[:, None]).T @ apart
+    variance = np.maximum(np.diag(covariance), LEAST_VARIANCE)
+    slopes = np.einsum("m,mu,msu->su", weights, apart, shares) / variance
+    told = covariance / variance
+    np.fill_diagonal(told, 0.0)
+    moved: FloatArray = shares - np.tensordot(weights, shares, axes=1) + apart[:, None, :] * (slopes @ told)
+    return moved
