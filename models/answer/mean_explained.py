@@ -32,9 +32,9 @@ def explained_mean(
     times, weights = under_curve(answer.months, float(answer.explained[0]))
     found = answer.explainer.explain(patient, times)
     contributions = _area(found.contributions[0, 0, 0].T, weights)
-    own = weights[0] + float(found.prediction[0, 0, 0] @ weights[1:])
+    own = float(weights[0] + found.prediction[0, 0, 0] @ weights[1:])
     references, whole = (
-        weights[0] + float(reference[0, 0] @ weights[1:])
+        float(weights[0] + reference[0, 0] @ weights[1:])
         for reference in (found.reference, answer.endpoint.whole_reference(answer.diseases, times))
     )
     fields = answer.endpoint.dictionary.fields
@@ -53,7 +53,12 @@ def explained_mean(
         standard_error=_largest_error(found, weights),
         contributions=tuple(
             Contribution(
-                fields[at].name, fields[at].label, fields[at].group, value, fields[at].unit, contributions[at]
+                fields[at].name,
+                fields[at].label,
+                fields[at].group,
+                value,
+                fields[at].unit,
+                float(contributions[at]),
             )
             for at, value in zip(applying, values, strict=True)
         ),

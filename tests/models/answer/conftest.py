@@ -75,7 +75,7 @@ def fitted(bundle: ModelBundle, cohort: Cohort, name: str, model: Model) -> Fitt
             errors=np.full(shape, 0.3),
             centres=np.zeros(shape),
             spreads=np.ones(shape),
-            inflation=np.ones(len(model.outcomes)),
+            inflation=np.ones(shape[:2]),
         ),
         supported=leading.supported if declared.timed else {},
         bounds=leading.bounds if declared.falls else None,

@@ -85,15 +85,23 @@ def test_next_tests_are_ranked_by_what_any_model_answers_with_each_result(sample
 
 
 def test_an_additive_model_s_next_tests_are_ranked_by_its_shares_over_the_draws(several):
-    """Its scores stand at their mean and move as the predictor's shares do."""
+    """Its scores stand at their mean and move as the predictor's shares do, and those of what it tells of."""
     known, horizon, endpoint = known_of(BREAST, *UNKNOWN), 24.0, several.endpoints[0]
     _, x, z = asked(several, known)
     rows = several.completion.complete(z[None], x[None], BREAST["disease"])
     explained = endpoint.explainer(BREAST["disease"], 0).explain(rows, np.array([horizon]))
-    expected = {}
+    (told,), expected = rows.told, {}
+    apart = told.drawn - rows.weights @ told.drawn
     for name in UNKNOWN:
-        shares = explained.shares[:, :, several.dictionary.names.index(name)]
-        moved = rows.weights @ explained.scores + shares - rows.weights @ shares
+        place = several.dictionary.names.index(name)
+        own = explained.shares[:, :, place]
+        moved = rows.weights @ explained.scores + own - rows.weights @ own
+        at = told.unknown.tolist().index(place)
+        for other, score in zip(told.unknown.tolist(), apart.T, strict=True):
+            if other != place:
+                slope = (rows.weights * score) @ explained.shares[:, :, other] / (rows.weights @ score**2)
+                told_of = (rows.weights * score) @ apart[:, at] / (rows.weights @ apart[:, at] ** 2)
+                moved = moved + np.outer(apart[:, at], told_of * slope)
         answers = probabilities(endpoint.model.transform, moved, np.array([horizon]))[:, 0, 0]
         expected[name] = rows.weights @ np.abs(answers - rows.weights @ answers)
     found = several.predict(several.validate(known, horizon=horizon), horizon=horizon).next_tests

@@ -255,7 +255,7 @@ def test_an_estimator_that_is_not_installed_is_refused_with_what_is(folder):
     [
         (("means",), []), (("means", 0), 1e999), (("means", 0), None), (("scales", 0), 0.0),
         (("scales", 0), -1.0), (("scales", 0), "x"), (("scales",), [[1.0]]), (("errors",), [0.1, 0.1]),
-        (("errors", 0), -0.1), (("errors", 0), 1e999), (("inflation", 0), -1.0), (("inflation",), []),
+        (("errors", 0), -0.1), (("errors", 0), 1e999), (("inflation", 0, 0), -1.0), (("inflation",), []),
         (("errors", 0, 0, 0), -0.1), (("errors", 0, 0, 0), 1e999), (("errors", 0, 0), [0.1]),
         (("errors",), []),
         (("times",), []), (("times", 0), 1e9), (("times", 0), "x"), (("times",), 12.0),

@@ -14,6 +14,7 @@ from models.estimators.cross_fitted import CrossFitted
 from models.estimators.interface import NO_TIME, CrossFit
 from models.estimators.links import LINKS
 from models.uncertainty.intervals import (
+    BORROWED,
     BY_DISTANCE,
     BY_PROGNOSIS,
     DOCUMENT,
@@ -135,15 +136,21 @@ def test_squared_biases_add_up_to_the_inflation():
     found = fit(CrossFit(model, (model,) * 5, None, 0.2), "competing", X, strata)
     lost = shrinkage(penalties, model.predict(X, strata, HORIZONS[-1:]), endpoint) - 1.0
     assert lost[0] == 0.0 < lost[1]
-    np.testing.assert_allclose(found.inflation**2, 1.0 + lost + UNLEARNED)
+    np.testing.assert_allclose(found.inflation**2, 1.0 + lost + UNLEARNED * borrowed(strata))
+
+
+def borrowed(strata):
+    """Return by how much the unlearned share is larger in each disease, (strata, 1)."""
+    return 1.0 + BORROWED * (1.0 - np.bincount(strata)[:, None] / len(strata))
 
 
 def test_what_an_estimator_says_is_unlearned_widens_its_intervals(name):
     """An estimator whose bias was not measured says 0: its intervals allow for sampling alone."""
     X, strata = patients(300, COLUMNS, seed=2)
     found = fit(cross_fit(name), name, X, strata, unlearned=0.0)
-    np.testing.assert_array_equal(found.inflation, np.ones(len(MODELS[name].outcomes)))
-    np.testing.assert_allclose(fitted(name).inflation, np.sqrt(1.85) * found.inflation)
+    np.testing.assert_array_equal(found.inflation, np.ones((2, len(MODELS[name].outcomes))))
+    wider = np.sqrt(1.0 + UNLEARNED * borrowed(strata)) * found.inflation
+    np.testing.assert_allclose(fitted(name).inflation, wider)
     np.testing.assert_array_equal(fitted(name).errors, found.errors)
 
 
@@ -205,7 +212,7 @@ def reach(found, name, X, strata, times):
     off = np.minimum(np.abs(values - centres) / spreads, FARTHEST)
     apart = distance(X, found.means, found.scales)[:, None, None]
     scale = EVEN + BY_DISTANCE * apart + BY_PROGNOSIS * off**2
-    return NORMAL_QUANTILE * found.inflation[:, None] * errors * np.sqrt(scale)
+    return NORMAL_QUANTILE * found.inflation[strata][:, :, None] * errors * np.sqrt(scale)
 
 
 @pytest.mark.parametrize("times", [HORIZONS, np.array([3.0, 9.0, 20.0, 60.0])])
@@ -284,7 +291,7 @@ def test_a_patient_unlike_the_cohort_has_a_wider_interval_up_to_a_limit():
     assert (near < wide).all()
     assert (wide < widest).all()
     at_most = np.sqrt(EVEN + (BY_DISTANCE + BY_PROGNOSIS) * FARTHEST**2)
-    assert (widest[0] <= at_most * NORMAL_QUANTILE * found.inflation[:, None] * found.errors[0]).all()
+    assert (widest[0] <= at_most * NORMAL_QUANTILE * found.inflation[0][:, None] * found.errors[0]).all()
 
 
 def test_a_column_that_never_varies_or_is_never_known_does_no_harm():
@@ -358,7 +365,10 @@ def test_intervals_hold_true_survival_of_new_patients():
         )
         truth = np.exp(-np.exp(new @ effects)[:, None] * HORIZONS[:3] / 20.0)
         point = cross_fitted.model.predict(new, strata, HORIZONS[:3])
-        for intervals, shares in ((found, covered), (replace(found, inflation=np.array([0.5])), too_narrow)):
+        for intervals, shares in (
+            (found, covered),
+            (replace(found, inflation=np.array([[0.5]])), too_narrow),
+        ):
             low, high = (bound[:, 0] for bound in intervals.around(point, new, strata, HORIZONS[:3]))
             shares.append(((low <= truth) & (truth <= high)).mean())
     assert 0.85 < np.mean(covered) < 0.99
