@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from features.dictionary import Dictionary, Field, load_dictionary
 from features.errors import InvalidRequest, Problem
-from models.patient.applicability import FARTHEST, Applicability
+from models.patient.applicability import Applicability, answered_range
 from models.patient.plans import GROUP
 from models.prediction import Prediction
 from models.questions.comparison import MOST_PLANS, Comparison
@@ -332,12 +330,10 @@ def _near(applicability: Applicability, disease: str, dictionary: Dictionary) ->
 
 
 def _limits(field: Field, low: float, high: float) -> dict[str, float]:
-    """Return how far from a range a number may lie, as :meth:`Applicability.too_far` judges it."""
+    """Return how far from a range a number may lie."""
     if low >= high:
         return {}
-    into, out_of = (np.log1p, np.expm1) if field.scale == "log" else (float, float)
-    margin = FARTHEST * (into(high) - into(low))
-    return {"minimum": float(out_of(into(low) - margin)), "maximum": float(out_of(into(high) + margin))}
+    return dict(zip(("minimum", "maximum"), answered_range(field, low, high), strict=True))
 
 
 def request_schema() -> dict[str, Any]:

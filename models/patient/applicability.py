@@ -114,9 +114,7 @@ class Applicability:
         caution = Caution("out_of_range", field.name, message)
         if low >= high:
             return _Check(field.name, caution, low=low, high=high)
-        into, out_of = (np.log1p, np.expm1) if field.scale == "log" else (float, float)
-        margin = FARTHEST * (into(high) - into(low))
-        least, most = float(out_of(into(low) - margin)), float(out_of(into(high) + margin))
+        least, most = answered_range(field, low, high)
         far = Problem(
             field.name,
             f"is too far from what training saw in this disease: {bounds}",
@@ -157,6 +155,16 @@ class _Check:
     def near(self, value: float) -> bool:
         """Tell whether a value is unknown or near enough."""
         return isnan(value) or self.least <= value <= self.most
+
+
+def answered_range(field: Field, low: float, high: float) -> tuple[float, float]:
+    """Return the least and the greatest number that is answered for, given the range that training saw.
+
+    They lie half the width of the range beyond it, on the encoder's scale.
+    """
+    into, out_of = (np.log1p, np.expm1) if field.scale == "log" else (float, float)
+    margin = FARTHEST * (into(high) - into(low))
+    return float(out_of(into(low) - margin)), float(out_of(into(high) + margin))
 
 
 def _counts(field: Field, seen: FloatArray) -> dict[str, int]:
