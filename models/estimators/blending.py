@@ -43,11 +43,14 @@ class Columns:
 
     @classmethod
     def pooled(cls, X: FloatArray, strata: IntArray) -> "Columns":
-        """Centre the columns as if all strata were one, with missing values at the mean of their own."""
-        one = np.zeros_like(strata)
+        """Centre the columns as if all strata were one, with missing values at the centre of their own.
+
+        A column that some stratum never has is centred in each.
+        """
+        one, own = np.zeros_like(strata), pooled_centres(X, strata)
         means = stratum_means(X, one)
-        filled = np.where(np.isnan(X), stratum_means(X, strata)[strata], X)
-        return cls(X, filled - means[one], means, one)
+        filled = np.where(np.isnan(X), own[strata], X)
+        return cls(X, filled - np.where(partly_seen(X, strata), own[strata], means[one]), means, one)
 
     def linear(self, base: FloatArray, coefficients: FloatArray, rows: BoolArray | slice) -> FloatArray:
         """Return base and linear terms of some patients, shape (rows, slots)."""
@@ -185,3 +188,25 @@ def stratum_means(X: FloatArray, strata: IntArray) -> FloatArray:
     count = inside @ seen.astype(np.float64)
     means: FloatArray = np.where(count > 0, (inside @ values) / np.maximum(count, 1.0), overall)
     return means
+
+
+def pooled_centres(X: FloatArray, strata: IntArray) -> FloatArray:
+    """Return where a missing value stands when strata are fitted as one, shape (strata, columns).
+
+    That is the stratum's mean; the median of a column that some stratum never has. Beside strata that stand
+    at its mean a category of one patient would tell its own stratum from them, on a scale so small that its
+    coefficient, a stratum's effect, is absurd.
+    """
+    centres, partly = stratum_means(X, strata), partly_seen(X, strata)
+    for at in range(len(centres)):
+        for column in np.flatnonzero(partly):
+            known = X[strata == at, column]
+            known = known[~np.isnan(known)]
+            centres[at, column] = np.median(known) if len(known) else 0.0
+    return centres
+
+
+def partly_seen(X: FloatArray, strata: IntArray) -> BoolArray:
+    """Tell which columns (columns,) some stratum never has."""
+    seen = np.array([(~np.isnan(X[strata == at])).any(axis=0) for at in range(int(strata.max()) + 1)])
+    return np.asarray(~seen.all(axis=0))

@@ -30,6 +30,7 @@ PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 3000.0, 16))
 SMALLEST_HAZARD = 1e-12
 MOST_DEVIATIONS = 400
 PAST = 4
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -260,11 +261,13 @@ def _means(X: FloatArray, strata: IntArray, count: int) -> FloatArray:
 
 
 def _scales(X: FloatArray) -> FloatArray:
+    """Return each column's standard deviation; 1 where it varies by no more than rounding."""
     seen = ~np.isnan(X)
     count = np.maximum(seen.sum(axis=0), 1)
     mean = np.where(seen, X, 0.0).sum(axis=0) / count
     spread = np.sqrt((np.where(seen, X - mean, 0.0) ** 2).sum(axis=0) / count)
-    return np.where(spread > 0, spread, 1.0)
+    size = np.abs(np.where(seen, X, 0.0)).max(axis=0, initial=1.0)
+    return np.where(spread > ROUNDING * size, spread, 1.0)
 
 
 def _require_events(strata: IntArray, outcome: Outcome) -> None:

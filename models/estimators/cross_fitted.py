@@ -32,6 +32,8 @@ from models.estimators.blending import (
     Member,
     blend,
     held_out_scores,
+    partly_seen,
+    pooled_centres,
     shown_share,
     stratum_means,
     weigh,
@@ -138,8 +140,7 @@ class CrossFitted:
                 penalty=penalty, chosen={"cox_penalty": penalty},
             ) for some in (members, *([member] for member in members))
         )  # fmt: skip
-        means = stratum_means(X, strata)
-        model, *alone = (_for_each_disease(one, means) if pooled else one for one in blended)
+        model, *alone = (_for_each_disease(one, X, strata) if pooled else one for one in blended)
         level = _level(model.scores(X, strata), columns.strata, rows)
         scores = np.tensordot(weights, kinds, axes=1) + level[columns.strata][:, None]
         return AdditiveCrossFit(
@@ -279,12 +280,14 @@ def _level(scores: FloatArray, strata: IntArray, rows: SlotRows) -> FloatArray:
     return level
 
 
-def _for_each_disease(model: AdditiveModel, means: FloatArray) -> AdditiveModel:
-    """Return a model of one stratum as one of several that are alike, each centred at its own ``means``."""
-    count, linear = len(means), model.coefficients[0, 0]
+def _for_each_disease(model: AdditiveModel, X: FloatArray, strata: IntArray) -> AdditiveModel:
+    """Return a model of one stratum, centred as :meth:`Columns.pooled` does, as one of several alike."""
+    means, linear = stratum_means(X, strata), model.coefficients[0, 0]
+    centred = np.where(partly_seen(X, strata), pooled_centres(X, strata), model.means)
+    count, apart = len(means), means - centred
     return replace(
         model,
-        base=model.base + ((means - model.means) @ linear)[:, None],
+        base=model.base + (apart @ linear)[:, None],
         means=means,
         coefficients=np.repeat(model.coefficients, count, axis=0),
         hyperparameters=dict(model.hyperparameters) | {"pooled_diseases": float(count)},

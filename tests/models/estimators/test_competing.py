@@ -310,3 +310,19 @@ def test_one_causes_times_are_censored_by_the_others():
     relapse: Outcome = cause_specific(outcome, 1)
     assert relapse.duration.tolist() == [3.0, 5.0, 7.0]
     assert relapse.event.tolist() == [True, False, False]
+
+
+def test_a_category_of_one_patient_does_not_stand_for_the_disease_that_has_it():
+    """It is known in one disease alone, whose rate is another: the column would tell them apart."""
+    rng = np.random.default_rng(7)
+    X, strata, outcome = simulated(3, count=400)
+    column = np.where(strata == 0, 0.0, np.nan)
+    column[np.flatnonzero(strata == 0)[0]] = 1.0
+    often = rng.random(400) < np.where(strata == 0, 0.9, 0.05)
+    cause = np.where((outcome.cause == 2) & ~often, 0, outcome.cause)
+    kept = np.flatnonzero((cause == 2) & (strata == 1))
+    cause[kept[2:]] = 0  # too few events in the second disease to be fitted by itself
+    rare = CompetingOutcome(outcome.duration, cause)
+    model = QUICK.cross_fit(np.column_stack([X, column]), strata, rare).model
+    assert model.hyperparameters["non_relapse_mortality_pooled_diseases"] == 2.0
+    assert np.abs(model.coefficients[:, :, 2]).max() < 2.0
