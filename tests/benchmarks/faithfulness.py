@@ -25,6 +25,7 @@ from models.estimators.links import LINKS
 from models.estimators.transforms import probabilities
 from models.explanation.attribution import ExactExplainer, divide
 from models.explanation.background import Background, fit_background
+from tests.lib.completions import complete_rows
 from training.fit import fit_models, read_outcomes
 from training.plan import TrainingPlan
 from training.split import split_by_patient
@@ -33,8 +34,11 @@ AT = np.array([24.0])
 PATIENTS, PERMUTATIONS = 25, 400
 
 
-def explained() -> tuple[ExactExplainer, FloatArray, IntArray]:
-    """Fit on four fifths of the cohorts; return the explainer and some of the last fifth."""
+def explained() -> list[tuple[ExactExplainer, FloatArray]]:
+    """Fit on four fifths of the cohorts; return each disease's explainer and some of the last fifth.
+
+    Of patients with unknown values one plausible complete row is taken.
+    """
     study, plan = load_protocol("relapse-survival"), TrainingPlan()
     cohort: Cohort = concatenate([build_cohort(load_recipe(name)) for name in study.cohorts])
     outcome, stratum = read_outcomes(cohort, study), strata(cohort, study.diseases)
@@ -43,18 +47,18 @@ def explained() -> tuple[ExactExplainer, FloatArray, IntArray]:
     known = {name: found.take(train) for name, found in outcome.items()}
     fitted = fit_models(cohort.take(train), known, protocol=study, plan=plan)
     model = fitted.endpoints["overall_survival"].model.tabulated()
-    X, link = fitted.encoder.encode(cohort.take(train)), LINKS[ENDPOINTS["overall_survival"].link]
-    names = fitted.encoder.dictionary.names
-    explainer = ExactExplainer(
-        model,
-        link,
-        fit_background(model, link, X, stratum[train], AT, size=plan.background),
-        owner=fitted.encoder.owners(),
-        predictors=len(names),
-        disease=names.index("disease"),
-    )
+    link, fields = LINKS[ENDPOINTS["overall_survival"].link], fitted.encoder.dictionary.fields
+    place, learned = fitted.encoder.dictionary.names.index("disease"), fitted.completion
+    patients = learned.complete_cohort(cohort.take(train))
+    background = fit_background(model, link, patients, stratum[train], AT, size=plan.background)
     rows = np.flatnonzero(test)[:: max(1, int(test.sum()) // PATIENTS)][:PATIENTS]
-    return explainer, fitted.encoder.encode(cohort.take(rows)), stratum[rows]
+    X = learned.complete_cohort(cohort.take(rows)).one_each()
+    found = []
+    for at, disease in enumerate(study.diseases):
+        owner = np.array([p if fields[p].applies(disease) else place for p in fitted.encoder.owners()])
+        explainer = ExactExplainer(model, link, background.of(at), owner, len(fields), place)
+        found.append((explainer, X[stratum[rows] == at]))
+    return found
 
 
 def sampled(
@@ -74,9 +78,7 @@ def sampled(
     return values / PERMUTATIONS
 
 
-def game_of_shares(
-    explainer: ExactExplainer, x: FloatArray, stratum: IntArray
-) -> Callable[[FloatArray], FloatArray]:
+def game_of_shares(explainer: ExactExplainer, x: FloatArray) -> Callable[[FloatArray], FloatArray]:
     """Return the game in which predictors enter with their shares of the scores."""
     model, background = explainer.model, explainer.background
 
@@ -87,7 +89,7 @@ def game_of_shares(
         divide(columns, X, strata, model.sums_about_expected, owner, disease, scores, found)
         return scores, found
 
-    (_, own), (start, theirs) = shares(x, stratum), shares(background.X, background.strata)
+    (_, own), (start, theirs) = shares(x, background.strata[:1]), shares(background.X, background.strata)
 
     def worth(sets: FloatArray) -> FloatArray:
         moved = start + np.einsum("kp,bsp->kbs", sets, own - theirs)
@@ -97,16 +99,14 @@ def game_of_shares(
     return worth
 
 
-def game_of_values(
-    explainer: ExactExplainer, x: FloatArray, stratum: IntArray
-) -> Callable[[FloatArray], FloatArray]:
+def game_of_values(explainer: ExactExplainer, x: FloatArray) -> Callable[[FloatArray], FloatArray]:
     """Return the game in which predictors enter with their values, others are a background patient's."""
     model, background = explainer.model, explainer.background
 
     def worth(sets: FloatArray) -> FloatArray:
         columns = (sets[:, explainer.owner] > 0.0)[:, None]
         X = np.where(columns, x, background.X).reshape(-1, x.shape[1])
-        disease = np.where(sets[:, [explainer.disease]] > 0.0, stratum, background.strata).ravel()
+        disease = np.tile(background.strata, len(sets))
         return model.predict(X, disease, AT)[:, 0, 0].reshape(len(sets), -1)
 
     return worth
@@ -118,17 +118,18 @@ def ranks(values: FloatArray) -> FloatArray:
 
 def figures() -> dict[str, float]:
     """Return rank correlation and mean absolute difference against both games."""
-    explainer, X, stratum = explained()
-    rng = np.random.default_rng(0)
-    ours = explainer.explain(X, stratum, AT).contributions[:, 0, 0, 0]
-    found: dict[str, float] = {"patients": float(len(X)), "mean_size": float(np.abs(ours).mean())}
+    by_disease, rng = explained(), np.random.default_rng(0)
+    ours = np.vstack([
+        explainer.explain(complete_rows(X, explainer.predictors), AT).contributions[:, 0, 0, 0]
+        for explainer, X in by_disease
+    ])  # fmt: skip
+    found: dict[str, float] = {"patients": float(len(ours)), "mean_size": float(np.abs(ours).mean())}
     for name, game in (("shares", game_of_shares), ("values", game_of_values)):
-        theirs = np.stack(
-            [
-                sampled(game(explainer, x[None], s[None]), ours.shape[1], explainer.background, rng)
-                for x, s in zip(X, stratum, strict=True)
-            ]
-        )
+        theirs = np.stack([
+            sampled(game(explainer, x[None]), ours.shape[1], explainer.background, rng)
+            for explainer, X in by_disease
+            for x in X
+        ])  # fmt: skip
         alike = [np.corrcoef(ranks(a), ranks(b))[0, 1] for a, b in zip(ours, theirs, strict=True)]
         found |= {
             f"{name}_rank_correlation": float(np.mean(alike)),

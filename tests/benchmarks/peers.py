@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from models.bundle.bundle import ModelBundle
 from models.bundle.reading import read_bundle
 from serving.contract import Answer, AuditReceipt, ModelStamp
+from serving.detail import Detail
 from tests.serving.several import EXAMINED
 
 HOME = Path(os.environ.get("BENCHMARK_HOME", "."))
@@ -37,7 +38,7 @@ def noop() -> FastAPI:
     bundle = _bundle()
     stamp = ModelStamp("salvage-three", "1", "0" * 64, "title", "three", "synthetic")
     receipt = AuditReceipt("0" * 36, 1, "2026-01-01T00:00:00+00:00", "0" * 64, 1, "0" * 64)
-    made = Answer(stamp, bundle.predict(bundle.validate(EXAMINED)), receipt, "secured")
+    made = Answer(stamp, bundle.predict(bundle.validate(EXAMINED)), receipt, "secured", Detail.FULL)
     app = FastAPI()
 
     @app.get("/health")
