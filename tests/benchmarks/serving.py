@@ -177,7 +177,7 @@ def _patient() -> dict[str, Any]:
 def _row(home: Path) -> dict[str, Any]:
     import numpy as np  # noqa: PLC0415
 
-    from models.bundle.bundle import read_bundle  # noqa: PLC0415
+    from models.bundle.reading import read_bundle  # noqa: PLC0415
 
     bundle = read_bundle(home / "written")
     X = bundle.encoder.encode(bundle.validate(EXAMINED))[0]
@@ -223,7 +223,7 @@ def batch(port: int, home: Path) -> float:
     """Return the rows a second of the batch route over those of the bundle in this process."""
     import httpx  # noqa: PLC0415
 
-    from models.bundle.bundle import read_bundle  # noqa: PLC0415
+    from models.bundle.reading import read_bundle  # noqa: PLC0415
 
     bundle = read_bundle(home / "written")
     bundle.prepare()
