@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,11 +38,14 @@ class SurvivalTimes:
         Of each outcome the median, where the ends reach one half, the restricted mean, the areas under the
         ends and, with a bound, the month at which it stands; NaN beyond the follow-up.
         """
-        half = [crossing_times(self.months, drawn, HALF) for drawn in (curve, low, high)]
-        areas = [self._area(drawn)[:, :, None] for drawn in (curve, low, high)]
-        levels = np.array([] if self.bound is None else self.bound[:1])
-        found = np.concatenate([*half, *areas, crossing_times(self.months, curve, levels)], axis=2)
-        return found.reshape(len(curve), -1)
+        outcomes, drawn = curve.shape[1], np.concatenate([curve, low, high], axis=1)
+        half = crossing_times(self.months, drawn, HALF)[:, :, 0]
+        weights = self._weights
+        areas = weights[0] + (drawn[:, :, : len(weights) - 1] * weights[1:]).sum(axis=2)
+        parts = [*np.split(half, 3, axis=1), *np.split(areas, 3, axis=1)]
+        if self.bound is not None:
+            parts.append(crossing_times(self.months, curve, np.array(self.bound[:1]))[:, :, 0])
+        return np.stack(parts, axis=2).reshape(len(curve), outcomes * len(parts))
 
     def results(self, months: Sequence[float]) -> list[MedianTime | RestrictedMean | LowerBound]:
         """Return one patient's results, given the row that :meth:`read` returned."""
@@ -62,14 +66,17 @@ class SurvivalTimes:
         reason = f"more than half are predicted to get beyond {self.limit:.0f} months, where follow-up ends"
         return MedianTime(None, *ends, reason)
 
-    def _area(self, curve: FloatArray) -> FloatArray:
-        """Return the areas under curves up to the horizon, (patients, outcomes), in months."""
-        grid = np.concatenate([[0.0], self.months])
-        drawn = np.concatenate([np.ones((*curve.shape[:2], 1)), curve], axis=2)
-        inside = grid < self.horizon
-        at = int(inside.sum())
+    @cached_property
+    def _weights(self) -> FloatArray:
+        """Return the weights of heights at month 0 and at the months in the area up to the horizon."""
+        grid = np.append(0.0, self.months)
+        at = int(np.searchsorted(grid, self.horizon))
         share = (self.horizon - grid[at - 1]) / (grid[at] - grid[at - 1])
-        last = drawn[:, :, at - 1] + share * (drawn[:, :, at] - drawn[:, :, at - 1])
-        heights = np.concatenate([drawn[:, :, :at], last[:, :, None]], axis=2)
-        area: FloatArray = np.trapezoid(heights, np.append(grid[:at], self.horizon), axis=2)
+        last = np.zeros(at + 1)
+        last[at - 1 :] = 1.0 - share, share
+        steps = np.diff(np.append(grid[:at], self.horizon))
+        weights = np.zeros(at + 1)
+        weights[:at] += steps / 2.0
+        weights[1:at] += steps[:-1] / 2.0
+        area: FloatArray = weights + last * steps[-1] / 2.0
         return area
