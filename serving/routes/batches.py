@@ -9,10 +9,11 @@ from starlette.types import Receive, Scope, Send
 from serving.access.gate import Gate
 from serving.access.principal import AccessScope, Principal
 from serving.batcher import Batcher
-from serving.contract import DETAIL, request_schema
+from serving.contract import DETAIL
 from serving.detail import Detail
 from serving.routes.incoming import IDEMPOTENT, caller_of, require_media_type
 from serving.routes.responses import problems
+from serving.schemas import request_schema
 
 JSON_LINES = "application/jsonl"
 ACCEPTED = (JSON_LINES, "application/x-ndjson")

@@ -10,14 +10,13 @@ from serving.access.principal import AccessScope, Principal
 from serving.contract import (
     ComparisonAnswer,
     ExplanationsAnswer,
-    comparison_schema,
-    explanation_schema,
     parse_comparison,
     parse_explanation,
 )
 from serving.predictor import Predictor
 from serving.routes.incoming import IDEMPOTENT, JSON, body_of, caller_of
 from serving.routes.responses import problems
+from serving.schemas import comparison_schema, explanation_schema
 
 ERRORS = (401, 403, 404, 413, 415, 422, 429, 503)
 

@@ -11,9 +11,10 @@ from fastapi.responses import Response
 from serving.access.gate import Gate
 from serving.access.principal import AccessScope
 from serving.champions import Champions
-from serving.contract import ModelDetail, ModelList, ModelSummary, patient_schema
+from serving.contract import ModelDetail, ModelList, ModelSummary
 from serving.routes.incoming import JSON
 from serving.routes.responses import problems
+from serving.schemas import patient_schema
 
 UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "Nothing changed since the ETag was given"}

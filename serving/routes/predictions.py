@@ -7,13 +7,14 @@ from fastapi.responses import Response
 
 from serving.access.gate import Gate
 from serving.access.principal import AccessScope, Principal
-from serving.contract import DETAIL, Answer, RecordedAnswer, parse_request, request_schema
+from serving.contract import DETAIL, Answer, RecordedAnswer, parse_request
 from serving.detail import Detail
 from serving.gateway import request_id
 from serving.predictor import Predictor
 from serving.recorder import Caller
 from serving.routes.incoming import IDEMPOTENT, body_of, caller_of
 from serving.routes.responses import problems
+from serving.schemas import request_schema
 
 JSON = "application/json"
 
