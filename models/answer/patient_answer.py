@@ -16,7 +16,7 @@ from models.answer.endpoint_answer import EndpointAnswer, Numbers
 from models.answer.json import Template, markers, numbers_as_json
 from models.answer.mean_explained import explained_mean
 from models.patient.applicability import Applicability
-from models.patient.completion import Completion
+from models.patient.completion import Completion, Completions
 from models.patient.draws import Told
 from models.patient.next_tests import Now, next_test
 from models.patient.typicality import Likeness
@@ -58,9 +58,14 @@ class PatientAnswer:
     unanswered: tuple[Caution, ...]
     notice: str
 
-    def predictions(self, patients: Sequence[Mapping[str, float]]) -> list[Prediction]:
-        """Return the prediction for each patient of the disease, read by the dictionary."""
-        return [self._prediction(parts) for parts in self._parts(patients)]
+    def predictions(
+        self, patients: Sequence[Mapping[str, float]], completed: Completions | None = None
+    ) -> list[Prediction]:
+        """Return the prediction for each patient of the disease, read by the dictionary.
+
+        ``completed`` are the rows of up to 256 patients, where they are not to be drawn anew.
+        """
+        return [self._prediction(parts) for parts in self._parts(patients, completed)]
 
     def answers(self, patients: Sequence[Mapping[str, float]]) -> list[bytes]:
         """Return the same as JSON."""
@@ -80,11 +85,13 @@ class PatientAnswer:
             if (mean := stated[name := endpoint.endpoint.endpoint.name]) is not None
         }
 
-    def _parts(self, patients: Sequence[Mapping[str, float]]) -> Iterator[AnswerParts]:
+    def _parts(
+        self, patients: Sequence[Mapping[str, float]], given: Completions | None = None
+    ) -> Iterator[AnswerParts]:
         for start in range(0, len(patients), AT_ONCE):
             some = patients[start : start + AT_ONCE]
             X, Z = self.encoder.encode_each(some), self.completion.scores(some, self.disease)
-            completed = self.completion.complete(Z, X, self.disease)
+            completed = self.completion.complete(Z, X, self.disease) if given is None else given
             each = [endpoint.numbers(completed, X) for endpoint in self.endpoints]
             times = [numbers.times.tolist() for numbers in each]
             values = np.hstack([numbers.values for numbers in each]).tolist()

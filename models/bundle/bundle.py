@@ -129,10 +129,15 @@ class ModelBundle:
             h for h in self.protocol.horizons if any(h in e.explainable(disease) for e in self.endpoints)
         )
 
-    def predict(self, patient: Cohort, *, horizon: float | None = None) -> Prediction:
-        """Answer for a cohort of one, explained at a horizon; :meth:`validate` has passed both."""
+    def predict(
+        self, patient: Cohort, *, horizon: float | None = None, completed: Completions | None = None
+    ) -> Prediction:
+        """Answer for a cohort of one, explained at a horizon; :meth:`validate` has passed both.
+
+        ``completed`` are the patient's rows, where unknown values are not to be drawn anew.
+        """
         values = {name: float(column[0]) for name, column in patient.values.items()}
-        return self._frame(str(patient.text("disease")[0]), horizon).predictions([values])[0]
+        return self._frame(str(patient.text("disease")[0]), horizon).predictions([values], completed)[0]
 
     def explained_means(self, patient: Cohort, answered: Prediction) -> dict[str, ExplainedScale]:
         """Explain the restricted means of a cohort of one as answered by :meth:`predict`, by endpoint."""

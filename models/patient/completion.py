@@ -28,7 +28,9 @@ from models.patient.draws import (
     Drawing,
     Told,
     average,
+    blanks,
     complete_one,
+    draw_each,
     drawing_of,
     expected_row,
     plausible_knots,
@@ -218,6 +220,38 @@ class Completion:
         )
         first = np.cumsum([0, *map(len, weights)])[:-1].astype(np.int64)
         return Completions(np.vstack(rows), np.concatenate(weights), first, unknown, placed)
+
+    def complete_under(self, plan: Collection[str], patient: Cohort, bare: Cohort) -> Completions:
+        """Complete one patient under a plan; ``bare`` is the same patient without any.
+
+        Unknown values are drawn as in ``bare``: under each of several plans it is the same person, whoever
+        tends to have them in the training cohort. Elements of ``plan`` that are left open are drawn given the
+        others and the person.
+        """
+        disease = str(patient.text("disease")[0])
+        names, joint, places = self._drawing(disease)
+        (z,), (base,) = (self.cohort_scores(one, disease) for one in (patient, bare))
+        planned, encoded = np.isin(names, list(plan)), self.encoder.encode(patient)
+        if not np.isnan(z[~planned]).any():
+            return self.complete(z[None], encoded, disease)
+        made, told = self.complete(base[None], self.encoder.encode(bare), disease), blanks(base)
+        person, x = ~planned[told], self.within(encoded, disease)[0]
+        rows, drawn = np.empty(made.X.shape), np.empty((len(made.X), len(told)))
+        (own,) = made.told
+        assert own is not None
+        for m in range(len(rows)):
+            whole, row = z.copy(), made.X[m].copy()
+            for p in np.flatnonzero(planned).tolist():
+                row[joint.columns[p, : joint.widths[p]]] = x[joint.columns[p, : joint.widths[p]]]
+            whole[told[person]] = own.drawn[m, person]
+            open_ones, scores = draw_each(joint, whole, row)
+            rows[m], drawn[m] = open_ones[m], whole[told]
+            drawn[m, np.isin(told, blanks(whole))] = scores[m]
+        left = np.isnan(z[told])
+        kept = Told(places[told[left]], own.known, own.means[left], np.ascontiguousarray(drawn[:, left]))
+        unknown = np.zeros((1, len(self.encoder.predictors)), dtype=bool)
+        unknown[0, places[np.isnan(z)]] = True
+        return Completions(rows, made.weights, made.first, unknown, (kept,))
 
     def plausible(self, z: FloatArray, x: FloatArray, disease: str) -> Iterator["Plausible"]:
         """Yield, for each unknown predictor of one patient, a row for each of its plausible values.

@@ -92,10 +92,12 @@ def score(joint: Drawing, V: FloatArray, Z: FloatArray) -> None:
 
 
 @compiled
-def draw(joint: Drawing, z: FloatArray, x: FloatArray, out: FloatArray, drawn: FloatArray) -> None:
+def draw(
+    joint: Drawing, deviates: FloatArray, z: FloatArray, x: FloatArray, out: FloatArray, drawn: FloatArray
+) -> None:
     """Write complete rows (draws, columns) of a row ``x`` (columns,) with scores ``z``, NaN where unknown.
 
-    ``drawn`` (draws, unknown) takes the scores drawn.
+    ``drawn`` (draws, unknown) takes the scores drawn by the first of ``deviates`` (draws, at least unknown).
     """
     blank = np.flatnonzero(np.isnan(z))
     mean, covariance = np.empty(len(z)), np.empty((len(z), len(z)))
@@ -107,7 +109,7 @@ def draw(joint: Drawing, z: FloatArray, x: FloatArray, out: FloatArray, drawn: F
             p = blank[i]
             deviate = mean[p]
             for j in range(i + 1):
-                deviate += lower[i, j] * (joint.single[m] if len(blank) == 1 else joint.deviates[m, j])
+                deviate += lower[i, j] * deviates[m, j]
             drawn[m, i] = deviate
             k = joint.first[p]
             while deviate >= joint.edges[k]:
@@ -144,10 +146,22 @@ def complete_one(
         rows = np.repeat(centre[None], len(knots), axis=0)
         rows[:, joint.columns[p, : joint.widths[p]]] = joint.shown[knots, : joint.widths[p]]
         return rows, weights, Told(gaps, known, means, joint.scores[knots][:, None])
-    rows = np.empty((len(joint.single) if len(gaps) == 1 else len(joint.deviates), len(x)))
-    drawn = np.empty((len(rows), len(gaps)))
-    draw(joint, z, x, rows, drawn)
+    deviates = joint.single[:, None] if len(gaps) == 1 else joint.deviates
+    rows, drawn = np.empty((len(deviates), len(x))), np.empty((len(deviates), len(gaps)))
+    draw(joint, deviates, z, x, rows, drawn)
     return rows, np.full(len(rows), 1.0 / len(rows)), Told(gaps, known, means, drawn)
+
+
+def draw_each(joint: Drawing, z: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return a row's draws for several unknown values (draws, columns), and their scores (draws, unknown)."""
+    rows, drawn = np.empty((len(joint.deviates), len(x))), np.empty((len(joint.deviates), len(blanks(z))))
+    draw(joint, joint.deviates, z, x, rows, drawn)
+    return rows, drawn
+
+
+def blanks(z: FloatArray) -> IntArray:
+    """Return the places of unknown scores."""
+    return np.flatnonzero(np.isnan(z))
 
 
 def expected_row(joint: Drawing, z: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -4,6 +4,9 @@ What differs between two answers is an association: such patients who had the on
 worse than such patients who had the other, for whatever reason they had it. Where no training patient of the
 disease had a plan the plan is refused.
 
+What is not known of the patient is the same under every plan: it is drawn given all that is known but the
+plan, as else each plan would be answered for the patients who tend to have it.
+
 The interval of a difference allows for what the two answers have in common: on the link's scale its standard
 error is the model's own at the mean distance, times the distance between the two plans' columns alone (the
 leverage of their difference), as models/uncertainty/intervals.py has it for one answer. Assumption: as
@@ -23,6 +26,7 @@ from features.errors import InvalidRequest, Problem
 from models.answer.fitted_endpoint import FittedEndpoint
 from models.bundle.bundle import ModelBundle
 from models.estimators.interface import NO_TIME
+from models.patient.completion import Completions
 from models.prediction import Caution, EndpointPrediction, Typical
 
 MOST_PLANS = 10
@@ -73,6 +77,14 @@ class PlanAnswer:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """The patient with one plan, and plausible complete rows; what is not known is the same in every plan."""
+
+    cohort: Cohort
+    completed: Completions
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Every plan in the order given; ``compared_with`` is the place of the plan that differences are from."""
 
@@ -90,14 +102,17 @@ def compare(
         InvalidRequest: naming everything wrong with the patient and the plans.
 
     """
-    cohorts = _validated(bundle, patient, plans)
+    bare, cohorts = _validated(bundle, patient, plans)
+    patients = [
+        Planned(one, bundle.completion.complete_under(bundle.plans.names, one, bare)) for one in cohorts
+    ]
     support = [bundle.plans.support(str(patient["disease"]), plan) for plan in plans]
     first = next((at for at, count in enumerate(support) if count), None)
-    each = zip(plans, support, cohorts, strict=True)
+    each = zip(plans, support, patients, strict=True)
     return Comparison(
         tuple(
-            _answer(bundle, plan, count, cohort, None if first in (None, at) else cohorts[first])
-            for at, (plan, count, cohort) in enumerate(each)
+            _answer(bundle, plan, count, planned, None if first in (None, at) else patients[first])
+            for at, (plan, count, planned) in enumerate(each)
         ),
         first,
         NOTICE,
@@ -105,22 +120,22 @@ def compare(
 
 
 def _answer(
-    bundle: ModelBundle, plan: Mapping[str, object], support: int, cohort: Cohort, first: Cohort | None
+    bundle: ModelBundle, plan: Mapping[str, object], support: int, patient: Planned, first: Planned | None
 ) -> PlanAnswer:
     """Answer for the patient with one plan; ``first`` is the patient with the plan it is compared with."""
     if not support:
         refused = "no training patient of this disease had this plan"
         return PlanAnswer(plan, support, refused, None, (), None, ())
     few = f"only {support} training patients of this disease had this plan" if support < FEW else None
-    answer = bundle.predict(cohort)
-    outcomes = chain.from_iterable(_outcomes(bundle, one, cohort, first) for one in answer.endpoints)
+    answer = bundle.predict(patient.cohort, completed=patient.completed)
+    outcomes = chain.from_iterable(_outcomes(bundle, one, patient, first) for one in answer.endpoints)
     return PlanAnswer(plan, support, None, few, tuple(outcomes), answer.typical, answer.warnings)
 
 
 def _validated(
     bundle: ModelBundle, patient: Mapping[str, object], plans: Sequence[Mapping[str, object]]
-) -> list[Cohort]:
-    """Return the patient with each plan, judging all of them together."""
+) -> tuple[Cohort, list[Cohort]]:
+    """Return the patient without a plan and with each, judging all of them together."""
     names, problems, patients = bundle.plans.names, list[Problem](), list[Cohort]()
     if not 1 <= len(plans) <= MOST_PLANS:
         problems.append(Problem("plans", f"are {len(plans)}", f"give 1 to {MOST_PLANS} plans"))
@@ -141,7 +156,7 @@ def _validated(
             problems += [_placed(problem, plan, at) for problem in error.problems]
     if problems:
         raise InvalidRequest("request", list(dict.fromkeys(problems)))
-    return patients
+    return bundle.validate(bare), patients
 
 
 def _faults(bundle: ModelBundle, patient: Mapping[str, object]) -> tuple[Problem, ...]:
@@ -161,12 +176,12 @@ def _placed(problem: Problem, plan: Mapping[str, object], at: int) -> Problem:
 
 
 def _outcomes(
-    bundle: ModelBundle, answer: EndpointPrediction, cohort: Cohort, first: Cohort | None
+    bundle: ModelBundle, answer: EndpointPrediction, patient: Planned, first: Planned | None
 ) -> Iterator[PlanOutcome]:
     """Yield an endpoint's answers, each probability with its difference from the first plan."""
     endpoint = bundle.endpoint(answer.endpoint)
-    months = endpoint.explainable(str(cohort.text("disease")[0])) or (None,)
-    apart = None if first is None else _difference(bundle, endpoint, cohort, first, months)
+    months = endpoint.explainable(str(patient.cohort.text("disease")[0])) or (None,)
+    apart = None if first is None else _difference(bundle, endpoint, patient, first, months)
     for place, outcome in enumerate(answer.outcomes):
         for at in outcome.probabilities:
             difference: list[float | None] = [None] * 3
@@ -189,15 +204,18 @@ def _outcomes(
 def _difference(
     bundle: ModelBundle,
     endpoint: FittedEndpoint,
-    cohort: Cohort,
-    first: Cohort,
+    patient: Planned,
+    first: Planned,
     months: Sequence[float | None],
 ) -> FloatArray:
     """Return the difference from the first plan and its ends, shape (3, outcomes, times)."""
-    times = NO_TIME if months[0] is None else np.array(months)
-    X, other = (bundle.encoder.encode(one) for one in (cohort, first))
-    ours, theirs = (bundle.probabilities(one, endpoint.endpoint.name, times) for one in (cohort, first))
-    errors = endpoint.intervals.errors_between(X, other, bundle.strata(cohort), times)
+    times, strata = NO_TIME if months[0] is None else np.array(months), bundle.strata(patient.cohort)
+    X, other = (bundle.encoder.encode(one.cohort) for one in (patient, first))
+    ours, theirs = (
+        bundle.completed_probabilities(one.completed, strata, endpoint.endpoint.name, times)
+        for one in (patient, first)
+    )
+    errors = endpoint.intervals.errors_between(X, other, strata, times)
     reach = NormalDist().inv_cdf((1.0 + LEVEL) / 2.0) * errors
     ends = np.stack([ours, *(endpoint.intervals.moved(ours, way * reach) for way in (-1.0, 1.0))]) - theirs
     difference: FloatArray = np.stack([ours - theirs, ends.min(axis=0), ends.max(axis=0)])[:, 0]

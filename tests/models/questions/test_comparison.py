@@ -21,6 +21,7 @@ from training.report import model_card
 PATIENTS = 300
 CHEMOTHERAPY, RADIATION = {"plan_chemotherapy": True}, {"plan_chemotherapy": False, "plan_radiation": True}
 BOTH = {"plan_chemotherapy": True, "plan_radiation": True}
+PLANS = CHEMOTHERAPY, RADIATION
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +161,29 @@ def test_a_model_without_plans_compares_nothing():
 
 def test_plans_are_read_as_they_were_written(bundle):
     assert Plans.from_dict(bundle.plans.as_dict()) == bundle.plans
+
+
+@pytest.mark.parametrize("left_out", [("age",), ("age", "tumour_grade", "positive_lymph_nodes")])
+def test_what_is_not_known_of_the_patient_is_the_same_under_every_plan(bundle, left_out):
+    """Else each plan would be answered for the patients who tend to have it."""
+    known = {name: value for name, value in BREAST.items() if name not in left_out}
+    bare = bundle.validate(known)
+    owners = np.array([bundle.encoder.predictors[at] in bundle.plans.names for at in bundle.encoder.owners()])
+    rows = []
+    for plan in PLANS:
+        patient = bundle.validate(known | plan)
+        completed = bundle.completion.complete_under(bundle.plans.names, patient, bare)
+        told = bundle.encoder.encode(patient)[0, owners]
+        for column, value in zip(completed.X[:, owners].T, told, strict=True):
+            assert np.isnan(value) or (column == value).all()
+        unknown = {bundle.encoder.predictors[at] for at in np.flatnonzero(completed.unknown[0])}
+        assert unknown == {*left_out, *(set(BOTH) - set(plan))}
+        rows.append(completed)
+    np.testing.assert_array_equal(rows[0].X[:, ~owners], rows[1].X[:, ~owners])
+    alone = [bundle.completion.complete_cohort(bundle.validate(known | p)).X[:, ~owners] for p in PLANS]
+    assert alone[0].shape != alone[1].shape or (alone[0] != alone[1]).any(), "the plans tell nothing here"
+    assert (rows[0].X[:, ~owners] != rows[0].X[0, ~owners]).any()
+    compared = compare(bundle, known, [CHEMOTHERAPY, RADIATION])
+    for ours, theirs in zip(compared.plans[1].outcomes, compared.plans[0].outcomes, strict=True):
+        assert ours.difference == pytest.approx(ours.probability - theirs.probability, abs=1e-12)
+        assert ours.difference_low <= ours.difference <= ours.difference_high
