@@ -193,7 +193,9 @@ def _show_outcome(
         stated.add_row(months, said, f"{at['low']:.1%} to {at['high']:.1%}" if known else "-")
     console.print(stated)
     if (median := outcome["median"]) is not None:
-        console.print(f"median: {median['reason'] or format(median['months'], '.1f') + ' months'}")
+        ends = [f"{end:.1f}" if end else "beyond follow-up" for end in (median["low"], median["high"])]
+        said = median["reason"] or f"{median['months']:.1f} months ({ends[0]} to {ends[1]})"
+        console.print(f"median: {said}")
     explained = outcome["explanation"]["scales"][0]
     console.print(f"{explained['reference']:.1%} is the {explained['reference_name']};")
     console.print(f"the reasons for {explained['prediction']:.1%} ({explained['unit']}):")

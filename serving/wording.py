@@ -66,7 +66,7 @@ def rationale(outcome: OutcomePrediction, unseen: Collection[str] = ()) -> str:
     """Explain in words why a probability differs from the reference, as associations and not effects."""
     scale = outcome.explanation.scales[0]
     start = f"Starts from {100 * scale.reference:.0f} %, the {scale.reference_name}. "
-    said = _listed(reasons(outcome, unseen)) + unknown(outcome, unseen)
+    said = _listed(reasons(outcome, unseen)) + unknown(outcome, unseen) + agreed(outcome)
     return start + said + " These are associations, not effects."
 
 
@@ -77,6 +77,14 @@ def unknown(outcome: OutcomePrediction, unseen: Collection[str] = ()) -> str:
         return ""
     together = next(g.contribution for g in scale.groups if g.group == NOT_KNOWN)
     return f" What is not known adds {100 * together:+.1f} points and widens the interval."
+
+
+def agreed(outcome: OutcomePrediction) -> str:
+    """Say what made the probability agree with the patient's other endpoints, nothing where nothing did."""
+    coherence = outcome.explanation.scales[0].coherence
+    if abs(coherence) < SMALLEST_SHARE:
+        return ""
+    return f" Agreeing with the other endpoints adds {100 * coherence:+.1f} points."
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from serving.wording import (
     COVERAGE,
     NO_REASON,
     REAL,
+    agreed,
     event_at,
     in_percent,
     notices,
@@ -135,8 +136,7 @@ def _why(prediction: Prediction) -> str:
     head = f"**Why** ({words}; the {scale.reference_name} is {100 * scale.reference:.0f} %):"
     unseen = unseen_categories(prediction)
     said = [f"- {reason}" for reason in reasons(outcome, unseen)] or [f"- {NO_REASON}"]
-    if together := unknown(outcome, unseen).strip():
-        said.append(f"- {together}")
+    said += [f"- {rest.strip()}" for rest in (unknown(outcome, unseen), agreed(outcome)) if rest]
     return "\n".join([head, "", *said])
 
 
